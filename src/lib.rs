@@ -1,0 +1,19 @@
+//! bkm-agent: plug in a drive and the backup starts by itself.
+//!
+//! The library is usable without the binary. Arrows point down: `cli` and `agent` call `backup` and
+//! `history`; these call `select`, `repository` and `drive`; the small modules at the root serve all.
+
+pub mod agent;
+pub mod atomic_file;
+pub mod backup;
+pub mod cli;
+pub mod config;
+pub mod drive;
+pub mod history;
+pub mod notify;
+pub mod problem;
+pub mod relpath;
+pub mod repository;
+pub mod sanitize;
+pub mod select;
+pub mod state_dir;

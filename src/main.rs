@@ -1,0 +1,7 @@
+//! The `bkm-agent` binary: everything it does is in the library's `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bkm_agent::cli::main()
+}
