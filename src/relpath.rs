@@ -113,8 +113,11 @@ impl RelPath {
         let mut key = String::from("/");
         for chunk in self.0.utf8_chunks() {
             key.push_str(&chunk.valid().replace('\\', "\\\\"));
-            for byte in chunk.invalid() {
-                key.push_str(&format!("\\x{byte:02x}"));
+            for &byte in chunk.invalid() {
+                key.push_str("\\x");
+                key.extend(
+                    [byte >> 4, byte & 15].map(|d| char::from_digit(d.into(), 16).unwrap_or('0')),
+                );
             }
         }
         key

@@ -1,1 +1,6 @@
-//! drive
+//! Drives: what udev tells of them, how they are mounted, and operations on their files.
+//!
+//! Called by `agent`, `cli`, `repository` and `backup`. It knows nothing of the repository's format.
+
+pub mod device;
+pub mod mount;

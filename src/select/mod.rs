@@ -59,3 +59,7 @@ pub struct Stat {
     /// Allocated size, in units of 512 bytes.
     pub blocks: u64,
 }
+
+/// The rules of one profile, compiled.
+#[derive(Debug, Clone)]
+pub struct Rules {}
