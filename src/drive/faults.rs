@@ -1,0 +1,58 @@
+//! Faults for tests: lets the k-th operation on a drive fail, and all after it, as when the plug is
+//! pulled or the process is killed.
+//!
+//! Only `Tree` consults it, before each operation that changes something. A program that sets no
+//! faults pays one `Option` check per operation.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What goes wrong, and when. Operations are counted from 1 over the life of this value.
+#[derive(Debug)]
+pub struct Faults {
+    done: AtomicU64,
+    first_bad: u64,
+    last_bad: u64,
+    error: rustix::io::Errno,
+}
+
+impl Faults {
+    /// Only counts.
+    pub fn none() -> Self {
+        Self::stop_after(u64::MAX - 1)
+    }
+
+    /// Everything after the `k`-th operation fails, as for a process that was killed there.
+    pub fn stop_after(k: u64) -> Self {
+        Self {
+            done: AtomicU64::new(0),
+            first_bad: k + 1,
+            last_bad: u64::MAX,
+            error: rustix::io::Errno::NODEV,
+        }
+    }
+
+    /// The `k`-th operation alone fails, with `error`.
+    pub fn fail_at(k: u64, error: rustix::io::Errno) -> Self {
+        Self {
+            done: AtomicU64::new(0),
+            first_bad: k,
+            last_bad: k,
+            error,
+        }
+    }
+
+    /// How many operations were tried.
+    pub fn count(&self) -> u64 {
+        self.done.load(Ordering::SeqCst)
+    }
+
+    /// Counts one operation, and says whether it is to fail.
+    pub(super) fn step(&self) -> io::Result<()> {
+        let number = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+        if number >= self.first_bad && number <= self.last_bad {
+            return Err(self.error.into());
+        }
+        Ok(())
+    }
+}

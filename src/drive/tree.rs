@@ -1,0 +1,758 @@
+//! Every operation on the drive's files: the one module that touches them.
+//!
+//! A [`Tree`] works from an open handle on a folder (the repository) and never leaves it: each path is
+//! resolved beneath that handle without following symbolic links and without crossing a mount
+//! (openat2), and the last component is acted on in its opened parent folder. Paths are relative to the
+//! handle. It never resolves a path from `/`, never opens a published file for writing, and never
+//! replaces a file unless asked by name ([`Tree::rename_over`]). Tests inject faults here
+//! ([`super::faults`]). Called by `repository`, `backup` and `history`.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps,
+};
+use rustix::io::Errno;
+
+use super::faults::Faults;
+
+/// How many parent folders are kept open. Runs go through paths in order, so few are enough.
+const OPEN_FOLDERS: usize = 64;
+
+/// openat2 may report EAGAIN when a rename happens meanwhile (openat2(2)); a bound keeps a hostile
+/// drive from holding us here.
+const EAGAIN_TRIES: usize = 16;
+
+/// A failed operation: what, on which path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", crate::sanitize::line(&path.to_string_lossy()))]
+pub struct TreeError {
+    /// What was tried, to follow "cannot".
+    pub action: &'static str,
+    /// On which path, as the user would name it.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+impl TreeError {
+    /// Whether the cause is `errno`.
+    pub fn is(&self, errno: Errno) -> bool {
+        self.source.raw_os_error() == Some(errno.raw_os_error())
+    }
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Its type.
+    pub file_type: FileType,
+    /// Inode number on the drive.
+    pub ino: u64,
+    /// Device number of the file system.
+    pub dev: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Number of hard links.
+    pub nlink: u32,
+}
+
+/// Owner, permission bits and times to set on a file before it is published.
+#[derive(Debug, Clone, Copy)]
+pub struct Attributes {
+    /// Permission bits, at most 0o777.
+    pub mode: u32,
+    /// Owner and group; `None` leaves them as they are.
+    pub owner: Option<(u32, u32)>,
+    /// Last change of the content, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+}
+
+/// A folder on the drive, and everything beneath it.
+#[derive(Debug)]
+pub struct Tree {
+    root: OwnedFd,
+    shown: PathBuf,
+    folders: Mutex<HashMap<PathBuf, Arc<OwnedFd>>>,
+    faults: Option<Arc<Faults>>,
+}
+
+impl Tree {
+    /// Opens the folder at `path` of this computer. Symbolic links in `path` itself are followed: it
+    /// is the user's word.
+    pub fn open(path: &Path) -> Result<Self, TreeError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(root) => Ok(Self::from_handle(root, path)),
+            Err(e) => Err(TreeError {
+                action: "open the folder",
+                path: path.to_owned(),
+                source: e.into(),
+            }),
+        }
+    }
+
+    /// Takes an open folder handle; `shown` is how messages name it.
+    pub fn from_handle(root: OwnedFd, shown: &Path) -> Self {
+        Self {
+            root,
+            shown: shown.to_owned(),
+            folders: Mutex::default(),
+            faults: None,
+        }
+    }
+
+    /// The tree of the folder `path` beneath this one; `None` if there is none.
+    pub fn subtree(&self, path: &Path) -> Result<Option<Self>, TreeError> {
+        match self.open2(path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(root) => Ok(Some(Self {
+                root,
+                shown: self.shown.join(path),
+                folders: Mutex::default(),
+                faults: self.faults.clone(),
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(self.error("open the folder", path, e)),
+        }
+    }
+
+    /// Makes operations fail as `faults` says.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Arc<Faults>) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// The folder as messages name it.
+    pub fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// The handle on the folder itself.
+    pub fn handle(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// What is at `path`; `None` if nothing. The last component is not followed.
+    pub fn stat(&self, path: &Path) -> Result<Option<Found>, TreeError> {
+        let found = match self.split(path) {
+            Ok((folder, name)) => rustix::fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW),
+            Err(e) => Err(e),
+        };
+        match found {
+            Ok(stat) => Ok(Some(found_of(&stat))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(e) => Err(self.error("look at", path, e)),
+        }
+    }
+
+    /// Opens the regular file at `path` for reading; `None` if nothing is there. Anything but a
+    /// regular file is an error, and a FIFO does not make it wait.
+    pub fn open_file(&self, path: &Path) -> Result<Option<File>, TreeError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match self.open2(path, flags) {
+            Ok(fd) => self.regular(fd, path).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(self.error("open", path, e)),
+        }
+    }
+
+    /// Opens one of the repository's own record files for reading and writing in place, and makes it
+    /// if `create`. Never for mirror or increment files.
+    pub fn open_record_file(&self, path: &Path, create: bool) -> Result<DriveFile<'_>, TreeError> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        if create {
+            self.step("create", path)?;
+        }
+        let flags = if create {
+            flags | OFlags::CREATE
+        } else {
+            flags
+        };
+        let fd = self
+            .open2(path, flags)
+            .map_err(|e| self.error("open", path, e))?;
+        let file = self.regular(fd, path)?;
+        Ok(DriveFile {
+            file,
+            tree: self,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Creates a file that must not exist yet, open for reading and writing, mode 0600.
+    pub fn create_file(&self, path: &Path) -> Result<DriveFile<'_>, TreeError> {
+        self.step("create", path)?;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (folder, name) = self
+            .split(path)
+            .map_err(|e| self.error("create", path, e))?;
+        let fd = rustix::fs::openat(&*folder, name, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|e| self.error("create", path, e))?;
+        Ok(DriveFile {
+            file: File::from(fd),
+            tree: self,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Creates a symbolic link that must not exist yet.
+    pub fn create_link(
+        &self,
+        path: &Path,
+        target: &[u8],
+        attributes: &Attributes,
+    ) -> Result<(), TreeError> {
+        let at = |action| move |e| self.error(action, path, e);
+        self.step("create the link", path)?;
+        let (folder, name) = self.split(path).map_err(at("create the link"))?;
+        rustix::fs::symlinkat(OsStr::from_bytes(target), &*folder, name)
+            .map_err(at("create the link"))?;
+        if let Some((uid, gid)) = attributes.owner {
+            let (uid, gid) = (
+                rustix::fs::Uid::from_raw(uid),
+                rustix::fs::Gid::from_raw(gid),
+            );
+            let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+            tolerate(rustix::fs::chownat(
+                &*folder,
+                name,
+                Some(uid),
+                Some(gid),
+                nofollow,
+            ))
+            .map_err(at("set the owner of"))?;
+        }
+        let times = times(attributes.mtime_ns);
+        tolerate(rustix::fs::utimensat(
+            &*folder,
+            name,
+            &times,
+            AtFlags::SYMLINK_NOFOLLOW,
+        ))
+        .map_err(at("set the time of"))
+    }
+
+    /// Creates a folder; one that is there already is left as it is (`false`).
+    pub fn create_folder(
+        &self,
+        path: &Path,
+        mode: u32,
+        owner: Option<(u32, u32)>,
+    ) -> Result<bool, TreeError> {
+        let at = |e| self.error("create the folder", path, e);
+        self.step("create the folder", path)?;
+        let (folder, name) = self.split(path).map_err(at)?;
+        match rustix::fs::mkdirat(&*folder, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                return match self.stat(path)? {
+                    Some(found) if found.file_type.is_dir() => Ok(false),
+                    _ => Err(at(Errno::NOTDIR)),
+                };
+            }
+            Err(e) => return Err(at(e)),
+        }
+        if let Some((uid, gid)) = owner {
+            let (uid, gid) = (
+                rustix::fs::Uid::from_raw(uid),
+                rustix::fs::Gid::from_raw(gid),
+            );
+            tolerate(rustix::fs::chownat(
+                &*folder,
+                name,
+                Some(uid),
+                Some(gid),
+                AtFlags::SYMLINK_NOFOLLOW,
+            ))
+            .map_err(at)?;
+        }
+        Ok(true)
+    }
+
+    /// Creates a folder and those above it, down from the tree's own folder.
+    pub fn create_folders(&self, path: &Path, mode: u32) -> Result<(), TreeError> {
+        let mut above: Vec<&Path> = path
+            .ancestors()
+            .filter(|p| !p.as_os_str().is_empty())
+            .collect();
+        above.reverse();
+        for folder in above {
+            if self
+                .stat(folder)?
+                .is_none_or(|found| !found.file_type.is_dir())
+            {
+                self.create_folder(folder, mode, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the file at `from` a second name; nothing may be at `to`.
+    pub fn link(&self, from: &Path, to: &Path) -> Result<(), TreeError> {
+        self.step("link", to)?;
+        let linked = (|| {
+            let (from_folder, from_name) = self.split(from)?;
+            let (to_folder, to_name) = self.split(to)?;
+            rustix::fs::linkat(
+                &*from_folder,
+                from_name,
+                &*to_folder,
+                to_name,
+                AtFlags::empty(),
+            )
+        })();
+        linked.map_err(|e| self.error("link", to, e))
+    }
+
+    /// Renames; nothing may be at `to` (EEXIST).
+    pub fn rename_new(&self, from: &Path, to: &Path) -> Result<(), TreeError> {
+        self.rename(from, to, RenameFlags::NOREPLACE)
+    }
+
+    /// Renames, replacing a file at `to`.
+    pub fn rename_over(&self, from: &Path, to: &Path) -> Result<(), TreeError> {
+        self.rename(from, to, RenameFlags::empty())
+    }
+
+    fn rename(&self, from: &Path, to: &Path, flags: RenameFlags) -> Result<(), TreeError> {
+        self.step("rename", to)?;
+        let renamed = (|| {
+            let (from_folder, from_name) = self.split(from)?;
+            let (to_folder, to_name) = self.split(to)?;
+            match rustix::fs::renameat_with(&*from_folder, from_name, &*to_folder, to_name, flags) {
+                // Some file systems know no flags; what is at the target is then looked at first.
+                Err(Errno::INVAL) if flags == RenameFlags::NOREPLACE => {
+                    match rustix::fs::statat(&*to_folder, to_name, AtFlags::SYMLINK_NOFOLLOW) {
+                        Ok(_) => Err(Errno::EXIST),
+                        Err(Errno::NOENT) => {
+                            rustix::fs::renameat(&*from_folder, from_name, &*to_folder, to_name)
+                        }
+                        Err(e) => Err(e),
+                    }
+                }
+                other => other,
+            }
+        })();
+        renamed.map_err(|e| self.error("rename a file to", to, e))
+    }
+
+    /// Removes the file or link at `path`; `false` if nothing is there.
+    pub fn remove_file(&self, path: &Path) -> Result<bool, TreeError> {
+        self.remove(path, AtFlags::empty(), "remove")
+    }
+
+    /// Removes the empty folder at `path`; `false` if nothing is there.
+    pub fn remove_folder(&self, path: &Path) -> Result<bool, TreeError> {
+        self.folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(path);
+        self.remove(path, AtFlags::REMOVEDIR, "remove the folder")
+    }
+
+    fn remove(&self, path: &Path, flags: AtFlags, action: &'static str) -> Result<bool, TreeError> {
+        self.step(action, path)?;
+        let removed = self
+            .split(path)
+            .and_then(|(folder, name)| rustix::fs::unlinkat(&*folder, name, flags));
+        match removed {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(self.error(action, path, e)),
+        }
+    }
+
+    /// Sets the modification time of a folder.
+    pub fn set_folder_time(&self, path: &Path, mtime_ns: i64) -> Result<(), TreeError> {
+        self.step("set the time of", path)?;
+        let set = self
+            .folder(path)
+            .and_then(|fd| rustix::fs::futimens(&*fd, &times(mtime_ns)));
+        tolerate(set).map_err(|e| self.error("set the time of", path, e))
+    }
+
+    /// The target of the symbolic link at `path`.
+    pub fn read_link(&self, path: &Path) -> Result<Vec<u8>, TreeError> {
+        self.split(path)
+            .and_then(|(folder, name)| rustix::fs::readlinkat(&*folder, name, Vec::new()))
+            .map(std::ffi::CString::into_bytes)
+            .map_err(|e| self.error("read the link", path, e))
+    }
+
+    /// The names in a folder, at most `limit` of them (more is an error: the drive is not trusted to
+    /// be sane); an empty list if there is no such folder.
+    pub fn list(&self, path: &Path, limit: usize) -> Result<Vec<OsString>, TreeError> {
+        let at = |e| self.error("list the folder", path, e);
+        let fd = match self.open_folder(path) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            Err(e) => return Err(at(e)),
+        };
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&fd).map_err(at)? {
+            let entry = entry.map_err(at)?;
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                if names.len() == limit {
+                    return Err(at(Errno::TOOBIG));
+                }
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Waits until everything written to the drive's file system so far is on the device.
+    pub fn sync(&self) -> Result<(), TreeError> {
+        self.step("sync", Path::new(""))?;
+        rustix::fs::syncfs(&self.root).map_err(|e| self.error("sync", Path::new(""), e))
+    }
+
+    /// Free space for us, as the file system tells it.
+    pub fn space(&self) -> Result<rustix::fs::StatVfs, TreeError> {
+        rustix::fs::fstatvfs(&self.root)
+            .map_err(|e| self.error("ask for the free space of", Path::new(""), e))
+    }
+
+    fn step(&self, action: &'static str, path: &Path) -> Result<(), TreeError> {
+        match &self.faults {
+            None => Ok(()),
+            Some(faults) => faults.step().map_err(|source| TreeError {
+                action,
+                path: self.shown.join(path),
+                source,
+            }),
+        }
+    }
+
+    fn error(&self, action: &'static str, path: &Path, e: Errno) -> TreeError {
+        TreeError {
+            action,
+            path: self.shown.join(path),
+            source: e.into(),
+        }
+    }
+
+    fn regular(&self, fd: OwnedFd, path: &Path) -> Result<File, TreeError> {
+        let stat = rustix::fs::fstat(&fd).map_err(|e| self.error("look at", path, e))?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "not a regular file");
+            return Err(TreeError {
+                action: "open",
+                path: self.shown.join(path),
+                source,
+            });
+        }
+        Ok(File::from(fd))
+    }
+
+    fn open2(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        open_beneath(&self.root, path, flags)
+    }
+
+    fn open_folder(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        self.open2(path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    /// An open handle on a folder, kept for the next operation there.
+    fn folder(&self, path: &Path) -> rustix::io::Result<Arc<OwnedFd>> {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fd) = folders.get(path) {
+            return Ok(Arc::clone(fd));
+        }
+        let fd = Arc::new(self.open_folder(path)?);
+        if folders.len() >= OPEN_FOLDERS {
+            folders.clear();
+        }
+        folders.insert(path.to_owned(), Arc::clone(&fd));
+        Ok(fd)
+    }
+
+    /// The opened parent folder and the last component.
+    fn split<'p>(&self, path: &'p Path) -> rustix::io::Result<(Arc<OwnedFd>, &'p OsStr)> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        Ok((self.folder(path.parent().unwrap_or(Path::new("")))?, name))
+    }
+}
+
+/// A file of the drive that is open for writing: a staged file, or one of the repository's own
+/// records.
+#[derive(Debug)]
+pub struct DriveFile<'t> {
+    file: File,
+    tree: &'t Tree,
+    path: PathBuf,
+}
+
+impl DriveFile<'_> {
+    /// The open file, for reading.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Appends at the file's position.
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), TreeError> {
+        self.op("write", |file| (&*file).write_all(bytes))
+    }
+
+    /// Writes at `offset`.
+    pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), TreeError> {
+        self.op("write", |file| file.write_all_at(bytes, offset))
+    }
+
+    /// Cuts off or extends (with a hole) to `len` bytes.
+    pub fn set_len(&mut self, len: u64) -> Result<(), TreeError> {
+        self.op("set the length of", |file| file.set_len(len))
+    }
+
+    /// Waits until content and size are on the device.
+    pub fn sync(&mut self) -> Result<(), TreeError> {
+        self.op("sync", File::sync_data)
+    }
+
+    /// Sets owner, permission bits and times, in the order that keeps them.
+    pub fn set_attributes(&mut self, attributes: &Attributes) -> Result<(), TreeError> {
+        if let Some((uid, gid)) = attributes.owner {
+            self.op("set the owner of", |file| {
+                let (uid, gid) = (
+                    rustix::fs::Uid::from_raw(uid),
+                    rustix::fs::Gid::from_raw(gid),
+                );
+                Ok(tolerate(rustix::fs::fchown(file, Some(uid), Some(gid)))?)
+            })?;
+        }
+        let mode = Mode::from_raw_mode(attributes.mode & 0o777);
+        self.op("set the mode of", |file| {
+            Ok(tolerate(rustix::fs::fchmod(file, mode))?)
+        })?;
+        let times = times(attributes.mtime_ns);
+        self.op("set the time of", |file| {
+            Ok(tolerate(rustix::fs::futimens(file, &times))?)
+        })
+    }
+
+    /// Sets an extended attribute where the drive can hold it; `false` where it cannot.
+    pub fn set_xattr(&mut self, name: &[u8], value: &[u8]) -> Result<bool, TreeError> {
+        let set = rustix::fs::fsetxattr(
+            &self.file,
+            OsStr::from_bytes(name),
+            value,
+            rustix::fs::XattrFlags::empty(),
+        );
+        match set {
+            Ok(()) => Ok(true),
+            // Not known here, not allowed, or too large for this file system: the record has it.
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL | Errno::RANGE | Errno::TOOBIG) => {
+                Ok(false)
+            }
+            Err(Errno::NOSPC) => Ok(false),
+            Err(e) => Err(self.tree.error("set an attribute of", &self.path, e)),
+        }
+    }
+
+    /// What the file is now.
+    pub fn stat(&self) -> Result<Found, TreeError> {
+        match rustix::fs::fstat(&self.file) {
+            Ok(stat) => Ok(found_of(&stat)),
+            Err(e) => Err(self.tree.error("look at", &self.path, e)),
+        }
+    }
+
+    /// Its path in the tree.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A failed operation on this file.
+    pub fn error(&self, action: &'static str, source: io::Error) -> TreeError {
+        TreeError {
+            action,
+            path: self.tree.shown.join(&self.path),
+            source,
+        }
+    }
+
+    fn op(
+        &self,
+        action: &'static str,
+        act: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), TreeError> {
+        self.tree.step(action, &self.path)?;
+        act(&self.file).map_err(|source| self.error(action, source))
+    }
+}
+
+/// openat2 beneath `root`: no symbolic links, no magic links, no crossing of mounts.
+pub(super) fn open_beneath(
+    root: impl AsFd,
+    path: &Path,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    let mode = if flags.contains(OFlags::CREATE) {
+        Mode::RUSR | Mode::WUSR
+    } else {
+        Mode::empty()
+    };
+    let flags = flags | OFlags::CLOEXEC;
+    let mut last = Errno::AGAIN;
+    for _ in 0..EAGAIN_TRIES {
+        match rustix::fs::openat2(&root, path, flags, mode, resolve) {
+            Err(e @ (Errno::AGAIN | Errno::INTR)) => last = e,
+            other => return other,
+        }
+    }
+    Err(last)
+}
+
+/// Attributes that a file system cannot hold are in the record; not setting them is no failure.
+fn tolerate(set: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match set {
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        other => other,
+    }
+}
+
+fn found_of(stat: &rustix::fs::Stat) -> Found {
+    Found {
+        file_type: FileType::from_raw_mode(stat.st_mode),
+        ino: stat.st_ino,
+        dev: stat.st_dev,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
+    }
+}
+
+/// Modification time from nanoseconds; access time is left as it is.
+pub fn times(mtime_ns: i64) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: mtime_ns.div_euclid(1_000_000_000),
+            tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn tree() -> (tempfile::TempDir, Tree) {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::open(dir.path()).unwrap();
+        (dir, tree)
+    }
+
+    #[test]
+    fn a_symbolic_link_anywhere_in_a_path_is_refused() {
+        let (dir, tree) = tree();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "x").unwrap();
+        symlink(outside.path(), dir.path().join("mirror")).unwrap();
+        let through = Path::new("mirror/secret");
+        assert!(tree.open_file(through).unwrap_err().is(Errno::LOOP));
+        assert!(
+            tree.create_file(Path::new("mirror/new"))
+                .unwrap_err()
+                .is(Errno::LOOP)
+        );
+        assert!(tree.remove_file(through).unwrap_err().is(Errno::LOOP));
+        assert!(
+            tree.rename_over(through, Path::new("taken"))
+                .unwrap_err()
+                .is(Errno::LOOP)
+        );
+        assert!(
+            tree.create_folder(Path::new("mirror"), 0o700, None)
+                .is_err()
+        );
+        assert!(outside.path().join("secret").exists());
+    }
+
+    #[test]
+    fn a_path_that_leads_out_is_refused() {
+        let (_dir, tree) = tree();
+        assert!(
+            tree.open_file(Path::new("../etc/passwd"))
+                .unwrap_err()
+                .is(Errno::XDEV)
+        );
+        assert!(
+            tree.open_file(Path::new("/etc/passwd"))
+                .unwrap_err()
+                .is(Errno::XDEV)
+        );
+    }
+
+    #[test]
+    fn a_fifo_in_place_of_a_file_does_not_hang() {
+        let (dir, tree) = tree();
+        let made = std::process::Command::new("mkfifo")
+            .arg(dir.path().join("pipe"))
+            .status();
+        assert!(made.unwrap().success());
+        let error = tree.open_file(Path::new("pipe")).unwrap_err();
+        assert_eq!(error.source.to_string(), "not a regular file");
+    }
+
+    #[test]
+    fn rename_new_never_replaces() {
+        let (dir, tree) = tree();
+        std::fs::write(dir.path().join("a"), "new").unwrap();
+        std::fs::write(dir.path().join("b"), "old").unwrap();
+        assert!(
+            tree.rename_new(Path::new("a"), Path::new("b"))
+                .unwrap_err()
+                .is(Errno::EXIST)
+        );
+        assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_folder_made_again_is_found() {
+        let (dir, tree) = tree();
+        tree.create_folders(Path::new("a/b"), 0o755).unwrap();
+        tree.create_file(Path::new("a/b/c")).unwrap();
+        tree.remove_file(Path::new("a/b/c")).unwrap();
+        tree.remove_folder(Path::new("a/b")).unwrap();
+        tree.create_folder(Path::new("a/b"), 0o755, None).unwrap();
+        tree.create_file(Path::new("a/b/c")).unwrap();
+        assert!(dir.path().join("a/b/c").exists());
+    }
+
+    #[test]
+    fn after_the_kth_operation_nothing_happens_any_more() {
+        let (dir, tree) = tree();
+        let faults = Arc::new(Faults::stop_after(1));
+        let tree = tree.with_faults(Arc::clone(&faults));
+        tree.create_folder(Path::new("a"), 0o755, None).unwrap();
+        assert!(tree.create_folder(Path::new("b"), 0o755, None).is_err());
+        assert!(tree.sync().is_err());
+        assert!(!dir.path().join("b").exists());
+        assert_eq!(faults.count(), 3);
+    }
+}
