@@ -1,1 +1,343 @@
-//! repository
+//! What lies on the drive: layout, records, catalogs, lock — the only code that knows the format.
+//!
+//! A [`Repository`] is the folder of one profile's backup, open for a run; readers take the parts they
+//! need ([`Repository::read_index`], [`read_catalog`]). It places no files of the user: that is
+//! `backup::publish`. It knows nothing of udev, D-Bus or terminals. The format is specified in
+//! `docs/format.md`.
+
+pub mod catalog;
+pub mod format;
+pub mod index;
+pub mod layout;
+mod lock;
+mod log;
+pub mod record;
+pub mod stamp;
+
+use std::io::{self, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::drive::tree::{DriveFile, Tree, TreeError};
+use catalog::Catalog;
+use index::{Batch, Closing, Frame, Index};
+use log::LogWriter;
+use stamp::Stamp;
+
+/// Largest catalog that is read, in bytes: a million files need some 400 MB.
+const MAX_CATALOG: u64 = 2 << 30;
+
+/// Whether an increment is a point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The run went through to its end.
+    Complete,
+    /// The run was cut off; the increment supplies versions, but is no point in time.
+    Interrupted,
+}
+
+/// Why the repository cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// An operation on the drive failed.
+    #[error(transparent)]
+    Drive(#[from] TreeError),
+    /// One of its records cannot be read.
+    #[error("cannot read the repository's records")]
+    Read(#[source] io::Error),
+    /// Another run works on it.
+    #[error("another run works on this repository: {holder} holds its lock; wait for it to end")]
+    Locked {
+        /// Who, in words.
+        holder: String,
+    },
+    /// Its records contradict themselves or fail their checksums.
+    #[error(
+        "the repository is damaged ({0}); `bkm-agent repair` rebuilds its records from the files on the drive"
+    )]
+    Damaged(String),
+    /// What is on the drive is not what the records say.
+    #[error("{} is not what the repository's record says ({found}); nothing was changed there; `bkm-agent repair` brings the record in line", crate::sanitize::line(&path.to_string_lossy()))]
+    Mismatch {
+        /// Where.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
+    /// It was made by a later version of the program.
+    #[error("the repository has format {0}, this program knows formats up to {known}; use a newer bkm-agent", known = format::VERSION)]
+    Newer(u64),
+    /// There is none.
+    #[error("{} is not a backup repository (it has no .bkm/format.json)", crate::sanitize::line(&.0.to_string_lossy()))]
+    Missing(PathBuf),
+    /// The folder holds something else.
+    #[error("{} is not empty and is not a backup repository; choose another `dist`", crate::sanitize::line(&.0.to_string_lossy()))]
+    Occupied(PathBuf),
+    /// The drive's file system cannot give a file two names.
+    #[error("the file system of {} has no hard links (FAT or exFAT?); this version needs a drive with ext4, xfs, btrfs, f2fs or NTFS", crate::sanitize::line(&.0.to_string_lossy()))]
+    NoLinks(PathBuf),
+}
+
+/// A repository that is open for a run; the lock is held as long as it lives.
+#[derive(Debug)]
+pub struct Repository<'t> {
+    tree: &'t Tree,
+    index: Index,
+    log: LogWriter<'t>,
+    stamp: Stamp,
+    _lock: DriveFile<'t>,
+}
+
+impl<'t> Repository<'t> {
+    /// Opens the repository in `tree`; `None` if the folder is empty or has none. Takes the lock, and
+    /// changes nothing but a torn tail of the index.
+    pub fn open(tree: &'t Tree) -> Result<Option<Self>, RepositoryError> {
+        if !format::check(tree)? {
+            return Ok(None);
+        }
+        let lock = lock::take(tree)?;
+        let (index, end, stamp) = read_records(tree)?;
+        let file = tree.open_record_file(Path::new(layout::INDEX), false)?;
+        let log = LogWriter::resume(file, &end)?;
+        Ok(Some(Self {
+            tree,
+            index,
+            log,
+            stamp,
+            _lock: lock,
+        }))
+    }
+
+    /// Makes a repository in `tree`, whose folder must be empty but for what an earlier attempt left.
+    /// `format.json` comes last, so a repository either is whole or is made again.
+    pub fn create(tree: &'t Tree) -> Result<Self, RepositoryError> {
+        let ours = |name: &std::ffi::OsString| name == layout::META || name == layout::README;
+        if !tree.list(Path::new(""), 100)?.iter().all(ours) {
+            return Err(RepositoryError::Occupied(tree.shown().to_owned()));
+        }
+        tree.create_folder(Path::new(layout::META), 0o700, None)?;
+        tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
+        let lock = lock::take(tree)?;
+        clear_stage(tree, |_| false)?;
+        format::probe_links(tree)?;
+        let index = Index::new();
+        let log = write_base(tree, &index, 1)?;
+        format::write_readme(tree)?;
+        tree.sync()?;
+        format::write(tree)?;
+        tree.create_folder(Path::new(layout::MIRROR), 0o755, None)?;
+        tree.sync()?;
+        Ok(Self {
+            tree,
+            index,
+            log,
+            stamp: Stamp::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Reads the index without taking the lock; what an interrupted run left is taken as done.
+    pub fn read_index(tree: &Tree) -> Result<(Index, Stamp), RepositoryError> {
+        if !format::check(tree)? {
+            return Err(RepositoryError::Missing(tree.shown().to_owned()));
+        }
+        let (mut index, _, stamp) = read_records(tree)?;
+        index.apply_pending();
+        Ok((index, stamp))
+    }
+
+    /// The drive's folder.
+    pub fn tree(&self) -> &'t Tree {
+        self.tree
+    }
+
+    /// What is in the mirror.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What the last run left.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// Writes a batch to the index and makes it durable; its files may be published then. The batch
+    /// before it must be published and synced.
+    pub fn begin_batch(&mut self, batch: Batch) -> Result<(), RepositoryError> {
+        let frame = Frame::Batch(batch);
+        self.append(&frame)?;
+        self.log.sync()?;
+        if let Frame::Batch(batch) = frame {
+            self.index.begin(batch);
+        }
+        Ok(())
+    }
+
+    /// Takes the pending batch as published: its files are in place.
+    pub fn finish_batch(&mut self) {
+        self.index.apply_pending();
+    }
+
+    /// Writes the open increment's catalog and ends the run. All batches must be published; they are
+    /// synced here. Returns the increment's name if there is one.
+    ///
+    /// How the increment ends is made durable before its catalog is written, so that a run that is cut
+    /// off in between is ended by the next one in the same way.
+    pub fn close_run(
+        &mut self,
+        closing: impl FnOnce(&Index) -> Closing,
+    ) -> Result<Option<String>, RepositoryError> {
+        if !self.index.is_unclosed() {
+            return Ok(None);
+        }
+        self.index.apply_pending();
+        let mut made = None;
+        if self.index.open().is_some_and(|open| !open.is_empty()) {
+            self.tree.sync()?;
+            if self.index.open().is_some_and(|open| open.closing.is_none()) {
+                let closing = closing(&self.index);
+                self.append(&Frame::Closing(closing.clone()))?;
+                self.log.sync()?;
+                self.index.set_closing(closing);
+            }
+            made = self.write_catalog()?;
+        }
+        self.tree.sync()?;
+        self.append(&Frame::Closed)?;
+        self.log.sync()?;
+        self.index.close();
+        Ok(made)
+    }
+
+    fn write_catalog(&self) -> Result<Option<String>, RepositoryError> {
+        let Some(open) = self.index.open() else {
+            return Ok(None);
+        };
+        let Some(closing) = &open.closing else {
+            return Ok(None);
+        };
+        let name = &open.mark.name;
+        let staged = layout::staged("catalog");
+        self.tree.create_folder(Path::new(name), 0o755, None)?;
+        self.tree
+            .create_folder(&layout::track_folder(name), 0o755, None)?;
+        self.tree.remove_file(&staged)?;
+        let mut file = self.tree.create_file(&staged)?;
+        let mut out = BufWriter::with_capacity(1 << 20, DriveWriter(&mut file));
+        let written = catalog::write(&self.index, open, closing, &mut out)
+            .map_err(io::Error::from)
+            .and_then(|()| out.flush());
+        drop(out);
+        written.map_err(|source| file.error("write", source))?;
+        file.sync()?;
+        drop(file);
+        self.tree.rename_over(&staged, &catalog::path_of(name))?;
+        // The Python tool sorts increments by this time.
+        self.tree.set_folder_time(
+            Path::new(name),
+            closing.folder_time_s.saturating_mul(1_000_000_000),
+        )?;
+        Ok(Some(name.clone()))
+    }
+
+    /// Writes the stamp, the last thing of a run, and compacts the index if that pays.
+    pub fn stamp_run(&mut self, time_ns: i64, rules: [u8; 32]) -> Result<(), RepositoryError> {
+        if self.index.wants_compaction() {
+            self.log = write_base(self.tree, &self.index, self.log.generation() + 1)?;
+            self.index.compacted();
+        }
+        self.stamp = Stamp {
+            counter: self.stamp.counter + 1,
+            time_ns,
+            generation: self.log.generation(),
+            synced: self.log.end(),
+            rules,
+        };
+        stamp::write(self.tree, &self.stamp)?.sync()?;
+        Ok(())
+    }
+
+    fn append(&mut self, frame: &Frame) -> Result<(), RepositoryError> {
+        Ok(self.log.append(&encode(frame)?)?)
+    }
+}
+
+/// Removes what lies in the staging area but what `keep` names.
+pub fn clear_stage(tree: &Tree, keep: impl Fn(&str) -> bool) -> Result<(), RepositoryError> {
+    for name in tree.list(Path::new(layout::STAGE), 1_000_000)? {
+        if !name.to_str().is_some_and(&keep) {
+            tree.remove_file(&Path::new(layout::STAGE).join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the catalog of an increment.
+pub fn read_catalog(tree: &Tree, increment: &str) -> Result<Catalog, RepositoryError> {
+    let path = catalog::path_of(increment);
+    let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", path.display()));
+    let file = tree
+        .open_file(&path)?
+        .ok_or_else(|| damaged("it is missing".to_owned()))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_CATALOG)
+        .read_to_end(&mut bytes)
+        .map_err(RepositoryError::Read)?;
+    let catalog: Catalog = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if catalog.backup_name != increment {
+        return Err(damaged("it names another increment".to_owned()));
+    }
+    Ok(catalog)
+}
+
+/// Now, in nanoseconds since 1970.
+pub fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+fn read_records(tree: &Tree) -> Result<(Index, log::LogEnd, Stamp), RepositoryError> {
+    let stamp = stamp::read(tree)?.unwrap_or_default();
+    let file = tree
+        .open_file(Path::new(layout::INDEX))?
+        .ok_or_else(|| RepositoryError::Damaged("its index is missing".to_owned()))?;
+    let (index, end) = Index::read(&file, Some((stamp.generation, stamp.synced)))?;
+    Ok((index, end, stamp))
+}
+
+/// Writes a new index beside the old one and puts it in its place.
+fn write_base<'t>(
+    tree: &'t Tree,
+    index: &Index,
+    generation: u64,
+) -> Result<LogWriter<'t>, RepositoryError> {
+    let staged = layout::staged("index");
+    tree.remove_file(&staged)?;
+    let mut log = LogWriter::start(tree.create_file(&staged)?, generation)?;
+    for frame in index.base_frames() {
+        log.append(&encode(&frame)?)?;
+    }
+    log.sync()?;
+    tree.rename_over(&staged, Path::new(layout::INDEX))?;
+    tree.sync()?;
+    Ok(log)
+}
+
+fn encode(frame: &Frame) -> Result<Vec<u8>, RepositoryError> {
+    postcard::to_stdvec(frame).map_err(|e| RepositoryError::Read(io::Error::other(e)))
+}
+
+/// Lets a JSON stream write to a file of the drive.
+struct DriveWriter<'a, 't>(&'a mut DriveFile<'t>);
+
+impl io::Write for DriveWriter<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes).map_err(|e| e.source)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

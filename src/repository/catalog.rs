@@ -1,0 +1,382 @@
+//! The catalog: the JSON in an increment that lists its files.
+//!
+//! Its fields are a superset of the Python backup-manager's (`docs/format.md`, "Catalog"). Written as
+//! a stream, so that its size costs no memory. What is read back comes from a drive and is checked
+//! field by field; nothing in it is used as a path but through [`RelPath`]. Called by `repository`
+//! and `history`.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::index::{Closing, Entry as IndexEntry, Index, OpenIncrement};
+use super::record::{Content, Meta, Record};
+use super::{Status, layout};
+use crate::problem::Problem;
+use crate::relpath::RelPath;
+
+/// What a file's entry says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryCategory {
+    /// New or changed.
+    Tracked,
+    /// It vanished from the source.
+    Deleted,
+}
+
+/// One file or link in a catalog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CatalogEntry {
+    /// Length in bytes.
+    pub size: u64,
+    /// Modification time in seconds since 1970, for the Python tool.
+    pub mtime: f64,
+    /// The same for people.
+    #[serde(default)]
+    pub mtime_iso: String,
+    /// Its day.
+    #[serde(default)]
+    pub mtime_date: String,
+    /// New, changed or vanished.
+    pub category: EntryCategory,
+    /// Where its content lies in the increment.
+    pub backup_path: String,
+    /// Hash of the content; links have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
+    /// Type and permission bits.
+    #[serde(default)]
+    pub mode: u32,
+    /// Owner.
+    #[serde(default)]
+    pub uid: u32,
+    /// Group.
+    #[serde(default)]
+    pub gid: u32,
+    /// Modification time in nanoseconds since 1970.
+    #[serde(default)]
+    pub mtime_ns: i64,
+    /// Exact bytes of the path in hexadecimal, where the key cannot show them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_bytes: Option<String>,
+    /// The earlier increment that brought the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_in: Option<String>,
+    /// Where a symbolic link points, readable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_target: Option<String>,
+    /// The same in hexadecimal where it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_target_bytes: Option<String>,
+    /// Extended attributes: name to value in hexadecimal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, String>,
+    /// Files of one increment with the same text here are hard links to one another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardlink: Option<String>,
+    /// The path that it had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<RelPath>,
+    /// The source changed while it was read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
+}
+
+/// One folder in a catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogFolder {
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Extended attributes: name to value in hexadecimal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, String>,
+}
+
+/// A catalog; `F` and `D` are its lists of files and folders.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CatalogOf<F, D> {
+    /// Always "1.0": the Python tool's version of the shape.
+    pub version: String,
+    /// Always "incremental".
+    pub backup_type: String,
+    /// The increment's name.
+    pub backup_name: String,
+    /// When its run started, with UTC offset.
+    pub backup_timestamp: String,
+    /// Place in the order of increments.
+    pub sequence: u64,
+    /// Whether it is a point in time.
+    pub status: Status,
+    /// Files and links by path.
+    pub file_catalog: F,
+    /// Folders that are new or changed, by path.
+    #[serde(default)]
+    pub folders: D,
+    /// Folders that vanished.
+    #[serde(default)]
+    pub removed_folders: Vec<RelPath>,
+    /// Files that are only mirrored from then on.
+    #[serde(default)]
+    pub ended: Vec<RelPath>,
+    /// What could not be backed up.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// What was left out on purpose.
+    #[serde(default)]
+    pub notes: Vec<Problem>,
+    /// Counts, for the Python tool.
+    #[serde(default)]
+    pub summary: Summary,
+    /// Totals, for the Python tool.
+    #[serde(default)]
+    pub statistics: Statistics,
+}
+
+/// A catalog as it is read.
+pub type Catalog = CatalogOf<BTreeMap<RelPath, CatalogEntry>, BTreeMap<RelPath, CatalogFolder>>;
+
+/// Counts of a catalog.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Entries of category `tracked`.
+    pub new_or_changed_tracked: u64,
+    /// Entries of category `deleted`.
+    pub deleted_tracked: u64,
+    /// All entries.
+    pub total_operations: u64,
+}
+
+/// Totals of a catalog.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// All entries.
+    pub total_files: u64,
+    /// Bytes of the entries of category `tracked`.
+    pub total_size: u64,
+}
+
+/// Writes the catalog of the open increment.
+pub(super) fn write(
+    index: &Index,
+    open: &OpenIncrement,
+    closing: &Closing,
+    out: impl io::Write,
+) -> serde_json::Result<()> {
+    let files = Files { index, open };
+    let mut summary = Summary::default();
+    let mut total_size = 0;
+    for (path, entry) in &open.entries {
+        match entry {
+            IndexEntry::Version { .. } => {
+                summary.new_or_changed_tracked += 1;
+                total_size += index.records().get(path).map_or(0, Record::size);
+            }
+            IndexEntry::Deleted(_) => summary.deleted_tracked += 1,
+        }
+    }
+    summary.total_operations = summary.new_or_changed_tracked + summary.deleted_tracked;
+    let catalog = CatalogOf {
+        version: "1.0".to_owned(),
+        backup_type: "incremental".to_owned(),
+        backup_name: open.mark.name.clone(),
+        backup_timestamp: open.mark.timestamp.clone(),
+        sequence: open.mark.sequence,
+        status: closing.status,
+        file_catalog: files,
+        folders: Folders(&open.folders),
+        removed_folders: open.removed_folders.clone(),
+        ended: open.ended.clone(),
+        problems: closing.problems.clone(),
+        notes: closing.notes.clone(),
+        summary,
+        statistics: Statistics {
+            total_files: summary.total_operations,
+            total_size,
+        },
+    };
+    serde_json::to_writer(out, &catalog)
+}
+
+/// Serialises the entries one by one.
+struct Files<'a> {
+    index: &'a Index,
+    open: &'a OpenIncrement,
+}
+
+impl Serialize for Files<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let zone = TimeZone::system();
+        let entries = self.open.entries.iter().filter_map(|(path, entry)| {
+            let (record, category, moved_from) = match entry {
+                IndexEntry::Version { moved_from } => (
+                    self.index.records().get(path)?,
+                    EntryCategory::Tracked,
+                    moved_from.clone(),
+                ),
+                IndexEntry::Deleted(record) => (record.as_ref(), EntryCategory::Deleted, None),
+            };
+            let content_in = (record.brought_by != self.open.mark.sequence)
+                .then(|| self.index.increment_name(record.brought_by))
+                .flatten();
+            let entry = entry_of(path, record, category, moved_from, content_in, &zone);
+            Some((path, entry))
+        });
+        serializer.collect_map(entries)
+    }
+}
+
+struct Folders<'a>(&'a BTreeMap<RelPath, Record>);
+
+impl Serialize for Folders<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(path, record)| {
+            let Meta {
+                mode,
+                uid,
+                gid,
+                mtime_ns,
+                xattrs,
+                ..
+            } = &record.meta;
+            let xattrs = xattrs_text(xattrs);
+            (
+                path,
+                CatalogFolder {
+                    mode: *mode,
+                    uid: *uid,
+                    gid: *gid,
+                    mtime_ns: *mtime_ns,
+                    xattrs,
+                },
+            )
+        }))
+    }
+}
+
+fn entry_of(
+    path: &RelPath,
+    record: &Record,
+    category: EntryCategory,
+    moved_from: Option<RelPath>,
+    content_in: Option<&str>,
+    zone: &TimeZone,
+) -> CatalogEntry {
+    let meta = &record.meta;
+    let time = local(meta.mtime_ns, zone);
+    let key = path.to_key();
+    let folder = match category {
+        EntryCategory::Tracked => "track",
+        EntryCategory::Deleted => "deleted",
+    };
+    let is_text = !key.starts_with('/');
+    let (blake3, link_target, link_target_bytes, unsettled) = match &record.content {
+        Content::File {
+            hash, unsettled, ..
+        } => (Some(hex(hash)), None, None, *unsettled),
+        Content::Link { target, .. } => {
+            let text = String::from_utf8_lossy(target).into_owned();
+            let exact = std::str::from_utf8(target).is_ok();
+            (None, Some(text), (!exact).then(|| hex(target)), false)
+        }
+        Content::Folder => (None, None, None, false),
+    };
+    CatalogEntry {
+        size: record.size(),
+        mtime: meta.mtime_ns as f64 / 1e9,
+        mtime_iso: time.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string(),
+        mtime_date: time.strftime("%Y-%m-%d").to_string(),
+        category,
+        backup_path: format!("{folder}/{}", key.trim_start_matches('/')),
+        blake3,
+        mode: meta.mode,
+        uid: meta.uid,
+        gid: meta.gid,
+        mtime_ns: meta.mtime_ns,
+        path_bytes: (!is_text).then(|| hex(path.as_bytes())),
+        content_in: content_in.map(str::to_owned),
+        link_target,
+        link_target_bytes,
+        xattrs: xattrs_text(&meta.xattrs),
+        hardlink: meta.linked.then(|| meta.ino.to_string()),
+        moved_from,
+        unsettled,
+    }
+}
+
+impl CatalogEntry {
+    /// Where a symbolic link points; `None` for a file.
+    pub fn target(&self) -> Option<Vec<u8>> {
+        match (&self.link_target_bytes, &self.link_target) {
+            (Some(hexed), _) => unhex(hexed),
+            (None, Some(text)) => Some(text.clone().into_bytes()),
+            (None, None) => None,
+        }
+    }
+
+    /// The hash of the content; `None` for links, or if the text is none.
+    pub fn hash(&self) -> Option<[u8; 32]> {
+        self.blake3.as_deref().and_then(unhex)?.try_into().ok()
+    }
+}
+
+/// Extended attributes as they were recorded; values that are not hexadecimal are dropped.
+pub fn xattrs_of(text: &BTreeMap<String, String>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let exact = |(name, value): (&String, &String)| {
+        Some((
+            RelPath::from_key(name).ok()?.as_bytes().to_vec(),
+            unhex(value)?,
+        ))
+    };
+    text.iter().filter_map(exact).collect()
+}
+
+fn xattrs_text(xattrs: &[(Vec<u8>, Vec<u8>)]) -> BTreeMap<String, String> {
+    // Names of attributes are spelled as paths are: plain where they are UTF-8, injective else.
+    let text =
+        |(name, value): &(Vec<u8>, Vec<u8>)| Some((RelPath::new(name).ok()?.to_key(), hex(value)));
+    xattrs.iter().filter_map(text).collect()
+}
+
+/// Local time of nanoseconds since 1970; times outside jiff's years are held at its ends.
+fn local(ns: i64, zone: &TimeZone) -> jiff::Zoned {
+    let time = Timestamp::from_nanosecond(i128::from(ns)).unwrap_or(Timestamp::UNIX_EPOCH);
+    time.to_zoned(zone.clone())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |d: u8| char::from_digit(d.into(), 16).unwrap_or('0');
+    bytes
+        .iter()
+        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
+        .collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| {
+        char::from(b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The path of a catalog, for messages and for reading.
+pub(super) fn path_of(increment: &str) -> std::path::PathBuf {
+    layout::catalog(increment)
+}

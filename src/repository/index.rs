@@ -1,0 +1,473 @@
+//! The index: what is in the mirror, and what the run in hand has published.
+//!
+//! One log (`.bkm/index`) is base, deltas and journal at once. A batch's frame is written and synced
+//! before its files are published, and tells everything needed to publish them; the next frame is only
+//! written when that batch is published and synced. So at any moment at most the log's last batch can
+//! be unfinished ([`Index::pending`]), and finishing it again does no harm. See `docs/format.md`,
+//! "Index". Called by `repository`, `backup` and, for reading, `history`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::layout::StageName;
+use super::log::{self, LogEnd};
+use super::record::{Content, Record};
+use super::{RepositoryError, Status};
+use crate::problem::Problem;
+use crate::relpath::RelPath;
+
+/// Records per base frame: large enough that frames cost nothing, small enough to stay bounded.
+pub(super) const BASE_CHUNK: usize = 4096;
+
+/// Deltas may supersede this many records before a small index is compacted.
+const SLACK: u64 = 20_000;
+
+/// One frame of the log.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Frame {
+    /// Part of the base; only before [`Frame::State`].
+    Base(Vec<(RelPath, Record)>),
+    /// Ends the base.
+    State(State),
+    /// A batch that is about to be published.
+    Batch(Batch),
+    /// All batches of the increment in hand are published; its catalog is to be written like this.
+    Closing(Closing),
+    /// The run is over: nothing is in flight, no increment is open.
+    Closed,
+}
+
+/// What the base says beside its records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    next_sequence: u64,
+    increments: Vec<Increment>,
+}
+
+/// One increment, as the index lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Increment {
+    /// Place in the order of increments, from 1.
+    pub sequence: u64,
+    /// Name of its folder.
+    pub name: String,
+    /// Whether it is a point in time.
+    pub status: Status,
+    /// Modification time of its folder, in seconds: follows `sequence`.
+    pub folder_time_s: i64,
+}
+
+/// The increment that a run writes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunMark {
+    /// Place in the order of increments.
+    pub sequence: u64,
+    /// Name of the folder.
+    pub name: String,
+    /// When the run started, with UTC offset.
+    pub timestamp: String,
+}
+
+/// Changes that are published together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The increment they go to; `None` if the run changes nothing that is tracked.
+    pub run: Option<RunMark>,
+    /// The changes, in the order in which they are published.
+    pub changes: Vec<Change>,
+}
+
+/// One change of the mirror.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// A staged file or link takes its place.
+    Put {
+        /// Where.
+        path: RelPath,
+        /// What it is from now on.
+        record: Record,
+        /// Which staged file.
+        stage: StageName,
+        /// The path that it had before.
+        moved_from: Option<RelPath>,
+    },
+    /// The file stays as it is, its record changes.
+    Note {
+        /// Where.
+        path: RelPath,
+        /// What it is from now on.
+        record: Record,
+        /// What the increment says of it.
+        entry: NoteEntry,
+    },
+    /// A file or link leaves the mirror.
+    Remove {
+        /// Where.
+        path: RelPath,
+    },
+    /// A folder is made, or its record changes.
+    Folder {
+        /// Where.
+        path: RelPath,
+        /// What it is from now on.
+        record: Record,
+    },
+    /// A folder leaves the mirror.
+    RemoveFolder {
+        /// Where.
+        path: RelPath,
+    },
+}
+
+/// What an increment says of a file whose record alone changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoteEntry {
+    /// Nothing: what a restore brings back is the same.
+    None,
+    /// A version of its own: other attributes, or tracked from now on.
+    Version,
+    /// Its history ends here: from now on it is only mirrored.
+    Ended,
+}
+
+/// How an increment ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// Whether it is a point in time.
+    pub status: Status,
+    /// Modification time for its folder, in seconds.
+    pub folder_time_s: i64,
+    /// What could not be backed up.
+    pub problems: Vec<Problem>,
+    /// What was left out on purpose.
+    pub notes: Vec<Problem>,
+}
+
+/// The increment in hand: what its catalog will list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenIncrement {
+    /// Which one.
+    pub mark: RunMark,
+    /// Files and links.
+    pub entries: BTreeMap<RelPath, Entry>,
+    /// Folders that are new or changed.
+    pub folders: BTreeMap<RelPath, Record>,
+    /// Folders that vanished.
+    pub removed_folders: Vec<RelPath>,
+    /// Files that are only mirrored from now on.
+    pub ended: Vec<RelPath>,
+    /// How it ends, once that is decided.
+    pub closing: Option<Closing>,
+}
+
+/// What an increment says of a file or link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A new version; the index has its record.
+    Version {
+        /// The path that it had before.
+        moved_from: Option<RelPath>,
+    },
+    /// It vanished; this was its last record.
+    Deleted(Box<Record>),
+}
+
+/// The index in memory.
+#[derive(Debug, Default)]
+pub struct Index {
+    records: BTreeMap<RelPath, Record>,
+    increments: Vec<Increment>,
+    next_sequence: u64,
+    open: Option<OpenIncrement>,
+    pending: Option<Batch>,
+    superseded: u64,
+    unclosed: bool,
+}
+
+impl Index {
+    pub(super) fn new() -> Self {
+        Self {
+            next_sequence: 1,
+            ..Self::default()
+        }
+    }
+
+    /// Reads the log. The last batch is not applied if it may be unfinished: see [`Index::pending`].
+    pub(super) fn read(
+        file: &std::fs::File,
+        synced: Option<(u64, u64)>,
+    ) -> Result<(Self, LogEnd), RepositoryError> {
+        let mut index = Self::new();
+        let mut base = Some(Vec::new());
+        let end = log::read(file, synced, |payload| {
+            let frame: Frame = postcard::from_bytes(&payload)
+                .map_err(|e| RepositoryError::Damaged(format!("the index: a frame: {e}")))?;
+            index.take(frame, &mut base)
+        })?;
+        if base.is_some() {
+            return Err(RepositoryError::Damaged(
+                "the index: it has no whole base".to_owned(),
+            ));
+        }
+        Ok((index, end))
+    }
+
+    fn take(
+        &mut self,
+        frame: Frame,
+        base: &mut Option<Vec<(RelPath, Record)>>,
+    ) -> Result<(), RepositoryError> {
+        let wrong = || RepositoryError::Damaged("the index: frames in a wrong order".to_owned());
+        match (frame, base.as_mut()) {
+            (Frame::Base(records), Some(all)) => all.extend(records),
+            (Frame::State(state), Some(all)) => {
+                self.records = std::mem::take(all).into_iter().collect();
+                self.next_sequence = state.next_sequence.max(1);
+                self.increments = state.increments;
+                *base = None;
+            }
+            (Frame::Batch(batch), None) => self.begin(batch),
+            (Frame::Closing(closing), None) => {
+                self.apply_pending();
+                self.open.as_mut().ok_or_else(wrong)?.closing = Some(closing);
+            }
+            (Frame::Closed, None) => self.close(),
+            _ => return Err(wrong()),
+        }
+        Ok(())
+    }
+
+    /// The frames of a base that says the same as this index.
+    pub(super) fn base_frames(&self) -> impl Iterator<Item = Frame> + '_ {
+        let mut records = self.records.iter();
+        let chunks = std::iter::from_fn(move || {
+            let chunk: Vec<_> = records
+                .by_ref()
+                .take(BASE_CHUNK)
+                .map(|(path, record)| (path.clone(), record.clone()))
+                .collect();
+            (!chunk.is_empty()).then_some(Frame::Base(chunk))
+        });
+        let state = State {
+            next_sequence: self.next_sequence,
+            increments: self.increments.clone(),
+        };
+        chunks.chain([Frame::State(state)])
+    }
+
+    /// A batch is in the log: the one before it is published and synced, this one is pending.
+    pub(super) fn begin(&mut self, batch: Batch) {
+        self.apply_pending();
+        self.unclosed = true;
+        self.pending = Some(batch);
+    }
+
+    /// The last batch of the log, if it may not be wholly published.
+    pub fn pending(&self) -> Option<&Batch> {
+        self.pending.as_ref()
+    }
+
+    /// Takes the pending batch as published.
+    pub fn apply_pending(&mut self) {
+        let Some(batch) = self.pending.take() else {
+            return;
+        };
+        if let Some(mark) = batch.run {
+            self.next_sequence = self.next_sequence.max(mark.sequence.saturating_add(1));
+            self.open.get_or_insert_with(|| OpenIncrement::new(mark));
+        }
+        for change in batch.changes {
+            self.apply(change);
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Put {
+                path,
+                record,
+                moved_from,
+                ..
+            } => {
+                if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
+                    open.entries
+                        .insert(path.clone(), Entry::Version { moved_from });
+                }
+                self.insert(path, record);
+            }
+            Change::Note {
+                path,
+                record,
+                entry,
+            } => {
+                match (self.open.as_mut(), entry) {
+                    (Some(open), NoteEntry::Version) => {
+                        open.entries
+                            .insert(path.clone(), Entry::Version { moved_from: None });
+                    }
+                    (Some(open), NoteEntry::Ended) => open.ended.push(path.clone()),
+                    _ => {}
+                }
+                self.insert(path, record);
+            }
+            Change::Remove { path } => {
+                let Some(record) = self.records.remove(&path) else {
+                    return;
+                };
+                self.superseded += 1;
+                if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
+                    open.entries.insert(path, Entry::Deleted(Box::new(record)));
+                }
+            }
+            Change::Folder { path, record } => {
+                if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
+                    open.folders.insert(path.clone(), record.clone());
+                }
+                self.insert(path, record);
+            }
+            Change::RemoveFolder { path } => {
+                let Some(record) = self.records.remove(&path) else {
+                    return;
+                };
+                self.superseded += 1;
+                if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
+                    open.removed_folders.push(path);
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, path: RelPath, record: Record) {
+        if self.records.insert(path, record).is_some() {
+            self.superseded += 1;
+        }
+    }
+
+    /// How the open increment ends.
+    pub(super) fn set_closing(&mut self, closing: Closing) {
+        self.apply_pending();
+        if let Some(open) = &mut self.open {
+            open.closing = Some(closing);
+        }
+    }
+
+    /// The run is over.
+    pub(super) fn close(&mut self) {
+        self.apply_pending();
+        self.unclosed = false;
+        if let Some(OpenIncrement {
+            mark,
+            closing: Some(closing),
+            ..
+        }) = self.open.take()
+        {
+            self.increments.push(Increment {
+                sequence: mark.sequence,
+                name: mark.name,
+                status: closing.status,
+                folder_time_s: closing.folder_time_s,
+            });
+        }
+    }
+
+    /// All paths of the mirror in the order of their bytes.
+    pub fn records(&self) -> &BTreeMap<RelPath, Record> {
+        &self.records
+    }
+
+    /// The finished increments, oldest first.
+    pub fn increments(&self) -> &[Increment] {
+        &self.increments
+    }
+
+    /// The name of the increment with this sequence, the open one included.
+    pub fn increment_name(&self, sequence: u64) -> Option<&str> {
+        let open = self
+            .open
+            .iter()
+            .map(|open| (open.mark.sequence, open.mark.name.as_str()));
+        let by_sequence = |i: &Increment| i.sequence.cmp(&sequence);
+        match self.increments.binary_search_by(by_sequence) {
+            Ok(at) => self.increments.get(at).map(|i| i.name.as_str()),
+            Err(_) => open
+                .into_iter()
+                .find(|(s, _)| *s == sequence)
+                .map(|(_, name)| name),
+        }
+    }
+
+    /// The sequence that the next increment gets.
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// The increment in hand, or the one that an interrupted run left open.
+    pub fn open(&self) -> Option<&OpenIncrement> {
+        self.open.as_ref()
+    }
+
+    /// Whether a run was interrupted, so that recovery has something to do.
+    pub fn is_unclosed(&self) -> bool {
+        self.unclosed
+    }
+
+    /// Whether deltas outweigh the base so far that a new base pays: it is written once per half of
+    /// it that was superseded, so the cost per change stays constant.
+    pub(super) fn wants_compaction(&self) -> bool {
+        !self.unclosed && self.superseded > self.records.len() as u64 / 2 + SLACK
+    }
+
+    pub(super) fn compacted(&mut self) {
+        self.superseded = 0;
+    }
+}
+
+impl OpenIncrement {
+    fn new(mark: RunMark) -> Self {
+        Self {
+            mark,
+            entries: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            removed_folders: Vec::new(),
+            ended: Vec::new(),
+            closing: None,
+        }
+    }
+
+    /// Whether its catalog would list nothing.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.folders.is_empty()
+            && self.removed_folders.is_empty()
+            && self.ended.is_empty()
+    }
+}
+
+impl Change {
+    /// The path it concerns.
+    pub fn path(&self) -> &RelPath {
+        match self {
+            Self::Put { path, .. }
+            | Self::Note { path, .. }
+            | Self::Remove { path }
+            | Self::Folder { path, .. }
+            | Self::RemoveFolder { path } => path,
+        }
+    }
+
+    /// Bytes of content that it brings to the drive, if it was copied.
+    pub fn content_size(&self) -> u64 {
+        match self {
+            Self::Put {
+                record:
+                    Record {
+                        content: Content::File { size, .. },
+                        ..
+                    },
+                ..
+            } => *size,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Where things lie in a repository, and what increments are called.
+//!
+//! The only place that spells these names. It makes paths relative to the repository and touches
+//! nothing. Called by the rest of `repository`, `backup` and `history`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::DateTime;
+
+use crate::relpath::RelPath;
+
+/// The repository's own records.
+pub const META: &str = ".bkm";
+/// Says what the repository is and which version of the format it has.
+pub const FORMAT: &str = ".bkm/format.json";
+/// Base, journal and deltas of what is in the mirror.
+pub const INDEX: &str = ".bkm/index";
+/// The two-slot stamp.
+pub const STAMP: &str = ".bkm/stamp";
+/// Locked while a run works; always empty.
+pub const LOCK: &str = ".bkm/lock";
+/// Where content is written before it is published.
+pub const STAGE: &str = ".bkm/stage";
+/// The source as of the last run.
+pub const MIRROR: &str = "mirror";
+/// How to get files back without this program.
+pub const README: &str = "README.txt";
+
+/// Name of a file in the staging area.
+pub type StageName = String;
+
+/// The path of a staged file.
+pub fn staged(name: &str) -> PathBuf {
+    Path::new(STAGE).join(name)
+}
+
+/// The mirror's file or folder for `path`.
+pub fn mirror(path: &RelPath) -> PathBuf {
+    Path::new(MIRROR).join(path.as_path())
+}
+
+/// An increment's copy of a new or changed file.
+pub fn track(increment: &str, path: &RelPath) -> PathBuf {
+    Path::new(increment).join("track").join(path.as_path())
+}
+
+/// An increment's copy of a file that vanished.
+pub fn deleted(increment: &str, path: &RelPath) -> PathBuf {
+    Path::new(increment).join("deleted").join(path.as_path())
+}
+
+/// An increment's folder for new or changed files; it exists even when empty.
+pub fn track_folder(increment: &str) -> PathBuf {
+    Path::new(increment).join("track")
+}
+
+/// An increment's catalog.
+pub fn catalog(increment: &str) -> PathBuf {
+    Path::new(increment).join(format!("{increment}.json"))
+}
+
+/// The name of the increment of a run that started at `time` (local).
+pub fn increment_name(time: DateTime) -> String {
+    time.strftime("backup_%Y%m%d_%H%M%S").to_string()
+}
+
+/// Whether `name` is the name of an increment.
+pub fn is_increment_name(name: &str) -> bool {
+    name.strip_prefix("backup_").is_some_and(|time| {
+        time.len() == 15
+            && time.bytes().enumerate().all(|(at, b)| {
+                if at == 8 {
+                    b == b'_'
+                } else {
+                    b.is_ascii_digit()
+                }
+            })
+    })
+}
+
+/// The increments among `names`.
+pub fn increment_names(names: Vec<OsString>) -> impl Iterator<Item = String> {
+    names
+        .into_iter()
+        .filter_map(|name| name.into_string().ok())
+        .filter(|n| is_increment_name(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn increments_are_told_from_other_folders() {
+        let time = jiff::civil::date(2026, 11, 23).at(9, 15, 0, 0);
+        assert_eq!(increment_name(time), "backup_20261123_091500");
+        assert!(is_increment_name("backup_20261123_091500"));
+        for other in [
+            "backup_2026",
+            "backup_20261123-091500",
+            "backup_20261123_09150x",
+            "mirror",
+        ] {
+            assert!(!is_increment_name(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! One run per repository at a time: a lock that dies with its holder.
+//!
+//! The lock file stays empty, so that taking it writes nothing to the drive; who holds it is read
+//! from `/proc/locks`. Called by `repository`.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use super::{RepositoryError, layout};
+use crate::drive::tree::{DriveFile, Tree};
+
+/// Takes the lock, which lasts as long as the returned file is open.
+pub(super) fn take(tree: &Tree) -> Result<DriveFile<'_>, RepositoryError> {
+    let path = Path::new(layout::LOCK);
+    let missing = tree.stat(path)?.is_none();
+    let file = tree.open_record_file(path, missing)?;
+    match file.file().try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RepositoryError::Locked {
+            holder: holder(file.file()),
+        }),
+        Err(TryLockError::Error(source)) => Err(file.error("lock", source).into()),
+    }
+}
+
+/// Who holds the lock on `file`, in words.
+fn holder(file: &File) -> String {
+    let ino = rustix::fs::fstat(file)
+        .map(|stat| stat.st_ino)
+        .unwrap_or_default();
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    match locks.lines().find_map(|line| pid_of(line, ino)) {
+        Some(pid) => {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            format!("process {pid} ({})", crate::sanitize::line(name.trim()))
+        }
+        None => "another process".to_owned(),
+    }
+}
+
+/// The process in a line of `/proc/locks`: `1: FLOCK ADVISORY WRITE 1234 08:01:131 0 EOF`.
+fn pid_of(line: &str, ino: u64) -> Option<u32> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    (fields.next() == Some("FLOCK")).then_some(())?;
+    let pid = fields.nth(2)?.parse().ok()?;
+    let (_, inode) = fields.next()?.rsplit_once(':')?;
+    (inode.parse() == Ok(ino)).then_some(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_is_told_who_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::open(dir.path()).unwrap();
+        tree.create_folder(Path::new(layout::META), 0o700, None)
+            .unwrap();
+        let held = take(&tree).unwrap();
+        let refused = take(&tree).unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("process {}", std::process::id())),
+            "{refused}"
+        );
+        drop(held);
+        take(&tree).unwrap();
+    }
+}

@@ -1,0 +1,323 @@
+//! An append log: frames with length, number and checksum behind a header.
+//!
+//! It owns how a torn tail is told from damage; what the frames mean is the index's business. A frame
+//! that was synced is never written again. Called by `index`.
+//!
+//! A header is the magic, the generation and a checksum; a frame is `length u32 | number u64 |
+//! checksum 16 bytes | payload`, little-endian, numbers counting from 1. Checksums are BLAKE3, cut to
+//! 16 bytes, over generation, number and payload, so that a frame of an older file that shines through
+//! does not pass.
+
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+
+use super::RepositoryError;
+use crate::drive::tree::{DriveFile, TreeError};
+
+const MAGIC: &[u8; 8] = b"BKMIDX1\n";
+const HEADER: usize = 8 + 8 + 16;
+const FRAME_HEADER: usize = 4 + 8 + 16;
+/// Largest payload that is read or written. A batch's frame holds at most some thousand paths; the
+/// bound keeps a damaged or hostile length from taking the memory.
+pub(super) const MAX_PAYLOAD: usize = 256 << 20;
+
+/// An open log at its end, ready to append.
+#[derive(Debug)]
+pub(super) struct LogWriter<'t> {
+    file: DriveFile<'t>,
+    generation: u64,
+    next_number: u64,
+    end: u64,
+}
+
+/// What was read from a log.
+#[derive(Debug)]
+pub(super) struct LogEnd {
+    /// Generation in the header.
+    pub(super) generation: u64,
+    /// Number that the next frame gets.
+    pub(super) next_number: u64,
+    /// Where the last sound frame ends, in bytes.
+    pub(super) end: u64,
+}
+
+impl<'t> LogWriter<'t> {
+    /// Starts a log in an empty file; durable only after [`LogWriter::sync`].
+    pub(super) fn start(mut file: DriveFile<'t>, generation: u64) -> Result<Self, TreeError> {
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&generation.to_le_bytes());
+        header.extend_from_slice(&checksum(generation, 0, MAGIC));
+        file.write_at(&header, 0)?;
+        Ok(Self {
+            file,
+            generation,
+            next_number: 1,
+            end: HEADER as u64,
+        })
+    }
+
+    /// Goes on behind what [`read`] found, and cuts off a torn tail.
+    pub(super) fn resume(mut file: DriveFile<'t>, from: &LogEnd) -> Result<Self, TreeError> {
+        if file.stat()?.size > from.end {
+            file.set_len(from.end)?;
+        }
+        Ok(Self {
+            file,
+            generation: from.generation,
+            next_number: from.next_number,
+            end: from.end,
+        })
+    }
+
+    /// Appends one frame; durable only after [`LogWriter::sync`].
+    pub(super) fn append(&mut self, payload: &[u8]) -> Result<(), TreeError> {
+        let length = match u32::try_from(payload.len()) {
+            Ok(length) if payload.len() <= MAX_PAYLOAD => length,
+            _ => return Err(self.file.error("write", io::ErrorKind::FileTooLarge.into())),
+        };
+        let mut frame = Vec::with_capacity(FRAME_HEADER + payload.len());
+        frame.extend_from_slice(&length.to_le_bytes());
+        frame.extend_from_slice(&self.next_number.to_le_bytes());
+        frame.extend_from_slice(&checksum(self.generation, self.next_number, payload));
+        frame.extend_from_slice(payload);
+        self.file.write_at(&frame, self.end)?;
+        self.end += frame.len() as u64;
+        self.next_number += 1;
+        Ok(())
+    }
+
+    /// Makes all appended frames durable.
+    pub(super) fn sync(&mut self) -> Result<(), TreeError> {
+        self.file.sync()
+    }
+
+    /// Where the log ends, in bytes.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The log's generation.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+/// Reads a log from its start and hands each sound payload to `take`.
+///
+/// `synced` says up to which byte the stamp knows the log of a generation to be durable. What fails
+/// its checksum before that point, or is followed by a sound frame, is damage; at the end it is the
+/// torn tail of an append that the power cut off.
+pub(super) fn read(
+    mut file: &std::fs::File,
+    synced: Option<(u64, u64)>,
+    mut take: impl FnMut(Vec<u8>) -> Result<(), RepositoryError>,
+) -> Result<LogEnd, RepositoryError> {
+    let damaged = |what: &str| RepositoryError::Damaged(format!("the index: {what}"));
+    file.seek(SeekFrom::Start(0))
+        .map_err(RepositoryError::Read)?;
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut header = [0; HEADER];
+    reader.read_exact(&mut header).map_err(|e| match e.kind() {
+        io::ErrorKind::UnexpectedEof => damaged("it is cut off"),
+        _ => RepositoryError::Read(e),
+    })?;
+    let (magic, rest) = header.split_at(MAGIC.len());
+    let (generation, check) = rest.split_at(8);
+    let generation = u64_of(generation);
+    if magic != MAGIC || check != checksum(generation, 0, MAGIC) {
+        return Err(damaged("its header is not one of ours"));
+    }
+    let mut log = LogEnd {
+        generation,
+        next_number: 1,
+        end: HEADER as u64,
+    };
+    loop {
+        match read_frame(&mut reader, generation).map_err(RepositoryError::Read)? {
+            ReadFrame::Sound { number, payload } if number == log.next_number => {
+                log.end += (FRAME_HEADER + payload.len()) as u64;
+                log.next_number += 1;
+                take(payload)?;
+            }
+            ReadFrame::Sound { .. } => return Err(damaged("a frame is missing")),
+            ReadFrame::Nothing => break,
+            ReadFrame::Bad { whole } => {
+                let follows = whole
+                    && matches!(
+                        read_frame(&mut reader, generation).map_err(RepositoryError::Read)?,
+                        ReadFrame::Sound { .. }
+                    );
+                if follows {
+                    return Err(damaged("a frame in the middle fails its checksum"));
+                }
+                break;
+            }
+        }
+    }
+    match synced {
+        Some((of, up_to)) if of == generation && log.end < up_to => Err(damaged(
+            "frames that were written and synced are gone or fail their checksum",
+        )),
+        _ => Ok(log),
+    }
+}
+
+enum ReadFrame {
+    Sound {
+        number: u64,
+        payload: Vec<u8>,
+    },
+    /// Fails its checksum; `whole` if all bytes that its length names are there.
+    Bad {
+        whole: bool,
+    },
+    Nothing,
+}
+
+fn read_frame(reader: &mut impl Read, generation: u64) -> io::Result<ReadFrame> {
+    let mut header = Vec::with_capacity(FRAME_HEADER);
+    reader
+        .by_ref()
+        .take(FRAME_HEADER as u64)
+        .read_to_end(&mut header)?;
+    if header.is_empty() {
+        return Ok(ReadFrame::Nothing);
+    }
+    let Some((length, rest)) = header.split_at_checked(4) else {
+        return Ok(ReadFrame::Bad { whole: false });
+    };
+    let Some((number, check)) = rest.split_at_checked(8) else {
+        return Ok(ReadFrame::Bad { whole: false });
+    };
+    let length = usize::try_from(u64_of(length)).unwrap_or(usize::MAX);
+    if check.len() != 16 || length > MAX_PAYLOAD {
+        return Ok(ReadFrame::Bad { whole: false });
+    }
+    let mut payload = Vec::new();
+    // Grows as bytes arrive, so a lying length in a short file costs nothing.
+    reader
+        .by_ref()
+        .take(length as u64)
+        .read_to_end(&mut payload)?;
+    let number = u64_of(number);
+    if payload.len() < length {
+        Ok(ReadFrame::Bad { whole: false })
+    } else if checksum(generation, number, &payload) == check {
+        Ok(ReadFrame::Sound { number, payload })
+    } else {
+        Ok(ReadFrame::Bad { whole: true })
+    }
+}
+
+/// The checksum of a frame or stamp: 16 bytes of BLAKE3 over where it stands and what it says.
+pub(super) fn checksum(generation: u64, number: u64, payload: &[u8]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&generation.to_le_bytes());
+    hasher.update(&number.to_le_bytes());
+    hasher.update(payload);
+    let mut short = [0; 16];
+    hasher.finalize_xof().fill(&mut short);
+    short
+}
+
+/// A little-endian number from at most 8 bytes.
+fn u64_of(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .take(8)
+        .rev()
+        .fold(0, |value, &byte| (value << 8) | u64::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::tree::Tree;
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::FileExt as _;
+    use std::path::Path;
+
+    const NAME: &str = "index";
+
+    fn log_of(payloads: &[&[u8]]) -> (tempfile::TempDir, Tree) {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::open(dir.path()).unwrap();
+        let file = tree.open_record_file(Path::new(NAME), true).unwrap();
+        let mut log = LogWriter::start(file, 7).unwrap();
+        for payload in payloads {
+            log.append(payload).unwrap();
+        }
+        log.sync().unwrap();
+        drop(log);
+        (dir, tree)
+    }
+
+    fn read_all(
+        tree: &Tree,
+        synced: Option<(u64, u64)>,
+    ) -> Result<(Vec<Vec<u8>>, LogEnd), RepositoryError> {
+        let file = tree.open_file(Path::new(NAME)).unwrap().unwrap();
+        let mut payloads = Vec::new();
+        let end = read(&file, synced, |payload| {
+            payloads.push(payload);
+            Ok(())
+        })?;
+        Ok((payloads, end))
+    }
+
+    #[test]
+    fn a_torn_tail_is_cut_off_at_every_length() {
+        let (dir, tree) = log_of(&[b"one", b"two", b"three"]);
+        let path = dir.path().join(NAME);
+        let whole = std::fs::read(&path).unwrap();
+        let two_end = HEADER + 2 * (FRAME_HEADER + 3);
+        for len in two_end..whole.len() {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            let (payloads, end) = read_all(&tree, Some((7, two_end as u64))).unwrap();
+            assert_eq!(payloads, [b"one", b"two"], "cut to {len}");
+            let file = tree.open_record_file(Path::new(NAME), false).unwrap();
+            LogWriter::resume(file, &end)
+                .unwrap()
+                .append(b"four")
+                .unwrap();
+            let (payloads, _) = read_all(&tree, None).unwrap();
+            assert_eq!(
+                payloads,
+                [&b"one"[..], b"two", b"four"],
+                "cut to {len}, then appended"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_frame_in_the_middle_is_damage_at_every_byte() {
+        let (dir, tree) = log_of(&[b"one", b"two", b"three"]);
+        let path = dir.path().join(NAME);
+        let synced = Some((7, std::fs::metadata(&path).unwrap().len()));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        for at in 0..file.metadata().unwrap().len() {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 0x40], at).unwrap();
+            assert!(
+                matches!(read_all(&tree, synced), Err(RepositoryError::Damaged(_))),
+                "a flipped bit at byte {at} went unseen"
+            );
+            file.write_all_at(&byte, at).unwrap();
+        }
+        read_all(&tree, synced).unwrap();
+    }
+
+    #[test]
+    fn a_tail_of_zeros_is_torn_not_damage() {
+        let (dir, tree) = log_of(&[b"one"]);
+        let path = dir.path().join(NAME);
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(file.metadata().unwrap().len() + 5000).unwrap();
+        assert_eq!(read_all(&tree, None).unwrap().0, [b"one"]);
+    }
+}
