@@ -98,8 +98,9 @@ pub enum Change {
         path: RelPath,
         /// What it is from now on.
         record: Record,
-        /// What the increment says of it.
-        entry: NoteEntry,
+        /// Whether the increment lists it as a version: other attributes, or tracked from now on.
+        /// Otherwise what a restore brings back is the same.
+        version: bool,
     },
     /// A file or link leaves the mirror.
     Remove {
@@ -118,17 +119,6 @@ pub enum Change {
         /// Where.
         path: RelPath,
     },
-}
-
-/// What an increment says of a file whose record alone changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NoteEntry {
-    /// Nothing: what a restore brings back is the same.
-    None,
-    /// A version of its own: other attributes, or tracked from now on.
-    Version,
-    /// Its history ends here: from now on it is only mirrored.
-    Ended,
 }
 
 /// How an increment ends.
@@ -284,30 +274,15 @@ impl Index {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Put {
-                path,
-                record,
-                moved_from,
-                ..
-            } => {
+            Change::Put { path, record, moved_from, .. } => {
                 if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
-                    open.entries
-                        .insert(path.clone(), Entry::Version { moved_from });
+                    open.entries.insert(path.clone(), Entry::Version { moved_from });
                 }
                 self.insert(path, record);
             }
-            Change::Note {
-                path,
-                record,
-                entry,
-            } => {
-                match (self.open.as_mut(), entry) {
-                    (Some(open), NoteEntry::Version) => {
-                        open.entries
-                            .insert(path.clone(), Entry::Version { moved_from: None });
-                    }
-                    (Some(open), NoteEntry::Ended) => open.ended.push(path.clone()),
-                    _ => {}
+            Change::Note { path, record, version } => {
+                if let Some(open) = self.open.as_mut().filter(|_| version) {
+                    open.entries.insert(path.clone(), Entry::Version { moved_from: None });
                 }
                 self.insert(path, record);
             }
@@ -339,8 +314,11 @@ impl Index {
     }
 
     fn insert(&mut self, path: RelPath, record: Record) {
-        if self.records.insert(path, record).is_some() {
-            self.superseded += 1;
+        let ends_here = !record.is_tracked();
+        let Some(old) = self.records.insert(path.clone(), record) else { return };
+        self.superseded += 1;
+        if let Some(open) = self.open.as_mut().filter(|_| ends_here && old.is_tracked()) {
+            open.ended.push(path);
         }
     }
 

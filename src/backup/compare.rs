@@ -1,0 +1,121 @@
+//! Compares a scan with the index: what is new, changed, gone, or has to be looked at. Pure: values in,
+//! values out.
+//!
+//! Called by `plan`.
+
+use crate::relpath::RelPath;
+use crate::repository::record::Record;
+use crate::select::scan::Entry;
+use crate::select::{Category, Kind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The differences; every list in the order of paths.
+#[derive(Debug, Default)]
+pub(super) struct Comparison<'a> {
+    /// Files and links that were not there.
+    pub(super) new: Vec<&'a Entry>,
+    /// Files whose size or time differs, links that were replaced.
+    pub(super) changed: Vec<(&'a Entry, &'a Record)>,
+    /// Files and links whose content may be the same: to be read.
+    pub(super) suspect: Vec<(&'a Entry, &'a Record)>,
+    /// Files and links that are the same but for their category.
+    pub(super) recategorised: Vec<(&'a Entry, &'a Record)>,
+    /// Files and links of the index that the source has no longer.
+    pub(super) vanished: Vec<(&'a RelPath, &'a Record)>,
+    /// Folders that were not there.
+    pub(super) new_folders: Vec<&'a Entry>,
+    /// Folders whose attributes may differ.
+    pub(super) suspect_folders: Vec<(&'a Entry, &'a Record)>,
+    /// Folders that no increment lists as they are.
+    pub(super) unlisted_folders: Vec<(&'a Entry, &'a Record)>,
+    /// Folders of the index that the source has no longer.
+    pub(super) vanished_folders: Vec<(&'a RelPath, &'a Record)>,
+    /// Paths that were a folder and are a file or link now, or the other way round.
+    pub(super) turned: BTreeSet<&'a RelPath>,
+    /// Files and links that are as they were.
+    pub(super) unchanged: u64,
+}
+
+/// Compares `entries` (sorted by path) with the index's records. What lies at or below a path of
+/// `unknown` (sorted) could not be read and is left as it is. `stable_inodes` says whether the
+/// source's inode numbers and change times mean anything.
+pub(super) fn compare<'a>(
+    entries: &'a [Entry],
+    records: &'a BTreeMap<RelPath, Record>,
+    unknown: &[RelPath],
+    stable_inodes: bool,
+) -> Comparison<'a> {
+    let mut found = Comparison::default();
+    let unknown: BTreeSet<&RelPath> = unknown.iter().collect();
+    let mut records = records.iter().peekable();
+    let mut gone = |found: &mut Comparison<'a>, path: &'a RelPath, record: &'a Record| {
+        let kept = unknown.contains(path) || path.ancestors().any(|above| unknown.contains(&above));
+        match (kept, record.kind()) {
+            (true, Kind::Folder) => {}
+            (true, _) => found.unchanged += 1,
+            (false, Kind::Folder) => found.vanished_folders.push((path, record)),
+            (false, _) => found.vanished.push((path, record)),
+        }
+    };
+    for entry in entries {
+        while let Some((path, record)) = records.next_if(|(path, _)| **path < entry.path) {
+            gone(&mut found, path, record);
+        }
+        match records.next_if(|(path, _)| **path == entry.path) {
+            None if entry.stat.kind == Kind::Folder => found.new_folders.push(entry),
+            None => found.new.push(entry),
+            Some((path, record)) => found.same_path(entry, path, record, stable_inodes),
+        }
+    }
+    for (path, record) in records {
+        gone(&mut found, path, record);
+    }
+    found
+}
+
+impl<'a> Comparison<'a> {
+    fn same_path(
+        &mut self,
+        entry: &'a Entry,
+        path: &'a RelPath,
+        record: &'a Record,
+        stable_inodes: bool,
+    ) {
+        let (stat, meta) = (&entry.stat, &record.meta);
+        let attributes_differ = stat.mode != meta.mode
+            || stat.uid != meta.uid
+            || stat.gid != meta.gid
+            || stat.mtime_ns != meta.mtime_ns
+            || (stable_inodes && stat.ctime_ns != meta.ctime_ns);
+        match (stat.kind, record.kind()) {
+            (Kind::Folder, Kind::Folder) => {
+                if attributes_differ || entry.category != record.category {
+                    self.suspect_folders.push((entry, record));
+                } else if !record.listed && record.category == Category::Tracked {
+                    self.unlisted_folders.push((entry, record));
+                }
+            }
+            (Kind::Folder, _) => {
+                self.turned.insert(path);
+                self.vanished.push((path, record));
+                self.new_folders.push(entry);
+            }
+            (_, Kind::Folder) => {
+                self.turned.insert(path);
+                self.vanished_folders.push((path, record));
+                self.new.push(entry);
+            }
+            (now, before) if now != before => self.changed.push((entry, record)),
+            (_, _) if stat.size != record.size() => self.changed.push((entry, record)),
+            (_, _) => {
+                if attributes_differ || (stable_inodes && stat.ino != meta.ino) {
+                    self.suspect.push((entry, record));
+                } else if entry.category != record.category {
+                    self.recategorised.push((entry, record));
+                } else {
+                    self.unchanged += 1;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Reads content in bounded pieces, hashing it, and writes it if wanted. Keeps holes.
+//!
+//! Knows nothing of what the content is for. Called by `examine` and `stage`.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::SeekFrom;
+
+use crate::drive::tree::{DriveFile, TreeError};
+use crate::select::Stat;
+
+/// Bytes per read: large enough that calls cost nothing, small enough that a stop is noticed within a
+/// second on a slow drive.
+const CHUNK: usize = 1 << 20;
+
+/// After so many bytes of one file the drive is made to catch up, so that a stop, a suspend and the
+/// last sync are quick and progress is honest.
+const WRITE_BACK: u64 = 128 << 20;
+
+thread_local! {
+    /// One buffer per worker: a fresh one per file would cost more than reading a small file.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
+}
+
+/// Why a copy ended early.
+#[derive(Debug)]
+pub(super) enum CopyError {
+    /// The source cannot be read.
+    Source(io::Error),
+    /// The drive cannot be written.
+    Drive(TreeError),
+    /// The run was told to stop.
+    Stopped,
+}
+
+impl From<TreeError> for CopyError {
+    fn from(e: TreeError) -> Self {
+        Self::Drive(e)
+    }
+}
+
+/// Whether a file was left alone between two stats.
+pub(super) fn settled(before: &Stat, after: &Stat) -> bool {
+    before.size == after.size
+        && before.mtime_ns == after.mtime_ns
+        && before.ctime_ns == after.ctime_ns
+}
+
+/// Hash of the first `stat.size` bytes; `None` if told to stop.
+pub(super) fn hash(file: &File, stat: &Stat, stop: &AtomicBool) -> io::Result<Option<[u8; 32]>> {
+    let mut hasher = blake3::Hasher::new();
+    let read = each_piece(file, stat, stop, |piece| {
+        match piece {
+            Piece::Data(bytes, _) => hasher.update(bytes),
+            Piece::Hole(len, _) => hash_zeros(&mut hasher, len),
+        };
+        Ok(())
+    });
+    match read {
+        Ok(_) => Ok(Some(hasher.finalize().into())),
+        Err(CopyError::Stopped) => Ok(None),
+        Err(CopyError::Source(e)) => Err(e),
+        Err(CopyError::Drive(e)) => Err(e.source),
+    }
+}
+
+/// Copies the first `stat.size` bytes of `from` to `to`, keeping what `to` already has of them (a part
+/// that an earlier run left: it is compared, not believed). Returns length and hash; `told` hears of
+/// bytes as they are done.
+pub(super) fn copy(
+    from: &File,
+    stat: &Stat,
+    to: &mut DriveFile<'_>,
+    stop: &AtomicBool,
+    told: &dyn Fn(u64),
+) -> Result<(u64, [u8; 32]), CopyError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut kept = to.stat()?.size;
+    let mut unsynced = 0;
+    let len = each_piece(from, stat, stop, |piece| {
+        match piece {
+            Piece::Hole(len, offset) => {
+                hash_zeros(&mut hasher, len);
+                if offset < kept && next_data(to.file(), offset, kept).0 < offset + len {
+                    to.set_len(offset)?;
+                    kept = offset;
+                }
+                told(len);
+            }
+            Piece::Data(bytes, offset) => {
+                hasher.update(bytes);
+                let end = offset + bytes.len() as u64;
+                if end > kept || !has(to, bytes, offset)? {
+                    kept = kept.min(offset);
+                    to.write_at(bytes, offset)?;
+                    unsynced += bytes.len() as u64;
+                    if unsynced >= WRITE_BACK {
+                        to.sync()?;
+                        unsynced = 0;
+                    }
+                }
+                told(bytes.len() as u64);
+            }
+        }
+        Ok(())
+    })?;
+    // A hole at the end, or a longer part of before.
+    if to.stat()?.size != len {
+        to.set_len(len)?;
+    }
+    Ok((len, hasher.finalize().into()))
+}
+
+/// Whether the drive's file has these bytes at `offset`.
+fn has(file: &DriveFile<'_>, bytes: &[u8], offset: u64) -> Result<bool, TreeError> {
+    let mut there = vec![0; bytes.len()];
+    match file.file().read_exact_at(&mut there, offset) {
+        Ok(()) => Ok(there == bytes),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(file.error("read", e)),
+    }
+}
+
+/// A stretch of a file: its bytes or its length, and where it starts.
+enum Piece<'b> {
+    Data(&'b [u8], u64),
+    Hole(u64, u64),
+}
+
+/// Goes through the first `stat.size` bytes; returns how many there were.
+fn each_piece(
+    file: &File,
+    stat: &Stat,
+    stop: &AtomicBool,
+    mut take: impl FnMut(Piece<'_>) -> Result<(), CopyError>,
+) -> Result<u64, CopyError> {
+    let sparse = stat.blocks.saturating_mul(512) < stat.size;
+    let mut offset = 0;
+    BUFFER.with_borrow_mut(|buffer| {
+        while offset < stat.size {
+            if stop.load(Ordering::Relaxed) {
+                return Err(CopyError::Stopped);
+            }
+            let mut data_end = stat.size;
+            if sparse {
+                let (start, end) = next_data(file, offset, stat.size);
+                if start > offset {
+                    take(Piece::Hole(start - offset, offset))?;
+                    offset = start;
+                    continue;
+                }
+                data_end = end;
+            }
+            let want = usize::try_from(data_end - offset).unwrap_or(CHUNK).min(CHUNK);
+            let room = buffer.get_mut(..want).unwrap_or_default();
+            let got = match file.read_at(room, offset) {
+                Ok(0) => break,
+                Ok(got) => got,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(CopyError::Source(e)),
+            };
+            take(Piece::Data(room.get(..got).unwrap_or_default(), offset))?;
+            offset += got as u64;
+        }
+        Ok(offset)
+    })
+}
+
+/// Start and end of the data at or after `offset`; without support for holes everything is data.
+fn next_data(file: &File, offset: u64, size: u64) -> (u64, u64) {
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(start) if start < size => {
+            let end = rustix::fs::seek(file, SeekFrom::Hole(start)).unwrap_or(size);
+            (start, end.clamp(start + 1, size))
+        }
+        Ok(_) | Err(rustix::io::Errno::NXIO) => (size, size),
+        Err(_) => (offset, size),
+    }
+}
+
+fn hash_zeros(hasher: &mut blake3::Hasher, mut len: u64) -> &mut blake3::Hasher {
+    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    while len > 0 {
+        let piece = ZEROS.get(..usize::try_from(len).unwrap_or(usize::MAX)).unwrap_or(&ZEROS);
+        hasher.update(piece);
+        len -= piece.len() as u64;
+    }
+    hasher
+}

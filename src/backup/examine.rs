@@ -1,0 +1,184 @@
+//! Reads what a comparison could not decide: the content and attributes of suspects, and whether a
+//! path that appeared is one that vanished.
+//!
+//! It reads the source and nothing else. Called by `plan`.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use super::compare::Comparison;
+use super::copy;
+use crate::problem::Problem;
+use crate::relpath::RelPath;
+use crate::repository::record::{Content, Meta, Record};
+use crate::select::scan::Entry;
+use crate::select::source::Source;
+use crate::select::{Kind, Stat};
+
+/// Timestamps come from a clock that ticks every 1 to 10 ms (the kernel's `CONFIG_HZ`); a change
+/// within the same tick as an earlier one does not show. What was changed this shortly before it was
+/// read is looked at again by the next run.
+const TICK_NS: i64 = 50_000_000;
+
+/// The same for file systems that keep whole (FAT: even) seconds.
+const COARSE_TICK_NS: i64 = 2_100_000_000;
+
+/// What reading a suspect told.
+pub(super) enum Verdict {
+    /// The content is the same; these are the attributes now.
+    Same(Meta),
+    /// The content is other.
+    Other,
+    /// It is gone by now.
+    Gone,
+}
+
+/// The attributes of a source's entry whose stat was taken at `read_at_ns`, before its content was
+/// read: a change time that a later change could share is recorded as unknown.
+pub(super) fn meta_of(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>, read_at_ns: i64) -> Meta {
+    let mut meta = Meta::new(stat, xattrs);
+    let coarse = stat.ctime_ns % 1_000_000_000 == 0;
+    let tick = if coarse { COARSE_TICK_NS } else { TICK_NS };
+    if stat.ctime_ns.max(stat.mtime_ns) > read_at_ns.saturating_sub(tick) {
+        meta.ctime_ns = 0;
+    }
+    meta
+}
+
+/// Reads one suspect, or one candidate for a move, and compares it with `record`.
+pub(super) fn examine(
+    source: &Source,
+    path: &RelPath,
+    record: &Record,
+    stop: &AtomicBool,
+) -> Result<Verdict, Problem> {
+    let problem = |e: io::Error| Problem::new(path.clone(), format!("cannot be read: {e}"));
+    let verdict = match &record.content {
+        Content::File { hash, size, .. } => file_verdict(source, path, hash, *size, stop),
+        Content::Link { target, .. } => link_verdict(source, path, target),
+        Content::Folder => source.stat(path).and_then(|stat| {
+            let xattrs = source.xattrs(path)?;
+            Ok(Verdict::Same(Meta::new(&stat, xattrs)))
+        }),
+    };
+    match verdict {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Verdict::Gone),
+        other => other.map_err(problem),
+    }
+}
+
+fn file_verdict(
+    source: &Source,
+    path: &RelPath,
+    hash: &[u8; 32],
+    size: u64,
+    stop: &AtomicBool,
+) -> io::Result<Verdict> {
+    let file = File::from(source.open_file(path)?);
+    let read_at = crate::repository::now_ns();
+    let before = source.stat_fd(&file)?;
+    if before.kind != Kind::File || before.size != size {
+        return Ok(Verdict::Other);
+    }
+    let Some(now) = copy::hash(&file, &before, stop)? else { return Ok(Verdict::Other) };
+    let after = source.stat_fd(&file)?;
+    if now != *hash || !copy::settled(&before, &after) {
+        return Ok(Verdict::Other);
+    }
+    Ok(Verdict::Same(meta_of(&before, source.xattrs_fd(&file)?, read_at)))
+}
+
+fn link_verdict(source: &Source, path: &RelPath, target: &[u8]) -> io::Result<Verdict> {
+    let read_at = crate::repository::now_ns();
+    let stat = source.stat(path)?;
+    if stat.kind != Kind::Link || source.read_link(path)? != target {
+        return Ok(Verdict::Other);
+    }
+    Ok(Verdict::Same(meta_of(&stat, source.xattrs(path)?, read_at)))
+}
+
+/// A path that appeared and is one that vanished.
+pub(super) struct Moved<'a> {
+    /// The new path.
+    pub(super) entry: &'a Entry,
+    /// The old one.
+    pub(super) from: &'a RelPath,
+    /// What is known of it.
+    pub(super) record: &'a Record,
+    /// Its attributes now.
+    pub(super) meta: Meta,
+}
+
+/// Finds moves among what appeared and vanished: the same inode, size, time and birth time; without
+/// birth times the content is compared as well.
+pub(super) fn find_moves<'a>(
+    source: &Source,
+    found: &Comparison<'a>,
+    stop: &AtomicBool,
+) -> Vec<Moved<'a>> {
+    let by_inode: HashMap<u64, (&RelPath, &Record)> = found
+        .vanished
+        .iter()
+        .filter(|(path, _)| !is_turned(found, path))
+        .map(|(path, record)| (record.meta.ino, (*path, *record)))
+        .collect();
+    if by_inode.is_empty() || !source.stable_inodes() {
+        return Vec::new();
+    }
+    let candidates: Vec<(&Entry, &RelPath, &Record)> = found
+        .new
+        .iter()
+        .filter(|entry| !is_turned(found, &entry.path))
+        .filter_map(|entry| {
+            let (from, record) = by_inode.get(&entry.stat.ino)?;
+            let like = entry.stat.kind == record.kind()
+                && entry.stat.size == record.size()
+                && entry.stat.mtime_ns == record.meta.mtime_ns;
+            let born_alike = match (entry.stat.btime_ns, record.meta.btime_ns) {
+                (Some(now), Some(then)) => now == then,
+                _ => true,
+            };
+            (like && born_alike).then_some((*entry, *from, *record))
+        })
+        .collect();
+    let moves: Vec<Moved<'a>> = candidates
+        .into_par_iter()
+        .filter(|_| !stop.load(Ordering::Relaxed))
+        .filter_map(|(entry, from, record)| {
+            let born = entry.stat.btime_ns.is_some() && record.meta.btime_ns.is_some();
+            let unsettled = matches!(record.content, Content::File { unsettled: true, .. });
+            let meta = if born && !unsettled && record.kind() == Kind::File {
+                meta_of(
+                    &entry.stat,
+                    source.xattrs(&entry.path).ok()?,
+                    crate::repository::now_ns(),
+                )
+            } else {
+                match examine(source, &entry.path, record, stop) {
+                    Ok(Verdict::Same(meta)) => meta,
+                    _ => return None,
+                }
+            };
+            Some(Moved { entry, from, record, meta })
+        })
+        .collect();
+    once_each(moves)
+}
+
+/// Two new names can have the vanished one's inode (hard links); one of them is the move.
+fn once_each(moves: Vec<Moved<'_>>) -> Vec<Moved<'_>> {
+    let mut taken = std::collections::HashSet::new();
+    moves.into_iter().filter(|moved| taken.insert(moved.from.clone())).collect()
+}
+
+/// Whether a folder took the place of a file or the other way round at `path` or above it: such paths
+/// are removed and copied, not moved, so that no order of steps can collide.
+fn is_turned(found: &Comparison<'_>, path: &RelPath) -> bool {
+    !found.turned.is_empty()
+        && (found.turned.contains(path)
+            || path.ancestors().any(|above| found.turned.contains(&above)))
+}

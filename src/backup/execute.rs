@@ -1,0 +1,205 @@
+//! Carries out a plan in batches: stage, sync, journal, publish — and so on.
+//!
+//! One sync of the file system per batch does two jobs: it makes the batch before durable in its place
+//! and this one's content in the staging area. Only then this batch's frame is written to the index, so
+//! the log never says more than the drive has. Called by `run`.
+
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::plan::{Action, Plan, Planned, Work};
+use super::stage::{Staged, Stager};
+use super::{RunError, publish};
+use crate::problem::Problem;
+use crate::relpath::RelPath;
+use crate::repository::Repository;
+use crate::repository::index::{Batch, Change, RunMark};
+
+/// Most paths in one batch: bounds the journal's frame and the folder of staged files.
+const BATCH_PATHS: usize = 4096;
+
+/// Bytes of the first batch, and the bounds for later ones.
+const BATCH_BYTES: u64 = 64 << 20;
+const BATCH_BYTES_RANGE: (u64, u64) = (8 << 20, 256 << 20);
+
+/// A batch should take this long, so that a pulled plug costs at most some seconds of work.
+const BATCH_TIME: Duration = Duration::from_secs(4);
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Files and links published so far, for "what is kept".
+    pub(super) published: u64,
+    /// Bytes of content copied.
+    pub(super) bytes: u64,
+    /// What went wrong with the source.
+    pub(super) problems: Vec<Problem>,
+    /// What the report is to mention.
+    pub(super) notes: Vec<Problem>,
+    /// Paths of the plan that were not done since the source could not be read or was gone.
+    pub(super) skipped: std::collections::BTreeSet<RelPath>,
+}
+
+/// Carries out `plan`. On an error everything published stays, and `done` says how much that is.
+pub(super) fn execute(
+    repository: &mut Repository<'_>,
+    plan: Vec<Work<'_>>,
+    run: Option<&RunMark>,
+    stager: &Stager<'_>,
+    done: &mut Done,
+) -> Result<(), RunError> {
+    let mut limit = BATCH_BYTES;
+    let mut work = plan.into_iter().peekable();
+    while work.peek().is_some() {
+        let begun = Instant::now();
+        let batch = next_batch(&mut work, limit);
+        let bytes: u64 = batch.iter().map(Work::bytes).sum();
+        one_batch(repository, &batch, run, stager, done)?;
+        limit = fitting(bytes, begun.elapsed(), limit);
+    }
+    Ok(())
+}
+
+fn next_batch<'s>(
+    work: &mut std::iter::Peekable<impl Iterator<Item = Work<'s>>>,
+    limit: u64,
+) -> Vec<Work<'s>> {
+    let mut batch = Vec::new();
+    let (mut bytes, mut paths) = (0, 0);
+    while let Some(next) = work.next_if(|next| {
+        paths == 0 || (bytes + next.bytes() <= limit && paths + next.paths() <= BATCH_PATHS)
+    }) {
+        bytes += next.bytes();
+        paths += next.paths();
+        batch.push(next);
+    }
+    batch
+}
+
+/// How many bytes the next batch may have, given how long this one took.
+fn fitting(bytes: u64, took: Duration, limit: u64) -> u64 {
+    let (least, most) = BATCH_BYTES_RANGE;
+    if bytes < least {
+        return limit;
+    }
+    let per_batch = bytes as f64 / took.as_secs_f64().max(0.001) * BATCH_TIME.as_secs_f64();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float cast saturates, and the result is clamped"
+    )]
+    let per_batch = per_batch as u64;
+    per_batch.clamp(least, most)
+}
+
+fn one_batch(
+    repository: &mut Repository<'_>,
+    work: &[Work<'_>],
+    run: Option<&RunMark>,
+    stager: &Stager<'_>,
+    done: &mut Done,
+) -> Result<(), RunError> {
+    let staged: Vec<Result<Staged, RunError>> =
+        work.par_iter().map(|work| stage(work, stager)).collect();
+    let mut changes = Vec::new();
+    for (staged, work) in staged.into_iter().zip(work) {
+        let staged = staged?;
+        if staged.changes.is_empty() {
+            done.skipped.extend(paths(work));
+        }
+        changes.extend(staged.changes);
+        done.problems.extend(staged.problems);
+        done.bytes += staged.bytes;
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    changes.sort_by_key(rank);
+    let tree = repository.tree();
+    tree.sync()?;
+    repository.begin_batch(Batch { run: run.cloned(), changes })?;
+    if let Some(batch) = repository.index().pending() {
+        let occupied =
+            publish::publish(tree, repository.index(), batch, stager.set_owner, false)?;
+        done.published += files(batch);
+        done.notes.extend(occupied.into_iter().map(occupied_note));
+    }
+    repository.finish_batch();
+    Ok(())
+}
+
+fn stage(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {
+    if stager.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        return Err(RunError::stopped());
+    }
+    match work {
+        Work::Copy(copy) => stager.copy(copy),
+        Work::Reuse(reuse) => stager.reuse(reuse),
+        Work::Note(note) => stager.note(&note.0, &note.1),
+        Work::Change(change) => {
+            Ok(Staged { changes: vec![change.clone()], ..Staged::default() })
+        }
+    }
+}
+
+/// Removals come first, then folders (an outer one before what lies in it), then files.
+fn rank(change: &Change) -> u8 {
+    match change {
+        Change::Remove { .. } => 0,
+        Change::RemoveFolder { .. } => 1,
+        Change::Folder { .. } => 2,
+        Change::Note { .. } => 3,
+        Change::Put { .. } => 4,
+    }
+}
+
+/// Files and links that a batch brings in place.
+pub(super) fn files(batch: &Batch) -> u64 {
+    batch.changes.iter().filter(|change| matches!(change, Change::Put { .. })).count() as u64
+}
+
+/// What to say of a folder that could not leave the mirror.
+pub(super) fn occupied_note(folder: RelPath) -> Problem {
+    Problem::new(folder, "stays in the mirror: it holds files that the backup did not put there")
+}
+
+fn paths(work: &Work<'_>) -> Vec<RelPath> {
+    match work {
+        Work::Copy(copy) => {
+            std::iter::once(copy.entry).chain(copy.twins.iter().copied()).map(|e| e.path.clone()).collect()
+        }
+        Work::Reuse(reuse) => vec![reuse.entry.path.clone()],
+        Work::Note(note) => vec![note.0.path().clone()],
+        Work::Change(change) => vec![change.path().clone()],
+    }
+}
+
+/// Counts of a plan's lines, less what was skipped: (new, changed, touched, moved, deleted).
+pub(super) fn count(plan: &[Planned], done: &Done) -> [u64; 5] {
+    let mut counts = [0; 5];
+    for line in plan.iter().filter(|line| !done.skipped.contains(&line.path)) {
+        let at = match line.action {
+            Action::New => 0,
+            Action::Changed => 1,
+            Action::Touched => 2,
+            Action::Moved => 3,
+            Action::Deleted => 4,
+        };
+        if let Some(count) = counts.get_mut(at) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+impl Plan<'_> {
+    /// Files to copy, for progress.
+    pub(super) fn files_to_copy(&self) -> u64 {
+        let copies = self.work.iter().map(|work| match work {
+            Work::Copy(copy) => 1 + copy.twins.len() as u64,
+            _ => 0,
+        });
+        copies.sum()
+    }
+}

@@ -1,0 +1,426 @@
+//! The plan of a run: what is to be done, in which order, and what it costs. Nothing is written before
+//! it is whole; `--dry-run` prints it.
+//!
+//! Order: what stands in the way of another kind of entry leaves first; folders, moves and records
+//! come next; then content; what vanished leaves last, so that a file that was moved in a way we do not
+//! see is on the drive at every moment. Called by `run`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::RunError;
+use super::compare::{Comparison, compare};
+use super::examine::{self, Verdict, examine, find_moves};
+use crate::problem::Problem;
+use crate::relpath::RelPath;
+use crate::repository::index::{Change, Index};
+use crate::repository::record::{Content, Meta, Record};
+use crate::select::scan::{Entry, Scan};
+use crate::select::source::Source;
+use crate::select::{Category, Kind};
+
+/// One piece of work; what belongs together is one piece.
+pub(super) enum Work<'s> {
+    /// Content is copied from the source.
+    Copy(ToCopy<'s>),
+    /// Content of the mirror gets another path.
+    Reuse(Box<Reuse<'s>>),
+    /// Only the record changes; the old one beside it.
+    Note(Box<(Change, Record)>),
+    /// A removal, or a folder's change.
+    Change(Change),
+}
+
+/// A file or link to copy.
+pub(super) struct ToCopy<'s> {
+    pub(super) entry: &'s Entry,
+    /// Further hard links to it in the source that are to be copied as well.
+    pub(super) twins: Vec<&'s Entry>,
+}
+
+/// A file or link whose content the mirror has under another path.
+pub(super) struct Reuse<'s> {
+    pub(super) entry: &'s Entry,
+    pub(super) from: RelPath,
+    pub(super) record: Record,
+    pub(super) meta: Meta,
+    /// Whether the other path vanished.
+    pub(super) moved: bool,
+}
+
+/// What a plan does to one path, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It was not there.
+    New,
+    /// Its content is other.
+    Changed,
+    /// Only attributes are other.
+    Touched,
+    /// It has another path.
+    Moved,
+    /// It vanished.
+    Deleted,
+}
+
+/// One line of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// What is done.
+    pub action: Action,
+    /// To which path.
+    pub path: RelPath,
+    /// The path that it had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<RelPath>,
+}
+
+/// What a run will do.
+#[derive(Default)]
+pub(super) struct Plan<'s> {
+    /// The work in order.
+    pub(super) work: Vec<Work<'s>>,
+    /// The same for people: files and links only.
+    pub(super) lines: Vec<Planned>,
+    /// Files and links that stay as they are.
+    pub(super) unchanged: u64,
+    /// Bytes of content to copy.
+    pub(super) bytes: u64,
+    /// Whether anything tracked changes, so that an increment is made.
+    pub(super) makes_increment: bool,
+    /// What could not be read.
+    pub(super) problems: Vec<Problem>,
+    /// What the report is to mention.
+    pub(super) notes: Vec<Problem>,
+}
+
+/// Makes the plan. Reads suspects in the source; writes nothing. `rules_changed`: the last run selected
+/// by other rules.
+pub(super) fn plan<'s>(
+    source: &Source,
+    scan: &'s Scan,
+    index: &Index,
+    rules_changed: bool,
+    stop: &AtomicBool,
+) -> Result<Plan<'s>, RunError> {
+    let found = compare(&scan.entries, index.records(), &scan.unknown, source.stable_inodes());
+    let moves = find_moves(source, &found, stop);
+    let examined: Vec<_> = found
+        .suspect
+        .par_iter()
+        .map(|(entry, record)| examine(source, &entry.path, record, stop))
+        .collect();
+    if stop.load(Ordering::Relaxed) {
+        return Err(RunError::stopped());
+    }
+    let mut planner = Planner {
+        plan: Plan { unchanged: found.unchanged, ..Plan::default() },
+        sequence: index.next_sequence(),
+        index,
+    };
+    let mut copies: Vec<(&'s Entry, Option<&Record>)> = Vec::new();
+    let mut notes = Vec::new();
+    for ((entry, record), verdict) in found.suspect.iter().zip(examined) {
+        match verdict {
+            Ok(Verdict::Same(meta)) => notes.extend(planner.note(entry, record, meta)),
+            Ok(Verdict::Other) => copies.push((*entry, Some(*record))),
+            // It vanished under our hands; the next run sees it gone.
+            Ok(Verdict::Gone) => planner.plan.unchanged += 1,
+            Err(problem) => {
+                planner.plan.unchanged += 1;
+                planner.plan.problems.push(problem);
+            }
+        }
+    }
+    for (entry, record) in &found.recategorised {
+        notes.extend(planner.note(entry, record, record.meta.clone()));
+    }
+    let moved_to: BTreeSet<&RelPath> = moves.iter().map(|moved| &moved.entry.path).collect();
+    let moved_from: BTreeSet<&RelPath> = moves.iter().map(|moved| moved.from).collect();
+    copies.extend(found.changed.iter().map(|(entry, record)| (*entry, Some(*record))));
+    copies.extend(
+        found.new.iter().filter(|e| !moved_to.contains(&e.path)).map(|entry| (*entry, None)),
+    );
+    copies.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
+
+    planner.clear_the_way(&found);
+    planner.folders(source, &found)?;
+    for moved in moves {
+        planner.moved(moved);
+    }
+    planner.plan.work.extend(notes.into_iter().map(|note| Work::Note(Box::new(note))));
+    planner.copies(copies, &scan.entries, source, stop);
+    planner.vanished(source, &found, &moved_from, rules_changed);
+    planner.list_folder_times(source, &found);
+    Ok(planner.plan)
+}
+
+struct Planner<'s, 'i> {
+    plan: Plan<'s>,
+    /// Sequence that the run's increment would get.
+    sequence: u64,
+    index: &'i Index,
+}
+
+impl<'s> Planner<'s, '_> {
+    fn line(&mut self, action: Action, path: &RelPath, from: Option<&RelPath>) {
+        self.plan.lines.push(Planned { action, path: path.clone(), from: from.cloned() });
+    }
+
+    /// A file whose content stayed; `None` if its record stays, too.
+    fn note(&mut self, entry: &Entry, old: &Record, meta: Meta) -> Option<(Change, Record)> {
+        let was_tracked = old.is_tracked();
+        let mut record = old.clone();
+        let alike = old.meta.restores_like(&meta);
+        record.meta = meta;
+        record.category = entry.category;
+        if let Content::File { unsettled, .. } = &mut record.content {
+            *unsettled = false;
+        }
+        if record.is_tracked() && record.brought_by == 0 {
+            record.brought_by = self.sequence;
+        }
+        let version = record.is_tracked() && (!alike || !was_tracked);
+        self.plan.makes_increment |= version || (was_tracked && !record.is_tracked());
+        if alike {
+            self.plan.unchanged += 1;
+        } else {
+            self.line(Action::Touched, &entry.path, None);
+        }
+        let change = Change::Note { path: entry.path.clone(), record, version };
+        let same = matches!(&change, Change::Note { record, .. } if record == old);
+        (!same).then(|| (change, old.clone()))
+    }
+
+    /// What stands where an entry of another kind is to be.
+    fn clear_the_way(&mut self, found: &Comparison<'_>) {
+        let in_the_way = |path: &RelPath| {
+            found.turned.contains(path) || path.ancestors().any(|p| found.turned.contains(&p))
+        };
+        if found.turned.is_empty() {
+            return;
+        }
+        for (path, record) in found.vanished.iter().filter(|(path, _)| in_the_way(path)) {
+            self.remove(path, record);
+        }
+        for (path, record) in found.vanished_folders.iter().rev().filter(|(p, _)| in_the_way(p)) {
+            self.remove_folder(path, record);
+        }
+    }
+
+    fn remove(&mut self, path: &RelPath, record: &Record) {
+        self.plan.makes_increment |= record.is_tracked();
+        self.line(Action::Deleted, path, None);
+        self.plan.work.push(Work::Change(Change::Remove { path: path.clone() }));
+    }
+
+    fn remove_folder(&mut self, path: &RelPath, record: &Record) {
+        self.plan.makes_increment |= record.is_tracked();
+        self.plan.work.push(Work::Change(Change::RemoveFolder { path: path.clone() }));
+    }
+
+    /// New folders, and folders with other attributes than their time.
+    fn folders(&mut self, source: &Source, found: &Comparison<'_>) -> Result<(), RunError> {
+        let new: Vec<_> = found
+            .new_folders
+            .par_iter()
+            .map(|entry| (*entry, source.xattrs(&entry.path)))
+            .collect();
+        for (entry, xattrs) in new {
+            let xattrs = match xattrs {
+                Ok(xattrs) => xattrs,
+                Err(e) => {
+                    let reason = format!("its extended attributes cannot be read: {e}");
+                    self.plan.problems.push(Problem::new(entry.path.clone(), reason));
+                    Vec::new()
+                }
+            };
+            self.folder(entry, Meta::new(&entry.stat, xattrs), true);
+        }
+        for (entry, record) in &found.suspect_folders {
+            let Ok(xattrs) = source.xattrs(&entry.path) else { continue };
+            let meta = Meta::new(&entry.stat, xattrs);
+            if entry.category != record.category || !alike_but_time(&meta, &record.meta) {
+                self.plan.makes_increment |= record.is_tracked();
+                self.folder(entry, meta, true);
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, entry: &Entry, meta: Meta, listed: bool) {
+        let tracked = entry.category == Category::Tracked;
+        self.plan.makes_increment |= tracked && listed;
+        let record = Record {
+            category: entry.category,
+            content: Content::Folder,
+            meta,
+            brought_by: 0,
+            listed,
+        };
+        let change = Change::Folder { path: entry.path.clone(), record };
+        self.plan.work.push(Work::Change(change));
+    }
+
+    /// Folders of which only the time changed: listed if there is an increment anyway, else their
+    /// record alone follows. (Every file that comes or goes changes its folder's time, also files that
+    /// no rule selects; that alone is no reason for an increment.)
+    fn list_folder_times(&mut self, source: &Source, found: &Comparison<'_>) {
+        let makes_increment = self.plan.makes_increment;
+        for (entry, record) in &found.suspect_folders {
+            let Ok(xattrs) = source.xattrs(&entry.path) else { continue };
+            let meta = Meta::new(&entry.stat, xattrs);
+            let handled = entry.category != record.category || !alike_but_time(&meta, &record.meta);
+            let same = meta.restores_like(&record.meta);
+            let unlisted = !record.listed && record.is_tracked();
+            if !handled && (!same || (unlisted && makes_increment)) {
+                self.folder(entry, meta, makes_increment);
+            }
+        }
+        if makes_increment {
+            for (entry, record) in &found.unlisted_folders {
+                self.folder(entry, record.meta.clone(), true);
+            }
+        }
+    }
+
+    fn moved(&mut self, moved: examine::Moved<'s>) {
+        let entry = moved.entry;
+        self.plan.makes_increment |=
+            moved.record.is_tracked() || entry.category == Category::Tracked;
+        self.line(Action::Moved, &entry.path, Some(moved.from));
+        self.plan.work.push(Work::Reuse(Box::new(Reuse {
+            entry,
+            from: moved.from.clone(),
+            record: moved.record.clone(),
+            meta: moved.meta,
+            moved: true,
+        })));
+    }
+
+    /// Files and links to copy. Hard links of the source to one inode are one piece of work; a new link
+    /// to a file that the mirror has is linked there.
+    fn copies(
+        &mut self,
+        copies: Vec<(&'s Entry, Option<&Record>)>,
+        entries: &'s [Entry],
+        source: &Source,
+        stop: &AtomicBool,
+    ) {
+        let linked = |entry: &Entry| entry.stat.kind == Kind::File && entry.stat.nlink > 1;
+        let copied: BTreeSet<&RelPath> = copies.iter().map(|(entry, _)| &entry.path).collect();
+        let mut in_mirror: HashMap<(u64, u64), &RelPath> = HashMap::new();
+        if copies.iter().any(|(entry, _)| linked(entry)) {
+            for entry in entries.iter().filter(|e| linked(e) && !copied.contains(&e.path)) {
+                if self.index.records().contains_key(&entry.path) {
+                    in_mirror.entry((entry.stat.dev, entry.stat.ino)).or_insert(&entry.path);
+                }
+            }
+        }
+        let mut first: HashMap<(u64, u64), usize> = HashMap::new();
+        for (entry, old) in copies {
+            let was_tracked = old.is_some_and(Record::is_tracked);
+            self.plan.makes_increment |= was_tracked || entry.category == Category::Tracked;
+            let action = if old.is_some() { Action::Changed } else { Action::New };
+            self.line(action, &entry.path, None);
+            let inode = (entry.stat.dev, entry.stat.ino);
+            if linked(entry) {
+                if let Some(reuse) = in_mirror
+                    .get(&inode)
+                    .filter(|_| old.is_none())
+                    .and_then(|from| self.sibling(entry, from, source, stop))
+                {
+                    self.plan.work.push(Work::Reuse(Box::new(reuse)));
+                    continue;
+                }
+                if let Some(Work::Copy(copy)) =
+                    first.get(&inode).and_then(|at| self.plan.work.get_mut(*at))
+                {
+                    copy.twins.push(entry);
+                    continue;
+                }
+                first.insert(inode, self.plan.work.len());
+            }
+            if entry.stat.kind == Kind::File {
+                self.plan.bytes += entry.stat.size;
+            }
+            self.plan.work.push(Work::Copy(ToCopy { entry, twins: Vec::new() }));
+        }
+    }
+
+    /// A new hard link to a file that the mirror has as it is.
+    fn sibling(
+        &self,
+        entry: &'s Entry,
+        from: &RelPath,
+        source: &Source,
+        stop: &AtomicBool,
+    ) -> Option<Reuse<'s>> {
+        let record = self.index.records().get(from)?;
+        match examine(source, &entry.path, record, stop) {
+            Ok(Verdict::Same(meta)) => Some(Reuse {
+                entry,
+                from: from.clone(),
+                record: record.clone(),
+                meta,
+                moved: false,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What vanished leaves last.
+    fn vanished(
+        &mut self,
+        source: &Source,
+        found: &Comparison<'_>,
+        moved_from: &BTreeSet<&RelPath>,
+        rules_changed: bool,
+    ) {
+        let cleared = |path: &RelPath| {
+            found.turned.contains(path) || path.ancestors().any(|p| found.turned.contains(&p))
+        };
+        for (path, record) in &found.vanished {
+            if moved_from.contains(path) || (!found.turned.is_empty() && cleared(path)) {
+                continue;
+            }
+            self.remove(path, record);
+            if rules_changed && source.stat(path).is_ok() {
+                let reason = "leaves the mirror: the profile's rules no longer select it";
+                self.plan.notes.push(Problem::new((*path).clone(), reason));
+            }
+        }
+        for (path, record) in found.vanished_folders.iter().rev() {
+            if found.turned.is_empty() || !cleared(path) {
+                self.remove_folder(path, record);
+            }
+        }
+    }
+}
+
+fn alike_but_time(a: &Meta, b: &Meta) -> bool {
+    a.mode == b.mode && a.uid == b.uid && a.gid == b.gid && a.xattrs == b.xattrs
+}
+
+impl Work<'_> {
+    /// Bytes of content that it copies.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Copy(copy) if copy.entry.stat.kind == Kind::File => copy.entry.stat.size,
+            _ => 0,
+        }
+    }
+
+    /// How many paths it concerns.
+    pub(super) fn paths(&self) -> usize {
+        match self {
+            Self::Copy(copy) => 1 + copy.twins.len(),
+            Self::Reuse(_) => 2,
+            Self::Note(_) | Self::Change(_) => 1,
+        }
+    }
+}

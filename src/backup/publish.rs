@@ -1,0 +1,203 @@
+//! Publishes a batch: staged files take their places in mirror and increment by link and rename.
+//!
+//! Every step states what must be at both ends and stops with an error if something else is there;
+//! doing a step again does no harm, so the same code finishes a batch that the power cut off. It never
+//! writes content and never touches what it did not expect. Called by `execute` and `recover`.
+
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::drive::tree::{Found, Tree, TreeError};
+use crate::repository::index::{Batch, Change, Index};
+use crate::repository::record::{Identity, Record};
+use crate::repository::{RepositoryError, layout};
+use crate::relpath::RelPath;
+
+/// No file has inode 0.
+const NOTHING: Identity = Identity { ino: 0, size: 0 };
+
+/// What a drive's file is recognised by.
+pub(super) fn identity_of(found: &Found) -> Identity {
+    Identity { ino: found.ino, size: found.size }
+}
+
+/// Puts all changes of `batch` in place; `index` is as it was before them. `again` says that an
+/// earlier process may have begun it, so that the staged files are not taken on trust. Returns the
+/// folders that could not be removed since something else lies in them.
+pub(super) fn publish(
+    tree: &Tree,
+    index: &Index,
+    batch: &Batch,
+    set_owner: bool,
+    again: bool,
+) -> Result<Vec<RelPath>, RepositoryError> {
+    let increment = batch.run.as_ref().map(|run| run.name.as_str());
+    let mut occupied = Vec::new();
+    for change in &batch.changes {
+        let old = index.records().get(change.path());
+        match change {
+            Change::Put { path, record, stage, .. } => {
+                let staged = layout::staged(stage);
+                let track =
+                    increment.filter(|_| record.is_tracked()).map(|i| layout::track(i, path));
+                if again && tree.stat(&staged)?.is_some() {
+                    expect(tree, &staged, record.identity().unwrap_or(NOTHING))?;
+                }
+                put(tree, &staged, path, record, old, track.as_deref())?;
+            }
+            Change::Note { path, version: true, .. } => {
+                let (Some(old), Some(increment)) = (old.and_then(Record::identity), increment)
+                else {
+                    continue;
+                };
+                expect(tree, &layout::mirror(path), old)?;
+                link(tree, &layout::mirror(path), &layout::track(increment, path), old)?;
+            }
+            Change::Note { .. } => {}
+            Change::Remove { path } => {
+                let Some(record) = old else { continue };
+                let kept = increment.filter(|_| record.is_tracked());
+                remove(tree, path, record, kept.map(|i| layout::deleted(i, path)))?;
+            }
+            Change::Folder { path, record } => {
+                let owner = set_owner.then_some((record.meta.uid, record.meta.gid));
+                let mode = (record.meta.mode & 0o777) | 0o700;
+                let mirror = layout::mirror(path);
+                with_parents(tree, &mirror, || tree.create_folder(&mirror, mode, owner))?;
+            }
+            Change::RemoveFolder { path } => match tree.remove_folder(&layout::mirror(path)) {
+                Err(e) if e.is(Errno::NOTEMPTY) => occupied.push(path.clone()),
+                other => {
+                    other?;
+                }
+            },
+        }
+    }
+    Ok(occupied)
+}
+
+/// A staged file gets its name in the increment, then takes its place in the mirror.
+fn put(
+    tree: &Tree,
+    staged: &Path,
+    path: &RelPath,
+    record: &Record,
+    old: Option<&Record>,
+    track: Option<&Path>,
+) -> Result<(), RepositoryError> {
+    let Some(new) = record.identity() else { return Ok(()) };
+    let mirror = layout::mirror(path);
+    if let Some(track) = track {
+        match link(tree, staged, track, new) {
+            // It has its place in the mirror already, so the staged name is gone.
+            Err(RepositoryError::Drive(e)) if e.is(Errno::NOENT) => {
+                expect(tree, &mirror, new)?;
+                link(tree, &mirror, track, new)?;
+            }
+            other => other?,
+        }
+    }
+    match old.and_then(Record::identity) {
+        None => match with_parents(tree, &mirror, || tree.rename_new(staged, &mirror)) {
+            Ok(()) => Ok(()),
+            Err(e) if e.is(Errno::EXIST) || e.is(Errno::NOENT) => {
+                expect(tree, &mirror, new)?;
+                tree.remove_file(staged)?;
+                Ok(())
+            }
+            Err(e) => Err(e.into()),
+        },
+        Some(old) => match tree.stat(&mirror)? {
+            // In place already. (A rename between two names of one inode would do nothing.)
+            Some(found) if identity_of(&found) == new => {
+                tree.remove_file(staged)?;
+                Ok(())
+            }
+            Some(found) if identity_of(&found) == old => Ok(tree.rename_over(staged, &mirror)?),
+            // Somebody removed it from the drive: putting the new one there loses nothing.
+            None => {
+                Ok(with_parents(tree, &mirror, || tree.rename_new(staged, &mirror))?)
+            }
+            Some(found) => Err(mismatch(tree, &mirror, Some(&found))),
+        },
+    }
+}
+
+/// A file leaves the mirror: into the increment if its versions are kept.
+fn remove(
+    tree: &Tree,
+    path: &RelPath,
+    record: &Record,
+    deleted: Option<PathBuf>,
+) -> Result<(), RepositoryError> {
+    let Some(old) = record.identity() else { return Ok(()) };
+    let mirror = layout::mirror(path);
+    let found = tree.stat(&mirror)?;
+    match (found, deleted) {
+        (Some(found), _) if identity_of(&found) != old => {
+            Err(mismatch(tree, &mirror, Some(&found)))
+        }
+        (Some(_), Some(deleted)) => {
+            match with_parents(tree, &deleted, || tree.rename_new(&mirror, &deleted)) {
+                Err(e) if e.is(Errno::EXIST) => {
+                    expect(tree, &deleted, old)?;
+                    tree.remove_file(&mirror)?;
+                    Ok(())
+                }
+                other => Ok(other?),
+            }
+        }
+        (Some(_), None) => {
+            tree.remove_file(&mirror)?;
+            Ok(())
+        }
+        // Done before the power went; or somebody removed it, and the increments have its versions.
+        (None, _) => Ok(()),
+    }
+}
+
+/// Gives the file at `from`, which is known to be `identity`, a second name.
+fn link(tree: &Tree, from: &Path, to: &Path, identity: Identity) -> Result<(), RepositoryError> {
+    match with_parents(tree, to, || tree.link(from, to)) {
+        Err(e) if e.is(Errno::EXIST) => expect(tree, to, identity),
+        other => Ok(other?),
+    }
+}
+
+/// Does `act`, which creates `path`; makes the folders above it if they are missing.
+fn with_parents<T>(
+    tree: &Tree,
+    path: &Path,
+    act: impl Fn() -> Result<T, TreeError>,
+) -> Result<T, TreeError> {
+    match act() {
+        Err(e) if e.is(Errno::NOENT) => {
+            if let Some(parent) = path.parent() {
+                tree.create_folders(parent, 0o755)?;
+            }
+            act()
+        }
+        other => other,
+    }
+}
+
+fn expect(tree: &Tree, path: &Path, identity: Identity) -> Result<(), RepositoryError> {
+    match tree.stat(path)? {
+        Some(found) if identity_of(&found) == identity => Ok(()),
+        other => Err(mismatch(tree, path, other.as_ref())),
+    }
+}
+
+/// The error for something else than what was recorded.
+pub(super) fn mismatch(tree: &Tree, path: &Path, found: Option<&Found>) -> RepositoryError {
+    let found = match found {
+        None => "it is missing".to_owned(),
+        Some(found) if found.file_type.is_file() => {
+            format!("found another file, {} bytes", found.size)
+        }
+        Some(found) if found.file_type.is_dir() => "found a folder".to_owned(),
+        Some(_) => "found something that is no regular file".to_owned(),
+    };
+    RepositoryError::Mismatch { path: tree.shown().join(path), found }
+}

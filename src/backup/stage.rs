@@ -1,0 +1,342 @@
+//! Brings content into the staging area, ready to be published: copied and hashed from the source, or
+//! as one more link to a file of the mirror.
+//!
+//! It creates files below `.bkm/stage` only. Called by `execute`, from several threads.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::io::Errno;
+
+use super::copy::{self, CopyError};
+use super::examine::meta_of;
+use super::plan::{Reuse, ToCopy};
+use super::{Monitor, RunError};
+use crate::drive::tree::{Attributes, DriveFile, Tree, TreeError};
+use crate::problem::Problem;
+use crate::relpath::RelPath;
+use crate::repository::index::Change;
+use crate::repository::record::{Content, Identity, Meta, Record};
+use crate::repository::{self, RepositoryError, layout};
+use crate::select::scan::Entry;
+use crate::select::source::Source;
+use crate::select::{Category, Kind, Stat};
+
+/// An inode gets no more links than this from us: the smallest limit among usual file systems (NTFS:
+/// 1024, ext4: 65,000), less what one change needs. Beyond it a fresh inode is made.
+const MAX_LINKS: u32 = 1000;
+
+/// A file of this size or more is staged under a name that the next run finds again, so that an
+/// interrupted copy goes on where it was.
+pub(super) const RESUMABLE: u64 = 32 << 20;
+
+/// How often a file that changes while it is read is read again.
+const TRIES: usize = 3;
+
+/// Prefix of the staging names of large files.
+const PART: &str = "part-";
+
+/// What staging needs to know.
+pub(super) struct Stager<'a> {
+    pub(super) source: &'a Source,
+    pub(super) tree: &'a Tree,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) monitor: &'a dyn Monitor,
+    /// Sequence of the run's increment; 0 if it makes none.
+    pub(super) sequence: u64,
+    /// Number for the next staged file.
+    pub(super) next: AtomicU64,
+    /// Whether owners can be set (root).
+    pub(super) set_owner: bool,
+}
+
+/// What staging one piece of work gave.
+#[derive(Default)]
+pub(super) struct Staged {
+    /// What is to be published.
+    pub(super) changes: Vec<Change>,
+    /// What went wrong with the source.
+    pub(super) problems: Vec<Problem>,
+    /// What vanished meanwhile.
+    pub(super) gone: Vec<RelPath>,
+    /// Bytes of content that were copied.
+    pub(super) bytes: u64,
+}
+
+impl Stager<'_> {
+    /// Copies a file or link of the source, and links its hard-linked siblings to the copy.
+    pub(super) fn copy(&self, work: &ToCopy<'_>) -> Result<Staged, RunError> {
+        let entry = work.entry;
+        let staged = match entry.stat.kind {
+            Kind::Link => self.copy_link(entry),
+            _ => self.copy_file(entry),
+        };
+        let (name, content, meta, bytes) = match staged {
+            Ok(staged) => staged,
+            Err(CopyError::Stopped) => return Err(RunError::stopped()),
+            Err(CopyError::Drive(e)) => return Err(e.into()),
+            Err(CopyError::Source(e)) if e.kind() == io::ErrorKind::NotFound => {
+                return Ok(Staged { gone: vec![entry.path.clone()], ..Staged::default() });
+            }
+            Err(CopyError::Source(e)) => {
+                let problem =
+                    Problem::new(entry.path.clone(), format!("not backed up: cannot be read: {e}"));
+                return Ok(Staged { problems: vec![problem], ..Staged::default() });
+            }
+        };
+        let mut staged = Staged { bytes, ..Staged::default() };
+        if matches!(content, Content::File { unsettled: true, .. }) {
+            let reason = "kept changing while it was read; what was backed up may be a mixture";
+            staged.problems.push(Problem::new(entry.path.clone(), reason));
+        }
+        for twin in &work.twins {
+            let twin_name = self.name();
+            self.tree.link(&layout::staged(&name), &layout::staged(&twin_name))?;
+            let record = self.record(twin.category, content.clone(), meta.clone());
+            staged.changes.push(put(&twin.path, record, twin_name));
+        }
+        staged.changes.push(put(&entry.path, self.record(entry.category, content, meta), name));
+        self.monitor.copied(1 + work.twins.len() as u64, 0);
+        Ok(staged)
+    }
+
+    /// Stages one more link to a file of the mirror, which is to appear under another path as well.
+    pub(super) fn reuse(&self, work: &Reuse<'_>) -> Result<Staged, RunError> {
+        let old = work.record;
+        let (name, content) = self.link_of(work.from, old)?;
+        let mut record = self.record(work.entry.category, content, work.meta.clone());
+        if old.brought_by != 0 && record.is_tracked() {
+            record.brought_by = old.brought_by;
+        }
+        let moved_from = work.moved.then(|| work.from.clone());
+        let change =
+            Change::Put { path: work.entry.path.clone(), record, stage: name, moved_from };
+        let mut staged = Staged { changes: vec![change], ..Staged::default() };
+        if work.moved {
+            staged.changes.push(Change::Remove { path: work.from.clone() });
+        }
+        Ok(staged)
+    }
+
+    /// Checks that the mirror's file can take one more name as it is; a fresh inode replaces it if not.
+    pub(super) fn note(&self, change: &Change, old: &Record) -> Result<Staged, RunError> {
+        let Change::Note { path, record, .. } = change else {
+            return Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
+        };
+        let found = self.identify(path, old)?;
+        if found < MAX_LINKS {
+            return Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
+        }
+        let (name, content) = self.fresh(path, old)?;
+        let record = Record { content, ..record.clone() };
+        Ok(Staged { changes: vec![put(path, record, name)], ..Staged::default() })
+    }
+
+    /// Stages the mirror's file for `path`: as a link, or as a copy where it takes no more links.
+    fn link_of(&self, path: &RelPath, old: &Record) -> Result<(String, Content), RunError> {
+        if self.identify(path, old)? >= MAX_LINKS {
+            return self.fresh(path, old);
+        }
+        let name = self.name();
+        match self.tree.link(&layout::mirror(path), &layout::staged(&name)) {
+            Ok(()) => Ok((name, old.content.clone())),
+            Err(e) if e.is(Errno::MLINK) || e.is(Errno::PERM) => self.fresh(path, old),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Whether the mirror has what the record says; returns its number of links.
+    fn identify(&self, path: &RelPath, old: &Record) -> Result<u32, RunError> {
+        let mirror = layout::mirror(path);
+        let found = self.tree.stat(&mirror)?;
+        match found {
+            Some(found) if Some(super::publish::identity_of(&found)) == old.identity() => {
+                Ok(found.nlink)
+            }
+            other => Err(super::publish::mismatch(self.tree, &mirror, other.as_ref()).into()),
+        }
+    }
+
+    /// A copy of the mirror's file on the drive itself, with an inode of its own.
+    fn fresh(&self, path: &RelPath, old: &Record) -> Result<(String, Content), RunError> {
+        let name = self.name();
+        let staged = layout::staged(&name);
+        let content = match &old.content {
+            Content::Link { target, .. } => {
+                self.tree.create_link(&staged, target, &self.attributes(&old.meta))?;
+                let placed = self.placed(&staged)?;
+                Content::Link { target: target.clone(), placed: placed.ino }
+            }
+            Content::File { hash, size, unsettled, .. } => {
+                let mirror = layout::mirror(path);
+                let damaged = |what: &str| {
+                    RepositoryError::Damaged(format!("{}: {what}", mirror.display()))
+                };
+                let from = self.tree.open_file(&mirror)?.ok_or_else(|| damaged("it is gone"))?;
+                let stat = Stat { size: *size, ..stat_of_mirror(&from, *size) };
+                let mut to = self.tree.create_file(&staged)?;
+                let (len, found) = match copy::copy(&from, &stat, &mut to, self.stop, &|_| {}) {
+                    Ok(copied) => copied,
+                    Err(CopyError::Stopped) => return Err(RunError::stopped()),
+                    Err(CopyError::Drive(e)) => return Err(e.into()),
+                    Err(CopyError::Source(e)) => return Err(RepositoryError::Read(e).into()),
+                };
+                if len != *size || found != *hash {
+                    return Err(damaged("its content is not what was backed up").into());
+                }
+                self.finish(&mut to, &old.meta)?;
+                let placed = to.stat()?.ino;
+                Content::File { size: *size, hash: *hash, placed, unsettled: *unsettled }
+            }
+            Content::Folder => Content::Folder,
+        };
+        Ok((name, content))
+    }
+
+    fn copy_link(&self, entry: &Entry) -> Result<(String, Content, Meta, u64), CopyError> {
+        let read_at = repository::now_ns();
+        let stat = self.source.stat(&entry.path).map_err(CopyError::Source)?;
+        let target = self.source.read_link(&entry.path).map_err(CopyError::Source)?;
+        let xattrs = self.source.xattrs(&entry.path).map_err(CopyError::Source)?;
+        let meta = meta_of(&stat, xattrs, read_at);
+        let name = self.name();
+        let path = layout::staged(&name);
+        self.tree.create_link(&path, &target, &self.attributes(&meta))?;
+        let placed = self.placed(&path)?.ino;
+        Ok((name, Content::Link { target, placed }, meta, 0))
+    }
+
+    fn copy_file(&self, entry: &Entry) -> Result<(String, Content, Meta, u64), CopyError> {
+        let from = File::from(self.source.open_file(&entry.path).map_err(CopyError::Source)?);
+        let stat_now = || self.source.stat_fd(&from).map_err(CopyError::Source);
+        let mut read_at = repository::now_ns();
+        let mut before = stat_now()?;
+        if before.kind != Kind::File {
+            return Err(CopyError::Source(io::Error::other("it is no regular file any more")));
+        }
+        let (name, mut to) = self.staged_file(entry, &before)?;
+        let mut unsettled = true;
+        let (mut size, mut hash) = (0, [0; 32]);
+        for _ in 0..TRIES {
+            let told = |bytes| self.monitor.copied(0, bytes);
+            match copy::copy(&from, &before, &mut to, self.stop, &told) {
+                Ok(copied) => (size, hash) = copied,
+                Err(CopyError::Source(e)) => {
+                    drop(to);
+                    self.tree.remove_file(&layout::staged(&name))?;
+                    return Err(CopyError::Source(e));
+                }
+                Err(e) => return Err(e),
+            }
+            let after = stat_now()?;
+            if copy::settled(&before, &after) {
+                unsettled = false;
+                break;
+            }
+            read_at = repository::now_ns();
+            before = after;
+        }
+        let xattrs = self.source.xattrs_fd(&from).map_err(CopyError::Source)?;
+        let mut meta = meta_of(&before, xattrs, read_at);
+        if unsettled {
+            meta.ctime_ns = 0;
+        }
+        self.finish(&mut to, &meta)?;
+        let placed = to.stat()?.ino;
+        Ok((name, Content::File { size, hash, placed, unsettled }, meta, size))
+    }
+
+    /// Where a file is staged: a large one goes on in the part that an interrupted run left.
+    fn staged_file(
+        &self,
+        entry: &Entry,
+        stat: &Stat,
+    ) -> Result<(String, DriveFile<'_>), CopyError> {
+        if stat.size < RESUMABLE {
+            let name = self.name();
+            let file = self.tree.create_file(&layout::staged(&name))?;
+            return Ok((name, file));
+        }
+        let name = part_name(&entry.path, stat);
+        let path = layout::staged(&name);
+        match self.tree.stat(&path)? {
+            Some(found) if found.nlink == 1 => {
+                let file = self.tree.open_record_file(&path, false)?;
+                return Ok((name, file));
+            }
+            Some(_) => {
+                self.tree.remove_file(&path)?;
+            }
+            None => {}
+        }
+        Ok((name, self.tree.create_file(&path)?))
+    }
+
+    fn finish(&self, to: &mut DriveFile<'_>, meta: &Meta) -> Result<(), TreeError> {
+        for (name, value) in &meta.xattrs {
+            to.set_xattr(name, value)?;
+        }
+        to.set_attributes(&self.attributes(meta))
+    }
+
+    fn attributes(&self, meta: &Meta) -> Attributes {
+        Attributes {
+            // Set-id bits are never set on the drive, and its owner can always read a file.
+            mode: (meta.mode & 0o777) | 0o400,
+            owner: self.set_owner.then_some((meta.uid, meta.gid)),
+            mtime_ns: meta.mtime_ns,
+        }
+    }
+
+    fn placed(&self, path: &Path) -> Result<Identity, TreeError> {
+        let found = self.tree.stat(path)?;
+        Ok(found.as_ref().map_or(Identity { ino: 0, size: 0 }, super::publish::identity_of))
+    }
+
+    fn record(&self, category: Category, content: Content, meta: Meta) -> Record {
+        let brought_by = if category == Category::Tracked { self.sequence } else { 0 };
+        Record { category, content, meta, brought_by, listed: true }
+    }
+
+    fn name(&self) -> String {
+        self.next.fetch_add(1, Ordering::Relaxed).to_string()
+    }
+}
+
+
+fn put(path: &RelPath, record: Record, stage: String) -> Change {
+    Change::Put { path: path.clone(), record, stage, moved_from: None }
+}
+
+/// The staging name of a large file: the same for the same path with the same size, times and inode.
+pub(super) fn part_name(path: &RelPath, stat: &Stat) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(path.as_bytes());
+    for number in [stat.size, stat.ino, stat.mtime_ns.cast_unsigned(), stat.ctime_ns.cast_unsigned()]
+    {
+        hasher.update(&number.to_le_bytes());
+    }
+    let hash = hasher.finalize().to_hex();
+    format!("{PART}{}", hash.get(..32).unwrap_or_default())
+}
+
+/// A stat for copying `size` bytes of a file of the mirror.
+fn stat_of_mirror(file: &File, size: u64) -> Stat {
+    let blocks = rustix::fs::fstat(file).map_or(u64::MAX, |stat| stat.st_blocks.cast_unsigned());
+    Stat {
+        kind: Kind::File,
+        size,
+        mtime_ns: 0,
+        ctime_ns: 0,
+        btime_ns: None,
+        dev: 0,
+        ino: 0,
+        nlink: 1,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        blocks,
+    }
+}
