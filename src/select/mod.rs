@@ -4,6 +4,15 @@
 //! It reads the source and never writes; it knows nothing of drives. Called by `backup` and by the
 //! `check` command.
 
+mod pattern;
+pub mod rules;
+pub mod scan;
+pub mod source;
+
+pub use rules::Rules;
+pub use scan::{Entry, Scan, ScanError, ScanOptions, scan};
+pub use source::{Source, SourceError};
+
 /// Whether old versions of a file are kept.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
@@ -59,7 +68,3 @@ pub struct Stat {
     /// Allocated size, in units of 512 bytes.
     pub blocks: u64,
 }
-
-/// The rules of one profile, compiled.
-#[derive(Debug, Clone)]
-pub struct Rules {}
