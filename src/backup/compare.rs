@@ -11,27 +11,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The differences; every list in the order of paths.
 #[derive(Debug, Default)]
-pub(super) struct Comparison<'a> {
+pub(super) struct Comparison<'s, 'i> {
     /// Files and links that were not there.
-    pub(super) new: Vec<&'a Entry>,
+    pub(super) new: Vec<&'s Entry>,
     /// Files whose size or time differs, links that were replaced.
-    pub(super) changed: Vec<(&'a Entry, &'a Record)>,
+    pub(super) changed: Vec<(&'s Entry, &'i Record)>,
     /// Files and links whose content may be the same: to be read.
-    pub(super) suspect: Vec<(&'a Entry, &'a Record)>,
+    pub(super) suspect: Vec<(&'s Entry, &'i Record)>,
     /// Files and links that are the same but for their category.
-    pub(super) recategorised: Vec<(&'a Entry, &'a Record)>,
+    pub(super) recategorised: Vec<(&'s Entry, &'i Record)>,
     /// Files and links of the index that the source has no longer.
-    pub(super) vanished: Vec<(&'a RelPath, &'a Record)>,
+    pub(super) vanished: Vec<(&'i RelPath, &'i Record)>,
     /// Folders that were not there.
-    pub(super) new_folders: Vec<&'a Entry>,
+    pub(super) new_folders: Vec<&'s Entry>,
     /// Folders whose attributes may differ.
-    pub(super) suspect_folders: Vec<(&'a Entry, &'a Record)>,
+    pub(super) suspect_folders: Vec<(&'s Entry, &'i Record)>,
     /// Folders that no increment lists as they are.
-    pub(super) unlisted_folders: Vec<(&'a Entry, &'a Record)>,
+    pub(super) unlisted_folders: Vec<(&'s Entry, &'i Record)>,
     /// Folders of the index that the source has no longer.
-    pub(super) vanished_folders: Vec<(&'a RelPath, &'a Record)>,
+    pub(super) vanished_folders: Vec<(&'i RelPath, &'i Record)>,
     /// Paths that were a folder and are a file or link now, or the other way round.
-    pub(super) turned: BTreeSet<&'a RelPath>,
+    pub(super) turned: BTreeSet<&'i RelPath>,
     /// Files and links that are as they were.
     pub(super) unchanged: u64,
 }
@@ -39,16 +39,16 @@ pub(super) struct Comparison<'a> {
 /// Compares `entries` (sorted by path) with the index's records. What lies at or below a path of
 /// `unknown` (sorted) could not be read and is left as it is. `stable_inodes` says whether the
 /// source's inode numbers and change times mean anything.
-pub(super) fn compare<'a>(
-    entries: &'a [Entry],
-    records: &'a BTreeMap<RelPath, Record>,
+pub(super) fn compare<'s, 'i>(
+    entries: &'s [Entry],
+    records: &'i BTreeMap<RelPath, Record>,
     unknown: &[RelPath],
     stable_inodes: bool,
-) -> Comparison<'a> {
+) -> Comparison<'s, 'i> {
     let mut found = Comparison::default();
     let unknown: BTreeSet<&RelPath> = unknown.iter().collect();
     let mut records = records.iter().peekable();
-    let mut gone = |found: &mut Comparison<'a>, path: &'a RelPath, record: &'a Record| {
+    let gone = |found: &mut Comparison<'s, 'i>, path: &'i RelPath, record: &'i Record| {
         let kept = unknown.contains(path) || path.ancestors().any(|above| unknown.contains(&above));
         match (kept, record.kind()) {
             (true, Kind::Folder) => {}
@@ -73,12 +73,12 @@ pub(super) fn compare<'a>(
     found
 }
 
-impl<'a> Comparison<'a> {
+impl<'s, 'i> Comparison<'s, 'i> {
     fn same_path(
         &mut self,
-        entry: &'a Entry,
-        path: &'a RelPath,
-        record: &'a Record,
+        entry: &'s Entry,
+        path: &'i RelPath,
+        record: &'i Record,
         stable_inodes: bool,
     ) {
         let (stat, meta) = (&entry.stat, &record.meta);

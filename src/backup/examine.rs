@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use super::compare::Comparison;
-use super::copy;
+use crate::drive::content;
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::record::{Content, Meta, Record};
@@ -49,6 +49,13 @@ pub(super) fn meta_of(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>, read_at_ns: 
     meta
 }
 
+/// Whether a file was left alone between two stats.
+pub(super) fn settled(before: &Stat, after: &Stat) -> bool {
+    before.size == after.size
+        && before.mtime_ns == after.mtime_ns
+        && before.ctime_ns == after.ctime_ns
+}
+
 /// Reads one suspect, or one candidate for a move, and compares it with `record`.
 pub(super) fn examine(
     source: &Source,
@@ -84,12 +91,18 @@ fn file_verdict(
     if before.kind != Kind::File || before.size != size {
         return Ok(Verdict::Other);
     }
-    let Some(now) = copy::hash(&file, &before, stop)? else { return Ok(Verdict::Other) };
+    let Some(now) = content::hash(&file, before.size, stop)? else {
+        return Ok(Verdict::Other);
+    };
     let after = source.stat_fd(&file)?;
-    if now != *hash || !copy::settled(&before, &after) {
+    if now != *hash || !settled(&before, &after) {
         return Ok(Verdict::Other);
     }
-    Ok(Verdict::Same(meta_of(&before, source.xattrs_fd(&file)?, read_at)))
+    Ok(Verdict::Same(meta_of(
+        &before,
+        source.xattrs_fd(&file)?,
+        read_at,
+    )))
 }
 
 fn link_verdict(source: &Source, path: &RelPath, target: &[u8]) -> io::Result<Verdict> {
@@ -102,24 +115,24 @@ fn link_verdict(source: &Source, path: &RelPath, target: &[u8]) -> io::Result<Ve
 }
 
 /// A path that appeared and is one that vanished.
-pub(super) struct Moved<'a> {
+pub(super) struct Moved<'s, 'i> {
     /// The new path.
-    pub(super) entry: &'a Entry,
+    pub(super) entry: &'s Entry,
     /// The old one.
-    pub(super) from: &'a RelPath,
+    pub(super) from: &'i RelPath,
     /// What is known of it.
-    pub(super) record: &'a Record,
+    pub(super) record: &'i Record,
     /// Its attributes now.
     pub(super) meta: Meta,
 }
 
 /// Finds moves among what appeared and vanished: the same inode, size, time and birth time; without
 /// birth times the content is compared as well.
-pub(super) fn find_moves<'a>(
+pub(super) fn find_moves<'s, 'i>(
     source: &Source,
-    found: &Comparison<'a>,
+    found: &Comparison<'s, 'i>,
     stop: &AtomicBool,
-) -> Vec<Moved<'a>> {
+) -> Vec<Moved<'s, 'i>> {
     let by_inode: HashMap<u64, (&RelPath, &Record)> = found
         .vanished
         .iter()
@@ -145,12 +158,18 @@ pub(super) fn find_moves<'a>(
             (like && born_alike).then_some((*entry, *from, *record))
         })
         .collect();
-    let moves: Vec<Moved<'a>> = candidates
+    let moves: Vec<Moved<'s, 'i>> = candidates
         .into_par_iter()
         .filter(|_| !stop.load(Ordering::Relaxed))
         .filter_map(|(entry, from, record)| {
             let born = entry.stat.btime_ns.is_some() && record.meta.btime_ns.is_some();
-            let unsettled = matches!(record.content, Content::File { unsettled: true, .. });
+            let unsettled = matches!(
+                record.content,
+                Content::File {
+                    unsettled: true,
+                    ..
+                }
+            );
             let meta = if born && !unsettled && record.kind() == Kind::File {
                 meta_of(
                     &entry.stat,
@@ -163,21 +182,29 @@ pub(super) fn find_moves<'a>(
                     _ => return None,
                 }
             };
-            Some(Moved { entry, from, record, meta })
+            Some(Moved {
+                entry,
+                from,
+                record,
+                meta,
+            })
         })
         .collect();
     once_each(moves)
 }
 
 /// Two new names can have the vanished one's inode (hard links); one of them is the move.
-fn once_each(moves: Vec<Moved<'_>>) -> Vec<Moved<'_>> {
+fn once_each<'s, 'i>(moves: Vec<Moved<'s, 'i>>) -> Vec<Moved<'s, 'i>> {
     let mut taken = std::collections::HashSet::new();
-    moves.into_iter().filter(|moved| taken.insert(moved.from.clone())).collect()
+    moves
+        .into_iter()
+        .filter(|moved| taken.insert(moved.from.clone()))
+        .collect()
 }
 
 /// Whether a folder took the place of a file or the other way round at `path` or above it: such paths
 /// are removed and copied, not moved, so that no order of steps can collide.
-fn is_turned(found: &Comparison<'_>, path: &RelPath) -> bool {
+fn is_turned(found: &Comparison<'_, '_>, path: &RelPath) -> bool {
     !found.turned.is_empty()
         && (found.turned.contains(path)
             || path.ancestors().any(|above| found.turned.contains(&above)))

@@ -118,10 +118,12 @@ fn one_batch(
     changes.sort_by_key(rank);
     let tree = repository.tree();
     tree.sync()?;
-    repository.begin_batch(Batch { run: run.cloned(), changes })?;
+    repository.begin_batch(Batch {
+        run: run.cloned(),
+        changes,
+    })?;
     if let Some(batch) = repository.index().pending() {
-        let occupied =
-            publish::publish(tree, repository.index(), batch, stager.set_owner, false)?;
+        let occupied = publish::publish(tree, repository.index(), batch, stager.set_owner, false)?;
         done.published += files(batch);
         done.notes.extend(occupied.into_iter().map(occupied_note));
     }
@@ -137,9 +139,10 @@ fn stage(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {
         Work::Copy(copy) => stager.copy(copy),
         Work::Reuse(reuse) => stager.reuse(reuse),
         Work::Note(note) => stager.note(&note.0, &note.1),
-        Work::Change(change) => {
-            Ok(Staged { changes: vec![change.clone()], ..Staged::default() })
-        }
+        Work::Change(change) => Ok(Staged {
+            changes: vec![change.clone()],
+            ..Staged::default()
+        }),
     }
 }
 
@@ -156,19 +159,27 @@ fn rank(change: &Change) -> u8 {
 
 /// Files and links that a batch brings in place.
 pub(super) fn files(batch: &Batch) -> u64 {
-    batch.changes.iter().filter(|change| matches!(change, Change::Put { .. })).count() as u64
+    batch
+        .changes
+        .iter()
+        .filter(|change| matches!(change, Change::Put { .. }))
+        .count() as u64
 }
 
 /// What to say of a folder that could not leave the mirror.
 pub(super) fn occupied_note(folder: RelPath) -> Problem {
-    Problem::new(folder, "stays in the mirror: it holds files that the backup did not put there")
+    Problem::new(
+        folder,
+        "stays in the mirror: it holds files that the backup did not put there",
+    )
 }
 
 fn paths(work: &Work<'_>) -> Vec<RelPath> {
     match work {
-        Work::Copy(copy) => {
-            std::iter::once(copy.entry).chain(copy.twins.iter().copied()).map(|e| e.path.clone()).collect()
-        }
+        Work::Copy(copy) => std::iter::once(copy.entry)
+            .chain(copy.twins.iter().copied())
+            .map(|e| e.path.clone())
+            .collect(),
         Work::Reuse(reuse) => vec![reuse.entry.path.clone()],
         Work::Note(note) => vec![note.0.path().clone()],
         Work::Change(change) => vec![change.path().clone()],
@@ -178,7 +189,10 @@ fn paths(work: &Work<'_>) -> Vec<RelPath> {
 /// Counts of a plan's lines, less what was skipped: (new, changed, touched, moved, deleted).
 pub(super) fn count(plan: &[Planned], done: &Done) -> [u64; 5] {
     let mut counts = [0; 5];
-    for line in plan.iter().filter(|line| !done.skipped.contains(&line.path)) {
+    for line in plan
+        .iter()
+        .filter(|line| !done.skipped.contains(&line.path))
+    {
         let at = match line.action {
             Action::New => 0,
             Action::Changed => 1,

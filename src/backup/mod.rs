@@ -1,48 +1,33 @@
 //! One run: scan, compare, plan, stage, publish, commit, report.
+//!
+//! It reads the source, writes to the repository alone, and tells what it does through [`Monitor`]. It
+//! knows nothing of terminals, notifications or udev events. Called by `agent` and `cli`.
 
+mod compare;
+mod examine;
+mod execute;
+pub mod place;
+mod plan;
+mod publish;
+mod recover;
+pub mod report;
+mod run;
+mod stage;
+
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use serde::{Deserialize, Serialize};
+pub use plan::{Action, Planned};
+pub use report::RunReport;
+pub use run::{run, run_on_drive};
 
-use crate::config::Profile;
-use crate::drive::{device::Device, mount::Mounted};
-use crate::problem::Problem;
-
-/// What one run did; `run --json` prints it as one object.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct RunReport {
-    /// The profile's name.
-    pub profile: String,
-    /// Device node of the drive; `None` without a drive.
-    pub device: Option<String>,
-    /// The repository's folder.
-    pub repository: PathBuf,
-    /// The increment that the run made.
-    pub increment: Option<String>,
-    /// Files and links that were not there before.
-    pub new: u64,
-    /// Files and links with other content.
-    pub changed: u64,
-    /// Files and links of which only attributes changed.
-    pub touched: u64,
-    /// Files and links that have another path.
-    pub moved: u64,
-    /// Files and links that vanished.
-    pub deleted: u64,
-    /// Files and links that are as they were.
-    pub unchanged: u64,
-    /// Bytes of content copied to the drive.
-    pub bytes_copied: u64,
-    /// What could not be backed up.
-    pub problems: Vec<Problem>,
-    /// What was left out on purpose.
-    pub notes: Vec<Problem>,
-    /// Whether an interrupted run was finished or undone first.
-    pub recovered: bool,
-    /// Seconds from the start to the last sync.
-    pub duration_s: f64,
-}
+use crate::drive::faults::Faults;
+use crate::drive::tree::TreeError;
+use crate::repository::RepositoryError;
+use crate::select::scan::ScanError;
+use crate::select::source::SourceError;
 
 /// What a run is doing now, and how far it is. The bar, the notification and tests implement it.
 pub trait Monitor: Sync {
@@ -54,6 +39,15 @@ pub trait Monitor: Sync {
     fn phase(&self, phase: &str);
 }
 
+/// Tells nobody.
+pub struct Silent;
+
+impl Monitor for Silent {
+    fn planned(&self, _files: u64, _bytes: u64) {}
+    fn copied(&self, _files: u64, _bytes: u64) {}
+    fn phase(&self, _phase: &str) {}
+}
+
 /// How a run is done.
 pub struct Options<'a> {
     /// Makes the plan and does nothing.
@@ -62,6 +56,8 @@ pub struct Options<'a> {
     pub stop: &'a AtomicBool,
     /// Whom to tell.
     pub monitor: &'a dyn Monitor,
+    /// Makes operations on the drive fail; for tests.
+    pub faults: Option<Arc<Faults>>,
 }
 
 /// Why a run did not complete.
@@ -73,14 +69,96 @@ pub enum RunError {
         /// What is kept, for people.
         kept: String,
     },
+    /// The source cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The source's own folder could not be listed.
+    #[error("cannot list the source {}", crate::sanitize::line(&path.to_string_lossy()))]
+    Scan {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The rules select no file, but the mirror has some.
+    #[error("the source {} has no file that the profile selects, but the backup holds {held}; nothing was changed. Is the source mounted? Do the rules still fit?", crate::sanitize::line(&path.to_string_lossy()))]
+    EmptySource {
+        /// The source.
+        path: PathBuf,
+        /// How many files the mirror has.
+        held: u64,
+    },
+    /// Too little room.
+    #[error("the drive is too full: this run needs {} and {files_needed} new files, free are {} and room for {files_free} files; nothing was changed. Free some space on the drive or select less", crate::human::size(*needed), crate::human::size(*free))]
+    Full {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+        /// Inodes needed.
+        files_needed: u64,
+        /// Inodes free.
+        files_free: u64,
+    },
+    /// The folder above `dist` is missing.
+    #[error("{} cannot be made: the folder above it does not exist. Is the drive mounted?", crate::sanitize::line(&dist.to_string_lossy()))]
+    NoParent {
+        /// The repository's folder.
+        dist: PathBuf,
+    },
+    /// The folder is on another file system than before.
+    #[error("{} is on another file system than at the first run, so the drive is probably not mounted there; nothing was changed. Mount it; or, if the backup is to start anew here, remove {}", crate::sanitize::line(&dist.to_string_lossy()), memory.display())]
+    OtherFileSystem {
+        /// The repository's folder.
+        dist: PathBuf,
+        /// Where the first file system is remembered.
+        memory: PathBuf,
+    },
+    /// What is to be remembered on this computer cannot be written.
+    #[error("cannot write {}", file.display())]
+    Memory {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Worker threads cannot be started.
+    #[error("cannot start the worker threads")]
+    Workers(#[source] rayon::ThreadPoolBuildError),
+    /// The profile's repository is on a drive, and none was given.
+    #[error("the profile {profile} is backed up to a drive; plug it in or name it with --device")]
+    NeedsDrive {
+        /// The profile.
+        profile: String,
+    },
+    /// The repository cannot be used, or an operation on it failed.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
 }
 
-/// Backs up `profile` to its repository on a mounted drive.
-pub fn run_on_drive(
-    _profile: &Profile,
-    _device: &Device,
-    _drive: &Mounted,
-    _options: &Options<'_>,
-) -> Result<RunReport, RunError> {
-    Ok(RunReport::default())
+impl RunError {
+    /// Told to stop; what is kept is filled in at the end.
+    fn stopped() -> Self {
+        Self::Stopped {
+            kept: String::new(),
+        }
+    }
+}
+
+impl From<TreeError> for RunError {
+    fn from(e: TreeError) -> Self {
+        Self::Repository(e.into())
+    }
+}
+
+impl RunError {
+    fn from_scan(error: ScanError, path: &std::path::Path) -> Self {
+        match error {
+            ScanError::Stopped => Self::stopped(),
+            ScanError::Root(source) => Self::Scan {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
 }

@@ -9,17 +9,20 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::drive::tree::{Found, Tree, TreeError};
+use crate::relpath::RelPath;
 use crate::repository::index::{Batch, Change, Index};
 use crate::repository::record::{Identity, Record};
 use crate::repository::{RepositoryError, layout};
-use crate::relpath::RelPath;
 
 /// No file has inode 0.
 const NOTHING: Identity = Identity { ino: 0, size: 0 };
 
 /// What a drive's file is recognised by.
 pub(super) fn identity_of(found: &Found) -> Identity {
-    Identity { ino: found.ino, size: found.size }
+    Identity {
+        ino: found.ino,
+        size: found.size,
+    }
 }
 
 /// Puts all changes of `batch` in place; `index` is as it was before them. `again` says that an
@@ -37,22 +40,37 @@ pub(super) fn publish(
     for change in &batch.changes {
         let old = index.records().get(change.path());
         match change {
-            Change::Put { path, record, stage, .. } => {
+            Change::Put {
+                path,
+                record,
+                stage,
+                ..
+            } => {
                 let staged = layout::staged(stage);
-                let track =
-                    increment.filter(|_| record.is_tracked()).map(|i| layout::track(i, path));
+                let track = increment
+                    .filter(|_| record.is_tracked())
+                    .map(|i| layout::track(i, path));
                 if again && tree.stat(&staged)?.is_some() {
                     expect(tree, &staged, record.identity().unwrap_or(NOTHING))?;
                 }
                 put(tree, &staged, path, record, old, track.as_deref())?;
             }
-            Change::Note { path, version: true, .. } => {
+            Change::Note {
+                path,
+                version: true,
+                ..
+            } => {
                 let (Some(old), Some(increment)) = (old.and_then(Record::identity), increment)
                 else {
                     continue;
                 };
                 expect(tree, &layout::mirror(path), old)?;
-                link(tree, &layout::mirror(path), &layout::track(increment, path), old)?;
+                link(
+                    tree,
+                    &layout::mirror(path),
+                    &layout::track(increment, path),
+                    old,
+                )?;
             }
             Change::Note { .. } => {}
             Change::Remove { path } => {
@@ -86,7 +104,9 @@ fn put(
     old: Option<&Record>,
     track: Option<&Path>,
 ) -> Result<(), RepositoryError> {
-    let Some(new) = record.identity() else { return Ok(()) };
+    let Some(new) = record.identity() else {
+        return Ok(());
+    };
     let mirror = layout::mirror(path);
     if let Some(track) = track {
         match link(tree, staged, track, new) {
@@ -116,9 +136,9 @@ fn put(
             }
             Some(found) if identity_of(&found) == old => Ok(tree.rename_over(staged, &mirror)?),
             // Somebody removed it from the drive: putting the new one there loses nothing.
-            None => {
-                Ok(with_parents(tree, &mirror, || tree.rename_new(staged, &mirror))?)
-            }
+            None => Ok(with_parents(tree, &mirror, || {
+                tree.rename_new(staged, &mirror)
+            })?),
             Some(found) => Err(mismatch(tree, &mirror, Some(&found))),
         },
     }
@@ -131,7 +151,9 @@ fn remove(
     record: &Record,
     deleted: Option<PathBuf>,
 ) -> Result<(), RepositoryError> {
-    let Some(old) = record.identity() else { return Ok(()) };
+    let Some(old) = record.identity() else {
+        return Ok(());
+    };
     let mirror = layout::mirror(path);
     let found = tree.stat(&mirror)?;
     match (found, deleted) {
@@ -199,5 +221,8 @@ pub(super) fn mismatch(tree: &Tree, path: &Path, found: Option<&Found>) -> Repos
         Some(found) if found.file_type.is_dir() => "found a folder".to_owned(),
         Some(_) => "found something that is no regular file".to_owned(),
     };
-    RepositoryError::Mismatch { path: tree.shown().join(path), found }
+    RepositoryError::Mismatch {
+        path: tree.shown().join(path),
+        found,
+    }
 }

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
-use super::copy::{self, CopyError};
-use super::examine::meta_of;
+use super::examine::{meta_of, settled};
 use super::plan::{Reuse, ToCopy};
 use super::{Monitor, RunError};
+use crate::drive::content::{self, CopyError};
 use crate::drive::tree::{Attributes, DriveFile, Tree, TreeError};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
@@ -59,8 +59,6 @@ pub(super) struct Staged {
     pub(super) changes: Vec<Change>,
     /// What went wrong with the source.
     pub(super) problems: Vec<Problem>,
-    /// What vanished meanwhile.
-    pub(super) gone: Vec<RelPath>,
     /// Bytes of content that were copied.
     pub(super) bytes: u64,
 }
@@ -78,44 +76,75 @@ impl Stager<'_> {
             Err(CopyError::Stopped) => return Err(RunError::stopped()),
             Err(CopyError::Drive(e)) => return Err(e.into()),
             Err(CopyError::Source(e)) if e.kind() == io::ErrorKind::NotFound => {
-                return Ok(Staged { gone: vec![entry.path.clone()], ..Staged::default() });
+                // It vanished since the scan; the next run sees it gone.
+                return Ok(Staged::default());
             }
             Err(CopyError::Source(e)) => {
-                let problem =
-                    Problem::new(entry.path.clone(), format!("not backed up: cannot be read: {e}"));
-                return Ok(Staged { problems: vec![problem], ..Staged::default() });
+                let problem = Problem::new(
+                    entry.path.clone(),
+                    format!("not backed up: cannot be read: {e}"),
+                );
+                return Ok(Staged {
+                    problems: vec![problem],
+                    ..Staged::default()
+                });
             }
         };
-        let mut staged = Staged { bytes, ..Staged::default() };
-        if matches!(content, Content::File { unsettled: true, .. }) {
+        let mut staged = Staged {
+            bytes,
+            ..Staged::default()
+        };
+        if matches!(
+            content,
+            Content::File {
+                unsettled: true,
+                ..
+            }
+        ) {
             let reason = "kept changing while it was read; what was backed up may be a mixture";
-            staged.problems.push(Problem::new(entry.path.clone(), reason));
+            staged
+                .problems
+                .push(Problem::new(entry.path.clone(), reason));
         }
         for twin in &work.twins {
             let twin_name = self.name();
-            self.tree.link(&layout::staged(&name), &layout::staged(&twin_name))?;
+            self.tree
+                .link(&layout::staged(&name), &layout::staged(&twin_name))?;
             let record = self.record(twin.category, content.clone(), meta.clone());
             staged.changes.push(put(&twin.path, record, twin_name));
         }
-        staged.changes.push(put(&entry.path, self.record(entry.category, content, meta), name));
+        staged.changes.push(put(
+            &entry.path,
+            self.record(entry.category, content, meta),
+            name,
+        ));
         self.monitor.copied(1 + work.twins.len() as u64, 0);
         Ok(staged)
     }
 
     /// Stages one more link to a file of the mirror, which is to appear under another path as well.
     pub(super) fn reuse(&self, work: &Reuse<'_>) -> Result<Staged, RunError> {
-        let old = work.record;
-        let (name, content) = self.link_of(work.from, old)?;
+        let old = &work.record;
+        let (name, content) = self.link_of(&work.from, old)?;
         let mut record = self.record(work.entry.category, content, work.meta.clone());
         if old.brought_by != 0 && record.is_tracked() {
             record.brought_by = old.brought_by;
         }
         let moved_from = work.moved.then(|| work.from.clone());
-        let change =
-            Change::Put { path: work.entry.path.clone(), record, stage: name, moved_from };
-        let mut staged = Staged { changes: vec![change], ..Staged::default() };
+        let change = Change::Put {
+            path: work.entry.path.clone(),
+            record,
+            stage: name,
+            moved_from,
+        };
+        let mut staged = Staged {
+            changes: vec![change],
+            ..Staged::default()
+        };
         if work.moved {
-            staged.changes.push(Change::Remove { path: work.from.clone() });
+            staged.changes.push(Change::Remove {
+                path: work.from.clone(),
+            });
         }
         Ok(staged)
     }
@@ -123,15 +152,27 @@ impl Stager<'_> {
     /// Checks that the mirror's file can take one more name as it is; a fresh inode replaces it if not.
     pub(super) fn note(&self, change: &Change, old: &Record) -> Result<Staged, RunError> {
         let Change::Note { path, record, .. } = change else {
-            return Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
+            return Ok(Staged {
+                changes: vec![change.clone()],
+                ..Staged::default()
+            });
         };
         let found = self.identify(path, old)?;
         if found < MAX_LINKS {
-            return Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
+            return Ok(Staged {
+                changes: vec![change.clone()],
+                ..Staged::default()
+            });
         }
         let (name, content) = self.fresh(path, old)?;
-        let record = Record { content, ..record.clone() };
-        Ok(Staged { changes: vec![put(path, record, name)], ..Staged::default() })
+        let record = Record {
+            content,
+            ..record.clone()
+        };
+        Ok(Staged {
+            changes: vec![put(path, record, name)],
+            ..Staged::default()
+        })
     }
 
     /// Stages the mirror's file for `path`: as a link, or as a copy where it takes no more links.
@@ -140,7 +181,10 @@ impl Stager<'_> {
             return self.fresh(path, old);
         }
         let name = self.name();
-        match self.tree.link(&layout::mirror(path), &layout::staged(&name)) {
+        match self
+            .tree
+            .link(&layout::mirror(path), &layout::staged(&name))
+        {
             Ok(()) => Ok((name, old.content.clone())),
             Err(e) if e.is(Errno::MLINK) || e.is(Errno::PERM) => self.fresh(path, old),
             Err(e) => Err(e.into()),
@@ -165,19 +209,29 @@ impl Stager<'_> {
         let staged = layout::staged(&name);
         let content = match &old.content {
             Content::Link { target, .. } => {
-                self.tree.create_link(&staged, target, &self.attributes(&old.meta))?;
+                self.tree
+                    .create_link(&staged, target, &self.attributes(&old.meta))?;
                 let placed = self.placed(&staged)?;
-                Content::Link { target: target.clone(), placed: placed.ino }
+                Content::Link {
+                    target: target.clone(),
+                    placed: placed.ino,
+                }
             }
-            Content::File { hash, size, unsettled, .. } => {
+            Content::File {
+                hash,
+                size,
+                unsettled,
+                ..
+            } => {
                 let mirror = layout::mirror(path);
-                let damaged = |what: &str| {
-                    RepositoryError::Damaged(format!("{}: {what}", mirror.display()))
-                };
-                let from = self.tree.open_file(&mirror)?.ok_or_else(|| damaged("it is gone"))?;
-                let stat = Stat { size: *size, ..stat_of_mirror(&from, *size) };
+                let damaged =
+                    |what: &str| RepositoryError::Damaged(format!("{}: {what}", mirror.display()));
+                let from = self
+                    .tree
+                    .open_file(&mirror)?
+                    .ok_or_else(|| damaged("it is gone"))?;
                 let mut to = self.tree.create_file(&staged)?;
-                let (len, found) = match copy::copy(&from, &stat, &mut to, self.stop, &|_| {}) {
+                let (len, found) = match content::copy(&from, *size, &mut to, self.stop, &|_| {}) {
                     Ok(copied) => copied,
                     Err(CopyError::Stopped) => return Err(RunError::stopped()),
                     Err(CopyError::Drive(e)) => return Err(e.into()),
@@ -188,7 +242,12 @@ impl Stager<'_> {
                 }
                 self.finish(&mut to, &old.meta)?;
                 let placed = to.stat()?.ino;
-                Content::File { size: *size, hash: *hash, placed, unsettled: *unsettled }
+                Content::File {
+                    size: *size,
+                    hash: *hash,
+                    placed,
+                    unsettled: *unsettled,
+                }
             }
             Content::Folder => Content::Folder,
         };
@@ -198,30 +257,40 @@ impl Stager<'_> {
     fn copy_link(&self, entry: &Entry) -> Result<(String, Content, Meta, u64), CopyError> {
         let read_at = repository::now_ns();
         let stat = self.source.stat(&entry.path).map_err(CopyError::Source)?;
-        let target = self.source.read_link(&entry.path).map_err(CopyError::Source)?;
+        let target = self
+            .source
+            .read_link(&entry.path)
+            .map_err(CopyError::Source)?;
         let xattrs = self.source.xattrs(&entry.path).map_err(CopyError::Source)?;
         let meta = meta_of(&stat, xattrs, read_at);
         let name = self.name();
         let path = layout::staged(&name);
-        self.tree.create_link(&path, &target, &self.attributes(&meta))?;
+        self.tree
+            .create_link(&path, &target, &self.attributes(&meta))?;
         let placed = self.placed(&path)?.ino;
         Ok((name, Content::Link { target, placed }, meta, 0))
     }
 
     fn copy_file(&self, entry: &Entry) -> Result<(String, Content, Meta, u64), CopyError> {
-        let from = File::from(self.source.open_file(&entry.path).map_err(CopyError::Source)?);
+        let from = File::from(
+            self.source
+                .open_file(&entry.path)
+                .map_err(CopyError::Source)?,
+        );
         let stat_now = || self.source.stat_fd(&from).map_err(CopyError::Source);
         let mut read_at = repository::now_ns();
         let mut before = stat_now()?;
         if before.kind != Kind::File {
-            return Err(CopyError::Source(io::Error::other("it is no regular file any more")));
+            return Err(CopyError::Source(io::Error::other(
+                "it is no regular file any more",
+            )));
         }
         let (name, mut to) = self.staged_file(entry, &before)?;
         let mut unsettled = true;
         let (mut size, mut hash) = (0, [0; 32]);
         for _ in 0..TRIES {
             let told = |bytes| self.monitor.copied(0, bytes);
-            match copy::copy(&from, &before, &mut to, self.stop, &told) {
+            match content::copy(&from, before.size, &mut to, self.stop, &told) {
                 Ok(copied) => (size, hash) = copied,
                 Err(CopyError::Source(e)) => {
                     drop(to);
@@ -231,7 +300,7 @@ impl Stager<'_> {
                 Err(e) => return Err(e),
             }
             let after = stat_now()?;
-            if copy::settled(&before, &after) {
+            if settled(&before, &after) {
                 unsettled = false;
                 break;
             }
@@ -245,7 +314,17 @@ impl Stager<'_> {
         }
         self.finish(&mut to, &meta)?;
         let placed = to.stat()?.ino;
-        Ok((name, Content::File { size, hash, placed, unsettled }, meta, size))
+        Ok((
+            name,
+            Content::File {
+                size,
+                hash,
+                placed,
+                unsettled,
+            },
+            meta,
+            size,
+        ))
     }
 
     /// Where a file is staged: a large one goes on in the part that an interrupted run left.
@@ -292,12 +371,24 @@ impl Stager<'_> {
 
     fn placed(&self, path: &Path) -> Result<Identity, TreeError> {
         let found = self.tree.stat(path)?;
-        Ok(found.as_ref().map_or(Identity { ino: 0, size: 0 }, super::publish::identity_of))
+        Ok(found
+            .as_ref()
+            .map_or(Identity { ino: 0, size: 0 }, super::publish::identity_of))
     }
 
     fn record(&self, category: Category, content: Content, meta: Meta) -> Record {
-        let brought_by = if category == Category::Tracked { self.sequence } else { 0 };
-        Record { category, content, meta, brought_by, listed: true }
+        let brought_by = if category == Category::Tracked {
+            self.sequence
+        } else {
+            0
+        };
+        Record {
+            category,
+            content,
+            meta,
+            brought_by,
+            listed: true,
+        }
     }
 
     fn name(&self) -> String {
@@ -305,38 +396,27 @@ impl Stager<'_> {
     }
 }
 
-
 fn put(path: &RelPath, record: Record, stage: String) -> Change {
-    Change::Put { path: path.clone(), record, stage, moved_from: None }
+    Change::Put {
+        path: path.clone(),
+        record,
+        stage,
+        moved_from: None,
+    }
 }
 
 /// The staging name of a large file: the same for the same path with the same size, times and inode.
 pub(super) fn part_name(path: &RelPath, stat: &Stat) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(path.as_bytes());
-    for number in [stat.size, stat.ino, stat.mtime_ns.cast_unsigned(), stat.ctime_ns.cast_unsigned()]
-    {
+    for number in [
+        stat.size,
+        stat.ino,
+        stat.mtime_ns.cast_unsigned(),
+        stat.ctime_ns.cast_unsigned(),
+    ] {
         hasher.update(&number.to_le_bytes());
     }
     let hash = hasher.finalize().to_hex();
     format!("{PART}{}", hash.get(..32).unwrap_or_default())
-}
-
-/// A stat for copying `size` bytes of a file of the mirror.
-fn stat_of_mirror(file: &File, size: u64) -> Stat {
-    let blocks = rustix::fs::fstat(file).map_or(u64::MAX, |stat| stat.st_blocks.cast_unsigned());
-    Stat {
-        kind: Kind::File,
-        size,
-        mtime_ns: 0,
-        ctime_ns: 0,
-        btime_ns: None,
-        dev: 0,
-        ino: 0,
-        nlink: 1,
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        blocks,
-    }
 }

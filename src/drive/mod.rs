@@ -2,6 +2,7 @@
 //!
 //! Called by `agent`, `cli`, `repository` and `backup`. It knows nothing of the repository's format.
 
+pub mod content;
 pub mod device;
 pub mod faults;
 pub mod mount;

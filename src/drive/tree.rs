@@ -381,6 +381,42 @@ impl Tree {
         tolerate(set).map_err(|e| self.error("set the time of", path, e))
     }
 
+    /// Sets owner, mode and time of a folder.
+    pub fn set_folder_attributes(
+        &self,
+        path: &Path,
+        attributes: &Attributes,
+    ) -> Result<(), TreeError> {
+        let at = |e| self.error("set the attributes of", path, e);
+        self.step("set the attributes of", path)?;
+        let folder = self.open_folder(path).map_err(at)?;
+        if let Some((uid, gid)) = attributes.owner {
+            let (uid, gid) = (
+                rustix::fs::Uid::from_raw(uid),
+                rustix::fs::Gid::from_raw(gid),
+            );
+            tolerate(rustix::fs::fchown(&folder, Some(uid), Some(gid))).map_err(at)?;
+        }
+        tolerate(rustix::fs::fchmod(
+            &folder,
+            Mode::from_raw_mode(attributes.mode & 0o1777),
+        ))
+        .map_err(at)?;
+        tolerate(rustix::fs::futimens(&folder, &times(attributes.mtime_ns))).map_err(at)
+    }
+
+    /// Sets an extended attribute of a folder; `false` where the file system cannot hold it.
+    pub fn set_folder_xattr(
+        &self,
+        path: &Path,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<bool, TreeError> {
+        let at = |e| self.error("set an attribute of", path, e);
+        self.step("set an attribute of", path)?;
+        set_xattr(&self.open_folder(path).map_err(at)?, name, value).map_err(at)
+    }
+
     /// The target of the symbolic link at `path`.
     pub fn read_link(&self, path: &Path) -> Result<Vec<u8>, TreeError> {
         self.split(path)
@@ -549,21 +585,9 @@ impl DriveFile<'_> {
 
     /// Sets an extended attribute where the drive can hold it; `false` where it cannot.
     pub fn set_xattr(&mut self, name: &[u8], value: &[u8]) -> Result<bool, TreeError> {
-        let set = rustix::fs::fsetxattr(
-            &self.file,
-            OsStr::from_bytes(name),
-            value,
-            rustix::fs::XattrFlags::empty(),
-        );
-        match set {
-            Ok(()) => Ok(true),
-            // Not known here, not allowed, or too large for this file system: the record has it.
-            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL | Errno::RANGE | Errno::TOOBIG) => {
-                Ok(false)
-            }
-            Err(Errno::NOSPC) => Ok(false),
-            Err(e) => Err(self.tree.error("set an attribute of", &self.path, e)),
-        }
+        self.tree.step("set an attribute of", &self.path)?;
+        set_xattr(&self.file, name, value)
+            .map_err(|e| self.tree.error("set an attribute of", &self.path, e))
     }
 
     /// What the file is now.
@@ -622,6 +646,23 @@ pub(super) fn open_beneath(
         }
     }
     Err(last)
+}
+
+/// `false` if the attribute is not known here, not allowed, or too large for this file system.
+fn set_xattr(fd: impl AsFd, name: &[u8], value: &[u8]) -> rustix::io::Result<bool> {
+    let flags = rustix::fs::XattrFlags::empty();
+    match rustix::fs::fsetxattr(fd, OsStr::from_bytes(name), value, flags) {
+        Ok(()) => Ok(true),
+        Err(
+            Errno::OPNOTSUPP
+            | Errno::PERM
+            | Errno::INVAL
+            | Errno::RANGE
+            | Errno::TOOBIG
+            | Errno::NOSPC,
+        ) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// Attributes that a file system cannot hold are in the record; not setting them is no failure.

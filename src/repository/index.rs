@@ -52,6 +52,8 @@ pub struct Increment {
     pub sequence: u64,
     /// Name of its folder.
     pub name: String,
+    /// When its run started, with UTC offset.
+    pub timestamp: String,
     /// Whether it is a point in time.
     pub status: Status,
     /// Modification time of its folder, in seconds: follows `sequence`.
@@ -176,7 +178,8 @@ pub struct Index {
 }
 
 impl Index {
-    pub(super) fn new() -> Self {
+    /// Of a repository that has nothing yet.
+    pub fn empty() -> Self {
         Self {
             next_sequence: 1,
             ..Self::default()
@@ -188,7 +191,7 @@ impl Index {
         file: &std::fs::File,
         synced: Option<(u64, u64)>,
     ) -> Result<(Self, LogEnd), RepositoryError> {
-        let mut index = Self::new();
+        let mut index = Self::empty();
         let mut base = Some(Vec::new());
         let end = log::read(file, synced, |payload| {
             let frame: Frame = postcard::from_bytes(&payload)
@@ -274,15 +277,26 @@ impl Index {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Put { path, record, moved_from, .. } => {
+            Change::Put {
+                path,
+                record,
+                moved_from,
+                ..
+            } => {
                 if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
-                    open.entries.insert(path.clone(), Entry::Version { moved_from });
+                    open.entries
+                        .insert(path.clone(), Entry::Version { moved_from });
                 }
                 self.insert(path, record);
             }
-            Change::Note { path, record, version } => {
+            Change::Note {
+                path,
+                record,
+                version,
+            } => {
                 if let Some(open) = self.open.as_mut().filter(|_| version) {
-                    open.entries.insert(path.clone(), Entry::Version { moved_from: None });
+                    open.entries
+                        .insert(path.clone(), Entry::Version { moved_from: None });
                 }
                 self.insert(path, record);
             }
@@ -315,7 +329,9 @@ impl Index {
 
     fn insert(&mut self, path: RelPath, record: Record) {
         let ends_here = !record.is_tracked();
-        let Some(old) = self.records.insert(path.clone(), record) else { return };
+        let Some(old) = self.records.insert(path.clone(), record) else {
+            return;
+        };
         self.superseded += 1;
         if let Some(open) = self.open.as_mut().filter(|_| ends_here && old.is_tracked()) {
             open.ended.push(path);
@@ -343,6 +359,7 @@ impl Index {
             self.increments.push(Increment {
                 sequence: mark.sequence,
                 name: mark.name,
+                timestamp: mark.timestamp,
                 status: closing.status,
                 folder_time_s: closing.folder_time_s,
             });

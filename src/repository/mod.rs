@@ -122,7 +122,7 @@ impl<'t> Repository<'t> {
         let lock = lock::take(tree)?;
         clear_stage(tree, |_| false)?;
         format::probe_links(tree)?;
-        let index = Index::new();
+        let index = Index::empty();
         let log = write_base(tree, &index, 1)?;
         format::write_readme(tree)?;
         tree.sync()?;

@@ -1,6 +1,6 @@
 //! Reads content in bounded pieces, hashing it, and writes it if wanted. Keeps holes.
 //!
-//! Knows nothing of what the content is for. Called by `examine` and `stage`.
+//! Knows nothing of what the content is for. Called by `backup` and `history`.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::SeekFrom;
 
-use crate::drive::tree::{DriveFile, TreeError};
-use crate::select::Stat;
+use super::tree::{DriveFile, TreeError};
 
 /// Bytes per read: large enough that calls cost nothing, small enough that a stop is noticed within a
 /// second on a slow drive.
@@ -28,7 +27,7 @@ thread_local! {
 
 /// Why a copy ended early.
 #[derive(Debug)]
-pub(super) enum CopyError {
+pub enum CopyError {
     /// The source cannot be read.
     Source(io::Error),
     /// The drive cannot be written.
@@ -43,17 +42,10 @@ impl From<TreeError> for CopyError {
     }
 }
 
-/// Whether a file was left alone between two stats.
-pub(super) fn settled(before: &Stat, after: &Stat) -> bool {
-    before.size == after.size
-        && before.mtime_ns == after.mtime_ns
-        && before.ctime_ns == after.ctime_ns
-}
-
-/// Hash of the first `stat.size` bytes; `None` if told to stop.
-pub(super) fn hash(file: &File, stat: &Stat, stop: &AtomicBool) -> io::Result<Option<[u8; 32]>> {
+/// Hash of the first `size` bytes; `None` if told to stop.
+pub fn hash(file: &File, size: u64, stop: &AtomicBool) -> io::Result<Option<[u8; 32]>> {
     let mut hasher = blake3::Hasher::new();
-    let read = each_piece(file, stat, stop, |piece| {
+    let read = each_piece(file, size, stop, |piece| {
         match piece {
             Piece::Data(bytes, _) => hasher.update(bytes),
             Piece::Hole(len, _) => hash_zeros(&mut hasher, len),
@@ -68,12 +60,12 @@ pub(super) fn hash(file: &File, stat: &Stat, stop: &AtomicBool) -> io::Result<Op
     }
 }
 
-/// Copies the first `stat.size` bytes of `from` to `to`, keeping what `to` already has of them (a part
+/// Copies the first `size` bytes of `from` to `to`, keeping what `to` already has of them (a part
 /// that an earlier run left: it is compared, not believed). Returns length and hash; `told` hears of
 /// bytes as they are done.
-pub(super) fn copy(
+pub fn copy(
     from: &File,
-    stat: &Stat,
+    size: u64,
     to: &mut DriveFile<'_>,
     stop: &AtomicBool,
     told: &dyn Fn(u64),
@@ -81,7 +73,7 @@ pub(super) fn copy(
     let mut hasher = blake3::Hasher::new();
     let mut kept = to.stat()?.size;
     let mut unsynced = 0;
-    let len = each_piece(from, stat, stop, |piece| {
+    let len = each_piece(from, size, stop, |piece| {
         match piece {
             Piece::Hole(len, offset) => {
                 hash_zeros(&mut hasher, len);
@@ -131,31 +123,34 @@ enum Piece<'b> {
     Hole(u64, u64),
 }
 
-/// Goes through the first `stat.size` bytes; returns how many there were.
+/// Goes through the first `size` bytes; returns how many there were.
 fn each_piece(
     file: &File,
-    stat: &Stat,
+    size: u64,
     stop: &AtomicBool,
     mut take: impl FnMut(Piece<'_>) -> Result<(), CopyError>,
 ) -> Result<u64, CopyError> {
-    let sparse = stat.blocks.saturating_mul(512) < stat.size;
+    let sparse = rustix::fs::fstat(file)
+        .is_ok_and(|stat| stat.st_blocks.cast_unsigned().saturating_mul(512) < size);
     let mut offset = 0;
     BUFFER.with_borrow_mut(|buffer| {
-        while offset < stat.size {
+        while offset < size {
             if stop.load(Ordering::Relaxed) {
                 return Err(CopyError::Stopped);
             }
-            let mut data_end = stat.size;
+            let mut data_end = size;
             if sparse {
-                let (start, end) = next_data(file, offset, stat.size);
-                if start > offset {
-                    take(Piece::Hole(start - offset, offset))?;
-                    offset = start;
+                let (data_start, end) = next_data(file, offset, size);
+                if data_start > offset {
+                    take(Piece::Hole(data_start - offset, offset))?;
+                    offset = data_start;
                     continue;
                 }
                 data_end = end;
             }
-            let want = usize::try_from(data_end - offset).unwrap_or(CHUNK).min(CHUNK);
+            let want = usize::try_from(data_end - offset)
+                .unwrap_or(CHUNK)
+                .min(CHUNK);
             let room = buffer.get_mut(..want).unwrap_or_default();
             let got = match file.read_at(room, offset) {
                 Ok(0) => break,
@@ -183,9 +178,11 @@ fn next_data(file: &File, offset: u64, size: u64) -> (u64, u64) {
 }
 
 fn hash_zeros(hasher: &mut blake3::Hasher, mut len: u64) -> &mut blake3::Hasher {
-    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     while len > 0 {
-        let piece = ZEROS.get(..usize::try_from(len).unwrap_or(usize::MAX)).unwrap_or(&ZEROS);
+        let piece = ZEROS
+            .get(..usize::try_from(len).unwrap_or(usize::MAX))
+            .unwrap_or(&ZEROS);
         hasher.update(piece);
         len -= piece.len() as u64;
     }

@@ -1,0 +1,191 @@
+//! Where a profile's repository is: found and made beneath an open handle, so that a drive that is not
+//! there is never replaced by a folder of the same name.
+//!
+//! It creates the repository's folder and nothing in it (that is `repository`), and remembers on this
+//! computer which file system a folder without a drive was on. Called by `run` and, for reading, by
+//! `cli`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::RunError;
+use crate::config::Profile;
+use crate::drive::mount::Mounted;
+use crate::drive::tree::Tree;
+use crate::repository::format;
+use crate::{atomic_file, state_dir};
+
+/// Where the repository is or is to be.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// On a mounted drive, at this path beneath its mount point.
+    Drive(&'a Mounted, &'a Path),
+    /// A folder of this computer (or of a drive that somebody mounted there).
+    Folder(&'a Path),
+}
+
+impl Place<'_> {
+    /// The repository's folder as messages name it.
+    pub fn shown(&self) -> PathBuf {
+        match self {
+            Self::Drive(mounted, path) => mounted.point.join(path),
+            Self::Folder(path) => (*path).to_owned(),
+        }
+    }
+
+    /// Opens the folder; `None` if there is none.
+    pub fn existing(&self) -> Result<Option<Tree>, RunError> {
+        match self {
+            Self::Drive(mounted, path) => Ok(on_drive(mounted)?.subtree(path)?),
+            Self::Folder(path) => match Tree::open(path) {
+                Ok(tree) => Ok(Some(tree)),
+                Err(e) if e.is(rustix::io::Errno::NOENT) => Ok(None),
+                Err(e) => Err(e.into()),
+            },
+        }
+    }
+
+    /// Opens the folder, and makes it if there is none: on a drive with the folders above it, elsewhere
+    /// only itself.
+    pub(super) fn create(&self, private: bool) -> Result<Tree, RunError> {
+        let mode = if private { 0o700 } else { 0o755 };
+        let (parent, folder) = match self {
+            Self::Drive(mounted, path) => (on_drive(mounted)?, *path),
+            Self::Folder(path) => {
+                let missing = || RunError::NoParent {
+                    dist: (*path).to_owned(),
+                };
+                let parent = path.parent().ok_or_else(missing)?;
+                let name = path.file_name().ok_or_else(missing)?;
+                let parent = Tree::open(parent).map_err(|e| {
+                    if e.is(rustix::io::Errno::NOENT) {
+                        missing()
+                    } else {
+                        e.into()
+                    }
+                })?;
+                (parent, Path::new(name))
+            }
+        };
+        if let Some(above) = folder
+            .parent()
+            .filter(|above| !above.as_os_str().is_empty())
+        {
+            parent.create_folders(above, 0o755)?;
+        }
+        parent.create_folder(folder, mode, None)?;
+        if let (Self::Drive(..), Some(name)) = (self, folder.file_name()) {
+            let beside = match folder.parent() {
+                Some(above) if !above.as_os_str().is_empty() => parent.subtree(above)?,
+                _ => None,
+            };
+            format::write_readme_beside(
+                beside.as_ref().unwrap_or(&parent),
+                &name.to_string_lossy(),
+            )?;
+        }
+        parent
+            .subtree(folder)?
+            .ok_or_else(|| RunError::NoParent { dist: self.shown() })
+    }
+}
+
+fn on_drive(mounted: &Mounted) -> Result<Tree, RunError> {
+    let handle = mounted
+        .root
+        .try_clone()
+        .map_err(|source| crate::drive::tree::TreeError {
+            action: "open the folder",
+            path: mounted.point.clone(),
+            source,
+        })?;
+    Ok(Tree::from_handle(handle, &mounted.point))
+}
+
+/// Which file system a profile's folder was on when it was first used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Remembered {
+    /// The repository's folder.
+    dist: PathBuf,
+    /// UUID of the file system, where udev knows it.
+    uuid: Option<String>,
+    /// The file system's own id (`f_fsid`), where it means something.
+    fsid: Option<u64>,
+}
+
+/// Refuses a folder that is on another file system than at the first run: an empty mount point looks
+/// like a folder.
+pub(super) fn check_file_system(profile: &Profile, dist: &Path) -> Result<(), RunError> {
+    let file = memory_file(profile);
+    let Ok(text) = std::fs::read(&file) else {
+        return Ok(());
+    };
+    let Ok(known) = serde_json::from_slice::<Remembered>(&text) else {
+        return Ok(());
+    };
+    let now = identify(dist);
+    let other = match (&known.uuid, &now.uuid, known.fsid, now.fsid) {
+        (Some(then), Some(now), ..) => then != now,
+        (_, _, Some(then), Some(now)) => then != now,
+        // Nothing to compare by: then the repository itself must be there.
+        _ => !dist.join(crate::repository::layout::FORMAT).is_file(),
+    };
+    if known.dist == dist && other {
+        return Err(RunError::OtherFileSystem {
+            dist: dist.to_owned(),
+            memory: file,
+        });
+    }
+    Ok(())
+}
+
+/// Remembers the file system that the folder is on now.
+pub(super) fn remember_file_system(profile: &Profile, dist: &Path) -> Result<(), RunError> {
+    let file = memory_file(profile);
+    let now = identify(dist);
+    let known = std::fs::read(&file)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok());
+    if known.as_ref() == Some(&now) {
+        return Ok(());
+    }
+    let text = serde_json::to_vec_pretty(&now).unwrap_or_default();
+    atomic_file::replace(&file, &text).map_err(|source| RunError::Memory { file, source })
+}
+
+/// The file system of the folder, or of the one above it while it does not exist.
+fn identify(dist: &Path) -> Remembered {
+    let there = if dist.is_dir() {
+        dist
+    } else {
+        dist.parent().unwrap_or(dist)
+    };
+    let uuid = rustix::fs::stat(there).ok().and_then(|stat| {
+        let device = udev::Device::from_devnum(udev::DeviceType::Block, stat.st_dev).ok()?;
+        device
+            .property_value("ID_FS_UUID")?
+            .to_str()
+            .map(str::to_owned)
+    });
+    // XFS makes its id from the device's number, which means nothing tomorrow.
+    let xfs = rustix::fs::statfs(there).is_ok_and(|fs| fs.f_type == 0x5846_5342);
+    let fsid = rustix::fs::statvfs(there).ok().map(|fs| fs.f_fsid);
+    Remembered {
+        dist: dist.to_owned(),
+        uuid,
+        fsid: fsid.filter(|id| *id != 0 && !xfs),
+    }
+}
+
+/// One file per profile file: profiles of the same name may come from several folders.
+fn memory_file(profile: &Profile) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    let hash = blake3::hash(profile.file.as_os_str().as_bytes()).to_hex();
+    let name = format!(
+        "{}-{}.json",
+        profile.name,
+        hash.get(..8).unwrap_or_default()
+    );
+    state_dir::state_dir().join("folders").join(name)
+}

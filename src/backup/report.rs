@@ -1,0 +1,51 @@
+//! What one run did, in the shape that `run --json` prints and `status` remembers.
+//!
+//! Called by `backup`, `agent` and `cli`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::Planned;
+use crate::problem::Problem;
+
+/// What one run did. Files below are files and symbolic links; folders are not counted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The profile's name.
+    pub profile: String,
+    /// Device node of the drive; `None` without a drive.
+    pub device: Option<String>,
+    /// The repository's folder.
+    pub repository: PathBuf,
+    /// The increment that the run made; `None` if nothing tracked changed.
+    pub increment: Option<String>,
+    /// Files that were not there before.
+    pub new: u64,
+    /// Files with other content.
+    pub changed: u64,
+    /// Files of which only attributes changed.
+    pub touched: u64,
+    /// Files that have another path.
+    pub moved: u64,
+    /// Files that vanished.
+    pub deleted: u64,
+    /// Files that are as they were.
+    pub unchanged: u64,
+    /// Bytes of content copied to the drive.
+    pub bytes_copied: u64,
+    /// What could not be backed up.
+    pub problems: Vec<Problem>,
+    /// What was left out on purpose.
+    pub notes: Vec<Problem>,
+    /// What the profile's author should know: rules that match nothing, settings without effect.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Whether an interrupted run was finished or undone first.
+    pub recovered: bool,
+    /// Seconds from the start to the last sync.
+    pub duration_s: f64,
+    /// With `--dry-run`: what would be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Vec<Planned>>,
+}

@@ -1,0 +1,353 @@
+//! The order of one run, from opening the source to the stamp.
+//!
+//! The drive is not written to before the source was scanned, the plan made and its room checked; the
+//! one exception is ending what an interrupted run left. Called through `backup`.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use super::execute::{self, Done, execute};
+use super::place::{self, Place};
+use super::plan::{Plan, Work, plan};
+use super::recover::{next_folder_time, recover};
+use super::stage::Stager;
+use super::{Options, RunError, RunReport};
+use crate::config::{Dist, Profile};
+use crate::drive::device::Device;
+use crate::drive::mount::Mounted;
+use crate::drive::tree::Tree;
+use crate::repository::index::{Closing, Index, RunMark};
+use crate::repository::{self, Repository, RepositoryError, Status, layout, stamp::Stamp};
+use crate::select::Kind;
+use crate::select::scan::{Scan, ScanOptions, scan};
+use crate::select::source::Source;
+
+/// Most threads that read the source and hash, if the profile does not say: a drive takes no more.
+const MAX_WORKERS: usize = 4;
+
+/// Backs up `profile` to its repository on a mounted drive.
+pub fn run_on_drive(
+    profile: &Profile,
+    device: &Device,
+    mounted: &Mounted,
+    options: &Options<'_>,
+) -> Result<RunReport, RunError> {
+    let Dist::Drive { path, .. } = &profile.dist else {
+        return run(profile, options);
+    };
+    let mut report = run_at(profile, Place::Drive(mounted, path), options)?;
+    report.device = Some(device.node.display().to_string());
+    Ok(report)
+}
+
+/// Backs up `profile` to its folder.
+pub fn run(profile: &Profile, options: &Options<'_>) -> Result<RunReport, RunError> {
+    match &profile.dist {
+        Dist::Folder(path) => run_at(profile, Place::Folder(path), options),
+        Dist::Drive { .. } => Err(RunError::NeedsDrive {
+            profile: profile.name.clone(),
+        }),
+    }
+}
+
+fn run_at(
+    profile: &Profile,
+    place: Place<'_>,
+    options: &Options<'_>,
+) -> Result<RunReport, RunError> {
+    let workers = profile.max_workers.unwrap_or_else(|| {
+        std::thread::available_parallelism()
+            .map_or(1, std::num::NonZero::get)
+            .min(MAX_WORKERS)
+    });
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(workers)
+        .thread_name(|n| format!("bkm-worker-{n}"))
+        .build()
+        .map_err(RunError::Workers)?;
+    let run = Run {
+        profile,
+        place,
+        options,
+        workers,
+        begun: Instant::now(),
+    };
+    pool.install(|| run.go())
+}
+
+struct Run<'a> {
+    profile: &'a Profile,
+    place: Place<'a>,
+    options: &'a Options<'a>,
+    workers: usize,
+    begun: Instant,
+}
+
+impl Run<'_> {
+    fn go(&self) -> Result<RunReport, RunError> {
+        let source = Source::open(&self.profile.source)?;
+        if let Place::Folder(dist) = self.place {
+            place::check_file_system(self.profile, dist)?;
+        }
+        let tree = self.place.existing()?.map(|tree| self.with_faults(tree));
+        if self.options.dry_run {
+            return self.dry_run(&source, tree.as_ref());
+        }
+        // The index is read while the source is scanned: neither waits for the other's disk.
+        let (scanned, opened) = rayon::join(
+            || self.scan(&source, tree.as_ref()),
+            || tree.as_ref().map(Repository::open).transpose(),
+        );
+        let scan = scanned?;
+        if let Some(repository) = opened?.flatten() {
+            refuse_empty(&source, &scan, repository.index())?;
+            return self.back_up(&source, &scan, repository);
+        }
+        let tree = match tree {
+            Some(tree) => tree,
+            None => self.with_faults(self.place.create(self.profile.private)?),
+        };
+        self.back_up(&source, &scan, Repository::create(&tree)?)
+    }
+
+    fn with_faults(&self, tree: Tree) -> Tree {
+        match &self.options.faults {
+            Some(faults) => tree.with_faults(faults.clone()),
+            None => tree,
+        }
+    }
+
+    fn scan(&self, source: &Source, repository: Option<&Tree>) -> Result<Scan, RunError> {
+        let own: Vec<(u64, u64)> = repository
+            .and_then(|tree| rustix::fs::fstat(tree.handle()).ok())
+            .map(|stat| (stat.st_dev, stat.st_ino))
+            .into_iter()
+            .collect();
+        let options = ScanOptions {
+            one_file_system: self.profile.one_file_system,
+            skip: &own,
+            workers: self.workers,
+            stop: self.options.stop,
+        };
+        scan(source, &self.profile.rules, &options)
+            .map_err(|e| RunError::from_scan(e, source.path()))
+    }
+
+    fn report(&self, scan: &Scan) -> RunReport {
+        let unmatched = scan
+            .unmatched
+            .iter()
+            .map(|rule| format!("the rule {rule} matches nothing"));
+        RunReport {
+            profile: self.profile.name.clone(),
+            repository: self.place.shown(),
+            problems: scan.problems.clone(),
+            notes: scan.notes.clone(),
+            warnings: self
+                .profile
+                .warnings
+                .iter()
+                .cloned()
+                .chain(unmatched)
+                .collect(),
+            ..RunReport::default()
+        }
+    }
+
+    fn dry_run(&self, source: &Source, tree: Option<&Tree>) -> Result<RunReport, RunError> {
+        let scan = self.scan(source, tree)?;
+        let (index, stamp) = match tree.map(Repository::read_index) {
+            None | Some(Err(RepositoryError::Missing(_))) => (Index::empty(), Stamp::default()),
+            Some(read) => read?,
+        };
+        refuse_empty(source, &scan, &index)?;
+        let plan = plan(
+            source,
+            &scan,
+            &index,
+            self.rules_changed(&stamp),
+            self.options.stop,
+        )?;
+        let mut report = self.report(&scan);
+        report.bytes_copied = plan.bytes;
+        self.fill(&mut report, &plan.lines, &Done::default());
+        report.unchanged = plan.unchanged;
+        report.problems.extend(plan.problems);
+        report.notes.extend(plan.notes);
+        report.plan = Some(plan.lines);
+        Ok(report)
+    }
+
+    fn back_up(
+        &self,
+        source: &Source,
+        scan: &Scan,
+        mut repository: Repository<'_>,
+    ) -> Result<RunReport, RunError> {
+        let options = self.options;
+        let set_owner = rustix::process::geteuid().is_root();
+        let mut report = self.report(scan);
+        report.recovered = recover(&mut repository, scan, set_owner)?;
+        if let Place::Folder(dist) = self.place {
+            place::remember_file_system(self.profile, dist)?;
+        }
+        let rules_changed = self.rules_changed(repository.stamp());
+        let plan = plan(
+            source,
+            scan,
+            repository.index(),
+            rules_changed,
+            options.stop,
+        )?;
+        check_room(&repository, &plan)?;
+        options.monitor.planned(plan.files_to_copy(), plan.bytes);
+
+        let mark = if plan.makes_increment {
+            Some(mark(&repository)?)
+        } else {
+            None
+        };
+        let stager = Stager {
+            source,
+            tree: repository.tree(),
+            stop: options.stop,
+            monitor: options.monitor,
+            sequence: mark.as_ref().map_or(0, |mark| mark.sequence),
+            next: AtomicU64::new(1),
+            set_owner,
+        };
+        let Plan {
+            work,
+            lines,
+            unchanged,
+            problems,
+            notes,
+            ..
+        } = plan;
+        let mut done = Done::default();
+        if let Err(e) = execute(&mut repository, work, mark.as_ref(), &stager, &mut done) {
+            return Err(match e {
+                RunError::Stopped { .. } => RunError::Stopped { kept: kept(&done) },
+                other => other,
+            });
+        }
+        options.monitor.phase("syncing");
+        self.fill(&mut report, &lines, &done);
+        report.unchanged = unchanged;
+        report.bytes_copied = done.bytes;
+        report
+            .problems
+            .extend(problems.into_iter().chain(done.problems));
+        report.notes.extend(notes.into_iter().chain(done.notes));
+        report.increment = repository.close_run(|index| Closing {
+            status: Status::Complete,
+            folder_time_s: next_folder_time(index),
+            problems: report.problems.clone(),
+            notes: report.notes.clone(),
+        })?;
+        repository.stamp_run(repository::now_ns(), self.profile.rules.fingerprint())?;
+        report.duration_s = self.begun.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    fn fill(&self, report: &mut RunReport, lines: &[super::Planned], done: &Done) {
+        let [new, changed, touched, moved, deleted] = execute::count(lines, done);
+        report.new = new;
+        report.changed = changed;
+        report.touched = touched;
+        report.moved = moved;
+        report.deleted = deleted;
+        report.duration_s = self.begun.elapsed().as_secs_f64();
+    }
+
+    fn rules_changed(&self, stamp: &Stamp) -> bool {
+        stamp.counter > 0 && stamp.rules != self.profile.rules.fingerprint()
+    }
+}
+
+/// The increment of this run: named after the time, or the next free second.
+fn mark(repository: &Repository<'_>) -> Result<RunMark, RunError> {
+    let now = jiff::Zoned::now();
+    let mut time = now.datetime();
+    let name = loop {
+        let name = layout::increment_name(time);
+        let listed = repository
+            .index()
+            .increments()
+            .iter()
+            .any(|i| i.name == name);
+        if !listed && repository.tree().stat(Path::new(&name))?.is_none() {
+            break name;
+        }
+        time = time.saturating_add(jiff::Span::new().seconds(1));
+    };
+    Ok(RunMark {
+        sequence: repository.index().next_sequence(),
+        name,
+        timestamp: now.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+    })
+}
+
+/// Invariant 12: a source that selects nothing is not "delete everything".
+fn refuse_empty(source: &Source, scan: &Scan, index: &Index) -> Result<(), RunError> {
+    if scan
+        .entries
+        .iter()
+        .any(|entry| entry.stat.kind != Kind::Folder)
+    {
+        return Ok(());
+    }
+    let held = index
+        .records()
+        .values()
+        .filter(|r| r.kind() != Kind::Folder)
+        .count() as u64;
+    if held == 0 {
+        return Ok(());
+    }
+    Err(RunError::EmptySource {
+        path: source.path().to_owned(),
+        held,
+    })
+}
+
+/// Refuses to begin what cannot fit: content in whole blocks, and what our own records take.
+fn check_room(repository: &Repository<'_>, plan: &Plan<'_>) -> Result<(), RunError> {
+    /// Index frame and catalog entry of one path, and its names in two folders, rounded up.
+    const RECORD_BYTES: u64 = 1024;
+    let space = repository.tree().space()?;
+    let block = space.f_frsize.max(512);
+    let mut needed = 0_u64;
+    let mut files_needed = 0_u64;
+    for work in &plan.work {
+        needed = needed.saturating_add(work.bytes().div_ceil(block).saturating_mul(block));
+        needed = needed.saturating_add(RECORD_BYTES);
+        files_needed += u64::from(matches!(work, Work::Copy(_) | Work::Change(_)));
+    }
+    let free = space.f_bavail.saturating_mul(block);
+    let files_free = if space.f_files == 0 {
+        u64::MAX
+    } else {
+        space.f_favail
+    };
+    if plan.work.is_empty() || (needed <= free && files_needed <= files_free) {
+        return Ok(());
+    }
+    Err(RunError::Full {
+        needed,
+        free,
+        files_needed,
+        files_free,
+    })
+}
+
+fn kept(done: &Done) -> String {
+    match done.published {
+        0 => "what earlier runs backed up is untouched, and the next run starts over".to_owned(),
+        n => format!(
+            "{} of this run are kept on the drive, and the next run goes on from there",
+            crate::human::count(n, "file", "files")
+        ),
+    }
+}

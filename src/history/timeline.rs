@@ -1,0 +1,145 @@
+//! The backed-up tree at a point in time: from the index for now, from the catalogs for then.
+//!
+//! Called by `restore`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::drive::tree::Tree;
+use crate::relpath::RelPath;
+use crate::repository::catalog::{Catalog, CatalogEntry, CatalogFolder, EntryCategory, xattrs_of};
+use crate::repository::index::Index;
+use crate::repository::record::{Content, Record};
+use crate::repository::{RepositoryError, layout, read_catalog};
+
+/// One path as it was at a point in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// What it is.
+    pub body: Body,
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Extended attributes.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What a version is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// A file.
+    File {
+        /// Length in bytes.
+        size: u64,
+        /// BLAKE3, where it was recorded.
+        hash: Option<[u8; 32]>,
+        /// Where its content lies, relative to the repository; the first that has it is taken.
+        places: Vec<PathBuf>,
+        /// Equal for hard links to one inode of the source.
+        linked: Option<String>,
+    },
+    /// A symbolic link and its target.
+    Link(Vec<u8>),
+    /// A folder.
+    Folder,
+}
+
+/// The tree at a point in time.
+pub type Versions = BTreeMap<RelPath, Version>;
+
+/// The tree as the last run left it: tracked and mirrored files.
+pub fn now(index: &Index) -> Versions {
+    let version = |(path, record): (&RelPath, &Record)| {
+        let increment = index.increment_name(record.brought_by);
+        let body = match &record.content {
+            Content::File { size, hash, .. } => Body::File {
+                size: *size,
+                hash: Some(*hash),
+                // An interrupted run may have left the mirror a step behind the index.
+                places: std::iter::once(layout::mirror(path))
+                    .chain(increment.map(|name| layout::track(name, path)))
+                    .collect(),
+                linked: record.meta.linked.then(|| record.meta.ino.to_string()),
+            },
+            Content::Link { target, .. } => Body::Link(target.clone()),
+            Content::Folder => Body::Folder,
+        };
+        let meta = &record.meta;
+        let version = Version {
+            body,
+            mode: meta.mode,
+            uid: meta.uid,
+            gid: meta.gid,
+            mtime_ns: meta.mtime_ns,
+            xattrs: meta.xattrs.clone(),
+        };
+        (path.clone(), version)
+    };
+    index.records().iter().map(version).collect()
+}
+
+/// The tracked tree as the increment with `sequence` left it.
+pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, RepositoryError> {
+    let mut versions = Versions::new();
+    for increment in index.increments().iter().filter(|i| i.sequence <= sequence) {
+        fold(&mut versions, read_catalog(tree, &increment.name)?);
+    }
+    Ok(versions)
+}
+
+/// Applies one increment's catalog. What leaves comes first, so that a folder that took a file's place
+/// stays.
+fn fold(versions: &mut Versions, catalog: Catalog) {
+    let gone = |entry: &CatalogEntry| entry.category == EntryCategory::Deleted;
+    for (path, _) in catalog.file_catalog.iter().filter(|(_, entry)| gone(entry)) {
+        versions.remove(path);
+    }
+    for path in catalog.removed_folders.iter().chain(&catalog.ended) {
+        versions.remove(path);
+    }
+    for (path, folder) in catalog.folders {
+        versions.insert(path, folder_version(&folder));
+    }
+    for (path, entry) in catalog.file_catalog {
+        if !gone(&entry) {
+            let version = file_version(&catalog.backup_name, &path, &entry);
+            versions.insert(path, version);
+        }
+    }
+}
+
+fn folder_version(folder: &CatalogFolder) -> Version {
+    Version {
+        body: Body::Folder,
+        mode: folder.mode,
+        uid: folder.uid,
+        gid: folder.gid,
+        mtime_ns: folder.mtime_ns,
+        xattrs: xattrs_of(&folder.xattrs),
+    }
+}
+
+fn file_version(increment: &str, path: &RelPath, entry: &CatalogEntry) -> Version {
+    let body = match entry.target() {
+        Some(target) => Body::Link(target),
+        None => Body::File {
+            size: entry.size,
+            hash: entry.hash(),
+            places: vec![layout::track(increment, path)],
+            linked: entry.hardlink.clone(),
+        },
+    };
+    Version {
+        body,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime_ns: entry.mtime_ns,
+        xattrs: xattrs_of(&entry.xattrs),
+    }
+}
