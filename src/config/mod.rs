@@ -3,8 +3,18 @@
 //! A profile file is parsed to a raw form and then checked once into [`Profile`]; nothing else of the
 //! program sees the raw form. Called by `cli` and `agent`.
 
+mod error;
+mod json;
+mod later;
+mod load;
+mod profile;
+mod raw;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use error::ConfigError;
+pub use load::{find, load_all, load_file};
 
 /// A valid profile.
 #[derive(Debug, Clone)]
