@@ -3,8 +3,19 @@
 //! A profile file is parsed to a raw form and then checked once into [`Profile`]; nothing else of the
 //! program sees the raw form. Called by `cli` and `agent`.
 
+mod error;
+mod json;
+mod later;
+mod load;
+mod profile;
+mod raw;
+pub mod summary;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use error::ConfigError;
+pub use load::{find, load_all, load_file};
 
 /// A valid profile.
 #[derive(Debug, Clone)]
@@ -35,6 +46,16 @@ pub struct Profile {
     pub warnings: Vec<String>,
 }
 
+impl Profile {
+    /// Threads that read the source: as the profile says, else one per processor, 8 at most (beyond
+    /// that the disk is what takes the time).
+    pub fn workers(&self) -> usize {
+        self.max_workers.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, |count| count.get().min(8))
+        })
+    }
+}
+
 /// Where a profile's repository is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dist {
@@ -50,17 +71,22 @@ pub enum Dist {
 }
 
 /// What a drive must be to be the profile's; every field that is given must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct DriveMatch {
     /// UUID of the file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
     /// Label of the file system, in plain characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// UUID of the partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub partuuid: Option<String>,
     /// Name of the partition (GPT).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub partlabel: Option<String>,
     /// Serial number of the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
 }
 
@@ -76,4 +102,25 @@ pub enum After {
     PowerOff,
     /// Left mounted in any case.
     Keep,
+}
+
+impl std::fmt::Display for DriveMatch {
+    /// As in `label "PHOTOS", serial "1234"`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fields = [
+            ("uuid", &self.uuid),
+            ("label", &self.label),
+            ("partuuid", &self.partuuid),
+            ("partlabel", &self.partlabel),
+            ("serial", &self.serial),
+        ];
+        let mut between = "";
+        for (name, value) in fields {
+            if let Some(value) = value {
+                write!(f, "{between}{name} {value:?}")?;
+                between = ", ";
+            }
+        }
+        Ok(())
+    }
 }

@@ -8,6 +8,7 @@ mod pattern;
 pub mod rules;
 pub mod scan;
 pub mod source;
+mod walk;
 
 pub use rules::Rules;
 pub use scan::{Entry, Scan, ScanError, ScanOptions, scan};

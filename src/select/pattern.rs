@@ -5,8 +5,6 @@
 
 use globset::{Glob, GlobBuilder};
 
-use super::rules::RuleField;
-
 /// The longest pattern, in bytes.
 const MAX_BYTES: usize = 4096;
 /// How deep braces may be nested: globset's parser recurses, and a deep enough pattern ends the
@@ -15,6 +13,48 @@ const MAX_BRACES: usize = 16;
 /// How many folders of a pattern are looked at one by one to decide whether to enter a folder; below
 /// that every folder is entered. A bound on memory, as each gets a glob of its own.
 const MAX_GATES: usize = 16;
+
+/// Which of the profile's fields a rule stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleField {
+    /// Folders that are mirrored.
+    IncludeDirs,
+    /// Folders that are tracked.
+    TrackDirs,
+    /// Files that are mirrored.
+    IncludeFiles,
+    /// Files that are tracked.
+    TrackFiles,
+    /// Folders that are left out.
+    ExcludeDirs,
+    /// Files that are left out.
+    ExcludeFiles,
+}
+
+impl RuleField {
+    /// The field's name in the profile.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IncludeDirs => "include_dirs",
+            Self::TrackDirs => "track_dirs",
+            Self::IncludeFiles => "include_files",
+            Self::TrackFiles => "track_files",
+            Self::ExcludeDirs => "exclude_dirs",
+            Self::ExcludeFiles => "exclude_files",
+        }
+    }
+
+    pub(super) fn takes_folders(self) -> bool {
+        matches!(
+            self,
+            Self::IncludeDirs | Self::TrackDirs | Self::ExcludeDirs
+        )
+    }
+
+    pub(super) fn excludes(self) -> bool {
+        matches!(self, Self::ExcludeDirs | Self::ExcludeFiles)
+    }
+}
 
 /// A pattern, ready to compile.
 #[derive(Debug, PartialEq, Eq)]

@@ -19,49 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use globset::{Candidate, Glob, GlobSet};
 
 use super::Category;
+pub use super::pattern::RuleField;
 use super::pattern::{self, Pattern};
-
-/// Which of the profile's fields a rule stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuleField {
-    /// Folders that are mirrored.
-    IncludeDirs,
-    /// Folders that are tracked.
-    TrackDirs,
-    /// Files that are mirrored.
-    IncludeFiles,
-    /// Files that are tracked.
-    TrackFiles,
-    /// Folders that are left out.
-    ExcludeDirs,
-    /// Files that are left out.
-    ExcludeFiles,
-}
-
-impl RuleField {
-    /// The field's name in the profile.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IncludeDirs => "include_dirs",
-            Self::TrackDirs => "track_dirs",
-            Self::IncludeFiles => "include_files",
-            Self::TrackFiles => "track_files",
-            Self::ExcludeDirs => "exclude_dirs",
-            Self::ExcludeFiles => "exclude_files",
-        }
-    }
-
-    pub(super) fn takes_folders(self) -> bool {
-        matches!(
-            self,
-            Self::IncludeDirs | Self::TrackDirs | Self::ExcludeDirs
-        )
-    }
-
-    pub(super) fn excludes(self) -> bool {
-        matches!(self, Self::ExcludeDirs | Self::ExcludeFiles)
-    }
-}
 
 /// What a folder is that lies in an `include_dirs` and in a `track_dirs` folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

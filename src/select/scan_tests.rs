@@ -11,7 +11,9 @@ use proptest::prelude::*;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::*;
+use crate::select::Kind;
 use crate::select::rules::{DirectoryPriority, RawRules};
+use crate::select::walk::PORTION;
 
 static GO: AtomicBool = AtomicBool::new(false);
 

@@ -1,0 +1,184 @@
+//! What a profile selects at this moment: a scan of its source, without looking at any drive.
+//!
+//! It only reads. Called by the `check` command.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use super::{Dist, DriveMatch, Profile};
+use crate::problem::Problem;
+use crate::select::{Category, Kind, ScanError, ScanOptions, Source, SourceError, scan};
+
+/// What a profile selects at this moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckSummary {
+    /// The profile's name.
+    pub profile: String,
+    /// Its file; bytes that are not UTF-8 are replaced, as in all paths here.
+    pub file: String,
+    /// The source.
+    pub source: String,
+    /// Which drive; `None` without one.
+    pub drive: Option<DriveMatch>,
+    /// The repository: a folder on the drive, or without one an absolute path.
+    pub dist: String,
+    /// Files and links that are selected.
+    pub files: u64,
+    /// How many of them are tracked.
+    pub tracked: u64,
+    /// Bytes in the files.
+    pub bytes: u64,
+    /// Folders that are selected or hold something selected.
+    pub folders: u64,
+    /// Rules that match nothing, as field and text.
+    pub unmatched: Vec<String>,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+    /// What is left out other than by the rules.
+    pub notes: Vec<Problem>,
+    /// What the user should know of the profile.
+    pub warnings: Vec<String>,
+}
+
+/// Why it cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum SummaryError {
+    /// The source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The source cannot be listed.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+}
+
+/// Scans the source of `profile`. Takes as long as a run's scan.
+pub fn summary(profile: &Profile) -> Result<CheckSummary, SummaryError> {
+    let source = Source::open(&profile.source)?;
+    let (drive, dist) = match &profile.dist {
+        Dist::Drive { drive, path } => (Some(drive.clone()), path),
+        Dist::Folder(path) => (None, path),
+    };
+    let mut warnings = profile.warnings.clone();
+    let mut skip = Vec::new();
+    if drive.is_none() {
+        warnings.extend(overlap(&profile.source, dist));
+        skip.extend(fs::metadata(dist).map(|meta| (meta.dev(), meta.ino())));
+    }
+    let options = ScanOptions {
+        one_file_system: profile.one_file_system,
+        skip: &skip,
+        workers: profile.workers(),
+        stop: &AtomicBool::new(false),
+    };
+    let scan = scan(&source, &profile.rules, &options)?;
+    let mut summary = CheckSummary {
+        profile: profile.name.clone(),
+        file: shown(&profile.file),
+        source: shown(&profile.source),
+        drive,
+        dist: shown(dist),
+        files: 0,
+        tracked: 0,
+        bytes: 0,
+        folders: 0,
+        unmatched: scan.unmatched,
+        problems: scan.problems,
+        notes: scan.notes,
+        warnings,
+    };
+    for entry in &scan.entries {
+        match entry.stat.kind {
+            Kind::Folder => summary.folders += 1,
+            kind => {
+                summary.files += 1;
+                summary.tracked += u64::from(entry.category == Category::Tracked);
+                if kind == Kind::File {
+                    summary.bytes = summary.bytes.saturating_add(entry.stat.size);
+                }
+            }
+        }
+    }
+    if summary.files == 0 {
+        let warning = "nothing is selected: a backup would be empty";
+        summary.warnings.push(warning.to_owned());
+    }
+    Ok(summary)
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Whether source and repository lie in each other, links resolved.
+fn overlap(source: &Path, dist: &Path) -> Option<String> {
+    let source = fs::canonicalize(source).ok()?;
+    // The repository's folder may have still to be made; the one above it is there.
+    let dist = fs::canonicalize(dist).ok().or_else(|| {
+        let above: PathBuf = fs::canonicalize(dist.parent()?).ok()?;
+        Some(above.join(dist.file_name()?))
+    })?;
+    let text = if source == dist {
+        "the backup goes into the source itself"
+    } else if dist.starts_with(&source) {
+        "the backup lies inside the source; it is left out of the scan"
+    } else if source.starts_with(&dist) {
+        "the source lies inside the folder that the backup goes to"
+    } else {
+        return None;
+    };
+    Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(source: &Path, dist: &Path) -> Profile {
+        let file = source.join("p.json");
+        let text = format!(
+            r#"{{ "src": {source:?}, "dist": {dist:?}, "exclude_dirs": ["none"], "on_battery": true,
+                "track_dirs": ["a"], "include_files": ["p.json"] }}"#
+        );
+        fs::write(&file, text).unwrap();
+        crate::config::load_file(&file).unwrap()
+    }
+
+    #[test]
+    fn counts_what_is_selected() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("a")).unwrap();
+        fs::write(dir.path().join("a/x"), "12345").unwrap();
+        std::os::unix::fs::symlink("x", dir.path().join("a/link")).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let profile = profile(dir.path(), &elsewhere.path().join("new"));
+        let found = summary(&profile).unwrap();
+        let size = fs::metadata(&profile.file).unwrap().len();
+        assert_eq!((found.files, found.tracked, found.folders), (3, 2, 1));
+        assert_eq!(found.bytes, 5 + size);
+        assert_eq!(found.unmatched, ["exclude_dirs \"none\""]);
+        assert_eq!(found.warnings.len(), 1);
+    }
+
+    #[test]
+    fn tells_when_source_and_backup_lie_in_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("a");
+        fs::create_dir(&inside).unwrap();
+        let warning = |source: &Path, dist: &Path| overlap(source, dist).unwrap_or_default();
+        assert!(warning(dir.path(), &inside).contains("inside the source"));
+        assert!(warning(dir.path(), &dir.path().join("new")).contains("inside the source"));
+        assert!(warning(&inside, dir.path()).contains("the source lies inside"));
+        assert_eq!(warning(&inside, &dir.path().join("ab")), "");
+
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(warning(&inside, &link).contains("the source lies inside"));
+
+        let found = summary(&profile(dir.path(), &inside)).unwrap();
+        assert_eq!(found.notes.len(), 1, "the repository's folder is left out");
+    }
+}
