@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod drive;
 pub mod history;
+pub mod human;
 pub mod notify;
 pub mod problem;
 pub mod relpath;

@@ -3,4 +3,6 @@
 //! Called by `agent`, `cli`, `repository` and `backup`. It knows nothing of the repository's format.
 
 pub mod device;
+pub mod monitor;
 pub mod mount;
+pub mod mountinfo;
