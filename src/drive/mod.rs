@@ -2,6 +2,8 @@
 //!
 //! Called by `agent`, `cli`, `repository` and `backup`. It knows nothing of the repository's format.
 
+#[cfg(test)]
+pub(crate) mod capture;
 pub mod device;
 pub mod monitor;
 pub mod mount;
