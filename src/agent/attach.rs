@@ -33,8 +33,8 @@ pub enum Input {
     Timer(AttachId, Timer),
     /// The drive was mounted (or opened where it was), or not.
     Mounted(AttachId, bool),
-    /// A run ended; true if it was complete, with or without problems.
-    RunEnded(AttachId, bool),
+    /// A run ended, or could not be started.
+    RunEnded(AttachId),
     /// The drive was let go of.
     Released(AttachId),
     /// The profiles were read anew.
@@ -228,7 +228,7 @@ impl Attaches {
                 }
             }
             Input::Mounted(id, ok) => self.mounted(id, ok, &mut out),
-            Input::RunEnded(id, _complete) => self.run_ended(id, world, &mut out),
+            Input::RunEnded(id) => self.run_ended(id, world, &mut out),
             Input::Released(id) => {
                 if let Some(attach) = self.get(id) {
                     attach.phase = Phase::Idle;

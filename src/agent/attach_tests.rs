@@ -67,7 +67,7 @@ impl Replay {
                     Action::Run(id, profile) => {
                         self.log.push(format!("run {profile}"));
                         if !self.hold_runs {
-                            inputs.push_back(Input::RunEnded(id, true));
+                            inputs.push_back(Input::RunEnded(id));
                         }
                     }
                     Action::Cancel(_) => self.log.push("cancel".to_owned()),
@@ -230,7 +230,7 @@ fn a_pulled_drive_stops_its_run_and_the_same_drive_waits_for_its_end() {
     replay.give(Input::Device(Happened::Add, Box::new(again)));
     replay.fire_mount_timers();
     assert_eq!(replay.count("run docs"), 1, "{:#?}", replay.log);
-    replay.give(Input::RunEnded(first, false));
+    replay.give(Input::RunEnded(first));
     assert_eq!(replay.count("release Gone"), 1);
     replay.fire_mount_timers();
     assert_eq!(replay.count("run docs"), 2, "{:#?}", replay.log);
@@ -299,7 +299,7 @@ fn one_source_runs_on_one_drive_at_a_time() {
     assert_eq!(replay.count("run b"), 0, "{:#?}", replay.log);
     assert_eq!(replay.count("run c"), 1, "another source runs side by side");
     assert_eq!(replay.count("Queued"), 1);
-    replay.give(Input::RunEnded(ids[0], true));
+    replay.give(Input::RunEnded(ids[0]));
     assert_eq!(replay.count("run b"), 1);
 }
 
@@ -343,7 +343,7 @@ fn a_stop_cancels_what_runs_and_starts_nothing_more() {
     replay.give(Input::Stop);
     assert_eq!(replay.count("cancel"), 1);
     assert!(!replay.attaches.quiet());
-    replay.give(Input::RunEnded(id, false));
+    replay.give(Input::RunEnded(id));
     assert_eq!(replay.count("run"), 1, "{:#?}", replay.log);
     assert_eq!(replay.count("release AsFound"), 1);
     assert!(replay.attaches.quiet());

@@ -77,3 +77,71 @@ pub enum After {
     /// Left mounted in any case.
     Keep,
 }
+
+/// Why a profile is not valid. Stand-in.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", file.display())]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// Stand-in until the real reader lands: just enough of a profile for the agent's tests.
+pub fn load_all(dirs: &[PathBuf]) -> Vec<Result<Profile, ConfigError>> {
+    let files = dirs
+        .iter()
+        .flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten());
+    files
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| file.extension().is_some_and(|e| e == "json"))
+        .map(|file| {
+            read(&file).map_err(|error| ConfigError {
+                file,
+                why: error.to_string(),
+            })
+        })
+        .collect()
+}
+
+fn read(file: &std::path::Path) -> std::io::Result<Profile> {
+    let value: serde_json::Value = serde_json::from_slice(&std::fs::read(file)?)?;
+    let text = |value: Option<&serde_json::Value>| Some(value?.as_str()?.to_owned());
+    let drive = value.get("drive");
+    let field = |name: &str| text(drive.and_then(|d| d.get(name)));
+    Ok(Profile {
+        name: file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        file: file.to_owned(),
+        source: text(value.get("src")).unwrap_or_default().into(),
+        dist: match drive {
+            Some(_) => Dist::Drive {
+                drive: DriveMatch {
+                    uuid: field("uuid"),
+                    label: field("label"),
+                    partuuid: field("partuuid"),
+                    partlabel: field("partlabel"),
+                    serial: field("serial"),
+                },
+                path: "Backups".into(),
+            },
+            None => Dist::Folder("/nowhere".into()),
+        },
+        every: None,
+        min_interval: None,
+        after: match text(value.get("after")).as_deref() {
+            Some("keep") => After::Keep,
+            Some("unmount") => After::Unmount,
+            _ => After::AsFound,
+        },
+        max_workers: None,
+        one_file_system: true,
+        private: true,
+        rules: crate::select::Rules {},
+        warnings: Vec::new(),
+    })
+}
