@@ -169,7 +169,12 @@ mod tests {
         let shown = [show(&device, &[])];
         let mut text = Vec::new();
         print(&shown, false, &mut text).unwrap();
-        insta::assert_snapshot!(String::from_utf8(text).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(text).unwrap(), @r"
+        /dev/sdb1  A\u{1b}[2J  vfat  16 GB
+          uuid       B4C4-F001
+          not mounted
+          profiles   none
+        ");
         let mut json = Vec::new();
         print(&shown, true, &mut json).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&json).unwrap();

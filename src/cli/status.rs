@@ -95,7 +95,12 @@ mod tests {
     fn lines_for_people() {
         let mut out = Vec::new();
         print(&[memory()], false, &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        docs → A\u{1b}B: safe to remove
+          last complete  2026-11-23T09:15:00+01:00
+          last seen      never
+          last run       3 new, 0 changed, 0 moved, 0 deleted, 1.5 MB in 0 s
+        ");
     }
 
     #[test]
