@@ -11,6 +11,7 @@ pub mod config;
 pub mod drive;
 pub mod history;
 pub mod human;
+pub mod in_words;
 pub mod notify;
 pub mod problem;
 pub mod relpath;

@@ -1,1 +1,159 @@
-//! agent
+//! The agent: events in, runs out.
+//!
+//! [`run`] is the event loop on one thread. It decides nothing (that is `attach`) and never blocks
+//! (that is `jobs`, on threads of their own): it carries out actions and reports what came of them.
+//! Called by the `daemon` command.
+
+pub mod attach;
+pub mod due;
+mod jobs;
+pub mod logging;
+pub mod memory;
+mod session;
+#[cfg(test)]
+pub(crate) mod test_profile;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::Instant;
+
+use attach::Input;
+use session::{Agent, Message};
+
+use crate::drive::monitor::{Event, Monitor, MonitorError};
+
+/// How long the desktop is given to mount a drive before root does it: desktops take about a second.
+pub const MOUNT_WAIT: Duration = Duration::from_secs(2);
+
+/// How long runs may take to stop in order. With what follows it stays within the 5 s that the
+/// service is given.
+const STOP_WAIT: Duration = Duration::from_secs(4);
+/// How long the last notification, and taking away mounts that are still busy, may take.
+const LAST_WORDS: Duration = Duration::from_millis(400);
+
+/// What the agent works with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folders that hold profiles, in order of precedence.
+    pub profile_dirs: Vec<PathBuf>,
+    /// Folder for what is remembered.
+    pub state_dir: PathBuf,
+    /// How long the desktop is given to mount a drive, where the agent can do it.
+    pub mount_wait: Duration,
+}
+
+/// Why the agent could not go on. Everything that concerns one drive or one profile is logged and
+/// survived instead.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The operating system refused something at the start.
+    #[error("the agent cannot start: {0}")]
+    Start(#[source] io::Error),
+    /// udev cannot be listened to.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// The thread that listens to udev ended.
+    #[error("the agent no longer hears of drives (the udev monitor ended, see the log)")]
+    Deaf,
+}
+
+/// Listens and backs up until SIGTERM or SIGINT.
+pub fn run(settings: Settings) -> Result<(), AgentError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(AgentError::Start)?;
+    let result = runtime.block_on(listen(settings));
+    // A thread that a dying drive holds in the kernel must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+async fn listen(settings: Settings) -> Result<(), AgentError> {
+    let catch = |kind| signal(kind).map_err(AgentError::Start);
+    let mut signals = Signals {
+        terminate: catch(SignalKind::terminate())?,
+        interrupt: catch(SignalKind::interrupt())?,
+        reload: catch(SignalKind::hangup())?,
+    };
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (heard, mut events) = mpsc::unbounded_channel();
+    let mut agent = Agent::new(settings, tell);
+    let monitor = Monitor::start(heard)?;
+    if !std::path::Path::new("/run/udev/control").exists() {
+        tracing::warn!("udev does not run here: no drive will be seen");
+    }
+    notify(&[NotifyState::Ready]);
+    let ended = serve(&mut agent, &mut signals, &mut told, &mut events).await;
+    notify(&[NotifyState::Stopping]);
+    stop(&mut agent, &mut told).await;
+    drop(monitor);
+    ended
+}
+
+/// The loop itself; ends with a signal.
+async fn serve(
+    agent: &mut Agent,
+    signals: &mut Signals,
+    told: &mut UnboundedReceiver<Message>,
+    events: &mut UnboundedReceiver<Event>,
+) -> Result<(), AgentError> {
+    let mut status = String::new();
+    loop {
+        let now = agent.status();
+        if now != status {
+            notify(&[NotifyState::Status(&now)]);
+            status = now;
+        }
+        // In this order: a signal outranks events, and the end of a run what comes after it.
+        tokio::select! {
+            biased;
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.reload.recv() => agent.reload(),
+            Some(message) = told.recv() => agent.take(message),
+            event = events.recv() => match event {
+                Some(Event::Device { action, device }) => agent.give(Input::Device(action, device)),
+                Some(Event::Present(devices)) => agent.give(Input::Present(devices)),
+                Some(Event::MountsChanged) => agent.give(Input::Mounts),
+                None => return Err(AgentError::Deaf),
+            },
+        }
+    }
+}
+
+/// Stops what runs, in order while there is time for it.
+async fn stop(agent: &mut Agent, told: &mut UnboundedReceiver<Message>) {
+    tracing::info!("stopping");
+    let deadline = Instant::now() + STOP_WAIT;
+    agent.give(Input::Stop);
+    while !agent.quiet() {
+        match tokio::time::timeout_at(deadline, told.recv()).await {
+            Ok(Some(message)) => agent.take(message),
+            Ok(None) => break,
+            Err(_) => {
+                tracing::warn!("a run does not stop in time; the next one finishes what it began");
+                break;
+            }
+        }
+    }
+    agent.abandon(LAST_WORDS).await;
+}
+
+/// Tells systemd; without it there is nobody to tell.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("systemd was not told: {error}");
+    }
+}

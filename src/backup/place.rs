@@ -91,6 +91,13 @@ impl Place<'_> {
     }
 }
 
+/// The folder of a profile without a drive; for one with a drive, its place on the drive.
+pub fn folder_of(profile: &Profile) -> PathBuf {
+    match &profile.dist {
+        crate::config::Dist::Folder(path) | crate::config::Dist::Drive { path, .. } => path.clone(),
+    }
+}
+
 fn on_drive(mounted: &Mounted) -> Result<Tree, RunError> {
     let handle = mounted
         .root

@@ -1,8 +1,25 @@
-//! The command line: one file per command. Parses, calls, prints; nothing else of the program does.
+//! The command line: one file per command. Parses, calls, prints; nothing else of the program prints.
 
 pub mod check;
+pub mod daemon;
+pub mod drives;
+pub mod list;
+mod locate;
+mod progress;
+pub mod restore;
+pub mod run;
+mod signals;
+pub mod status;
 
-/// How the program ends.
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::in_words::in_words;
+
+/// How the program ends; the numbers are documented in the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done.
@@ -13,6 +30,8 @@ pub enum Exit {
     Usage = 2,
     /// Done with problems.
     Problems = 3,
+    /// Stopped by Ctrl-C or SIGTERM at a safe point (128 + SIGINT, as shells do).
+    Stopped = 130,
 }
 
 /// Why a command did not do its work.
@@ -25,7 +44,94 @@ pub struct CliError {
     pub exit: Exit,
 }
 
-/// Runs the command line.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+impl CliError {
+    /// An error of the library, with its causes.
+    fn new(error: &dyn Error, exit: Exit) -> Self {
+        Self {
+            message: in_words(error),
+            exit,
+        }
+    }
+
+    /// The user asked for something that cannot be.
+    fn usage(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            exit: Exit::Usage,
+        }
+    }
+
+    /// It did not work.
+    fn failed(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            exit: Exit::Failed,
+        }
+    }
+}
+
+impl From<io::Error> for CliError {
+    /// An error of printing; a reader that went away (`| head`) is none.
+    fn from(error: io::Error) -> Self {
+        let gone = error.kind() == io::ErrorKind::BrokenPipe;
+        let message = if gone {
+            String::new()
+        } else {
+            format!("cannot print: {error}")
+        };
+        Self {
+            message,
+            exit: if gone { Exit::Done } else { Exit::Failed },
+        }
+    }
+}
+
+/// Plug in a drive and the backup starts by itself.
+#[derive(Debug, Parser)]
+#[command(name = "bkm-agent", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Daemon(daemon::DaemonArgs),
+    Run(run::RunArgs),
+    List(list::ListArgs),
+    Restore(restore::RestoreArgs),
+    Status(status::StatusArgs),
+    Drives(drives::DrivesArgs),
+    Check(check::CheckArgs),
+}
+
+/// Runs the command line: prints results to standard output and errors to standard error.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut out = io::stdout().lock();
+    let ended = match &arguments.command {
+        Command::Daemon(args) => Ok(daemon::daemon(args)),
+        Command::Run(args) => run::run(args, &mut out),
+        Command::List(args) => list::list(args, &mut out),
+        Command::Restore(args) => restore::restore(args, &mut out),
+        Command::Status(args) => status::status(args, &mut out).map_err(CliError::from),
+        Command::Drives(args) => drives::drives(args, &mut out).map_err(CliError::from),
+        Command::Check(args) => check::check(args, &mut out),
+    };
+    let exit = match ended.and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
+        Ok(exit) => exit,
+        Err(error) => {
+            say(&error.message);
+            error.exit
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+/// Says something to the person at the keyboard, beside the results.
+fn say(message: &str) {
+    if !message.is_empty() {
+        // Nobody is left to be told that standard error is closed.
+        drop(writeln!(io::stderr(), "bkm-agent: {message}"));
+    }
 }

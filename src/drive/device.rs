@@ -1,16 +1,367 @@
-//! A block device as udev describes it.
+//! A block device as udev describes it, in plain owned values.
+//!
+//! It owns the meaning of udev's properties. Nothing of libudev leaves this folder: its types belong
+//! to one thread. Labels and serials come from the drive and are shown only through `sanitize`.
+//! Called by `drive::monitor`, `agent` and `cli`.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::config::DriveMatch;
 
 /// A block device that may hold a file system, in plain values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Device {
     /// `/dev/sdb1`.
-    pub node: std::path::PathBuf,
+    pub node: PathBuf,
+    /// The kernel's path of the device below `/sys`: `/devices/…/block/sdb/sdb1`.
+    pub devpath: PathBuf,
     /// Major and minor number.
     pub devnum: (u32, u32),
+    /// `disk` or `partition`.
+    pub devtype: Option<String>,
+    /// The kernel's number of this attach of the disk; never given twice (Linux 5.15 and later).
+    pub diskseq: Option<u64>,
+    /// Number of the event it came from; `None` if it was looked up.
+    pub seqnum: Option<u64>,
     /// File system type as udev names it (`ext4`, `vfat`).
     pub fs_type: Option<String>,
+    /// What the content is for: `filesystem`, `crypto`, `raid`, `other`.
+    pub fs_usage: Option<String>,
     /// UUID of the file system.
     pub uuid: Option<String>,
-    /// Label of the file system, decoded.
+    /// Label of the file system, decoded; a byte that is not UTF-8 stays as `\xNN`.
     pub label: Option<String>,
+    /// UUID of the partition.
+    pub partuuid: Option<String>,
+    /// Name of the partition (GPT), decoded like the label.
+    pub partlabel: Option<String>,
+    /// Serial number that the device itself gives.
+    pub serial: Option<String>,
+    /// Vendor, model and serial number as udev joins them.
+    pub serial_long: Option<String>,
+    /// Size in bytes.
+    pub size: Option<u64>,
+    /// How it is connected: `usb`, `ata`.
+    pub bus: Option<String>,
+}
+
+/// Why a device node tells nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// There is no such file.
+    #[error("{}: no such device (is the drive plugged in?)", .0.display())]
+    Missing(PathBuf),
+    /// Something else than a block device.
+    #[error("{}: not a block device (a drive's file system is named like /dev/sdb1)", .0.display())]
+    NotBlock(PathBuf),
+    /// It could not be looked at.
+    #[error("{}: cannot be looked at: {source}", node.display())]
+    Io {
+        /// The node.
+        node: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Device {
+    /// The device that udev's properties describe; `get` gives the value of one property.
+    pub fn from_properties(get: impl Fn(&str) -> Option<OsString>) -> Self {
+        let raw = |name: &str| get(name).filter(|value| !value.is_empty());
+        let text = |name: &str| raw(name).map(|value| value.to_string_lossy().into_owned());
+        let number = |name: &str| text(name).and_then(|value| value.parse().ok());
+        let major_minor = |name: &str| text(name).and_then(|value| value.parse::<u32>().ok());
+        Self {
+            node: raw("DEVNAME").map(PathBuf::from).unwrap_or_default(),
+            devpath: raw("DEVPATH").map(PathBuf::from).unwrap_or_default(),
+            devnum: (
+                major_minor("MAJOR").unwrap_or_default(),
+                major_minor("MINOR").unwrap_or_default(),
+            ),
+            devtype: text("DEVTYPE"),
+            diskseq: number("DISKSEQ"),
+            seqnum: number("SEQNUM"),
+            fs_type: text("ID_FS_TYPE"),
+            fs_usage: text("ID_FS_USAGE"),
+            uuid: raw("ID_FS_UUID_ENC")
+                .map(|value| decode(&value))
+                .or_else(|| text("ID_FS_UUID")),
+            // ID_FS_LABEL itself is mangled: spaces became underscores.
+            label: raw("ID_FS_LABEL_ENC")
+                .map(|value| decode(&value))
+                .or_else(|| text("ID_FS_LABEL")),
+            partuuid: text("ID_PART_ENTRY_UUID"),
+            partlabel: raw("ID_PART_ENTRY_NAME").map(|value| decode(&value)),
+            serial: text("ID_SERIAL_SHORT"),
+            serial_long: text("ID_SERIAL"),
+            // udev gives it in units of 512 bytes whatever the disk's sectors are.
+            size: number("ID_PART_ENTRY_SIZE").and_then(|n| n.checked_mul(512)),
+            bus: text("ID_BUS"),
+        }
+    }
+
+    /// The device as libudev holds it.
+    pub fn from_udev(device: &udev::Device) -> Self {
+        let mut plain =
+            Self::from_properties(|name| device.property_value(name).map(OsStr::to_owned));
+        // sysfs counts in 512 bytes too, and knows whole disks as well.
+        let sectors = device
+            .attribute_value("size")
+            .and_then(|size| size.to_str()?.trim().parse::<u64>().ok());
+        if let Some(bytes) = sectors.and_then(|n| n.checked_mul(512)).filter(|n| *n > 0) {
+            plain.size = Some(bytes);
+        }
+        plain
+    }
+
+    /// The device behind a node such as `/dev/sdb1` or `/dev/disk/by-label/PHOTOS`, as udev knows
+    /// it; where no udev runs, as `blkid` reads it from the device.
+    pub fn from_node(path: &Path) -> Result<Self, DeviceError> {
+        let failed = |source| DeviceError::Io {
+            node: path.to_owned(),
+            source,
+        };
+        let meta = std::fs::metadata(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => DeviceError::Missing(path.to_owned()),
+            _ => failed(error),
+        })?;
+        if !meta.file_type().is_block_device() {
+            return Err(DeviceError::NotBlock(path.to_owned()));
+        }
+        let known = udev::Device::from_devnum(udev::DeviceType::Block, meta.rdev());
+        // A database left behind by a udev that no longer runs describes former drives.
+        if let Ok(known) = &known
+            && known.is_initialized()
+            && Path::new("/run/udev/control").exists()
+        {
+            return Ok(Self::from_udev(known));
+        }
+        let probed = probe(path).map_err(failed)?;
+        let find = |name: &str| {
+            let key = name.as_bytes();
+            probed
+                .iter()
+                .find(|(k, _)| k == key)
+                .map(|(_, value)| OsString::from_vec(value.clone()))
+        };
+        let kernel = known.ok();
+        Ok(Self {
+            node: path.to_owned(),
+            devnum: (
+                rustix::fs::major(meta.rdev()),
+                rustix::fs::minor(meta.rdev()),
+            ),
+            ..Self::from_properties(|name| {
+                find(name).or_else(|| {
+                    // What the kernel itself says holds without udev; its database does not.
+                    matches!(name, "DEVPATH" | "DEVTYPE" | "DISKSEQ")
+                        .then(|| kernel.as_ref()?.property_value(name).map(OsStr::to_owned))?
+                })
+            })
+        })
+    }
+
+    /// Whether it holds a file system, as opposed to a partition table, a locked LUKS volume or
+    /// nothing.
+    pub fn has_file_system(&self) -> bool {
+        self.fs_usage.as_deref() == Some("filesystem")
+    }
+
+    /// Whether it is what `wanted` asks for: every field that is given must match. A `wanted` that
+    /// asks for nothing matches nothing.
+    pub fn matches(&self, wanted: &DriveMatch) -> bool {
+        // UUIDs are hexadecimal numbers: `b4c4-f001` is `B4C4-F001`.
+        let same_uuid = |wanted: &String, own: &Option<String>| {
+            own.as_ref()
+                .is_some_and(|own| own.eq_ignore_ascii_case(wanted))
+        };
+        let same = |wanted: &String, own: &Option<String>| own.as_ref() == Some(wanted);
+        let checks = [
+            wanted.uuid.as_ref().map(|w| same_uuid(w, &self.uuid)),
+            wanted.label.as_ref().map(|w| same(w, &self.label)),
+            wanted
+                .partuuid
+                .as_ref()
+                .map(|w| same_uuid(w, &self.partuuid)),
+            wanted.partlabel.as_ref().map(|w| same(w, &self.partlabel)),
+            wanted
+                .serial
+                .as_ref()
+                .map(|w| same(w, &self.serial) || same(w, &self.serial_long)),
+        ];
+        checks.iter().any(Option::is_some) && checks.iter().flatten().all(|ok| *ok)
+    }
+
+    /// What to call it in front of people: the label, else the node; safe to show.
+    pub fn name(&self) -> String {
+        let label = self.label.as_deref().filter(|l| !l.trim().is_empty());
+        crate::sanitize::line(&label.map_or_else(|| self.node.to_string_lossy(), Into::into))
+    }
+}
+
+/// The block devices with file systems that udev knows now.
+pub fn present() -> io::Result<Vec<Device>> {
+    let mut search = udev::Enumerator::new()?;
+    search.match_subsystem("block")?;
+    Ok(search
+        .scan_devices()?
+        .map(|device| Device::from_udev(&device))
+        .filter(Device::has_file_system)
+        .collect())
+}
+
+/// What `blkid` finds on the device at `node`, as udev's properties; nothing if it finds nothing.
+fn probe(node: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let output = Command::new("blkid")
+        .args(["-p", "-o", "udev", "--"])
+        .arg(node)
+        .output()?;
+    // 2 is "nothing found"; everything else is said in words on standard error.
+    if !output.status.success() && output.status.code() != Some(2) {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(io::Error::other(format!(
+            "blkid: {}",
+            crate::sanitize::line(said.trim())
+        )));
+    }
+    Ok(output
+        .stdout
+        .split(|&b| b == b'\n')
+        .filter_map(|line| {
+            let at = line.iter().position(|&b| b == b'=')?;
+            Some((line.get(..at)?.to_vec(), line.get(at + 1..)?.to_vec()))
+        })
+        .collect())
+}
+
+/// Undoes udev's `\xNN`, once, from left to right. Bytes that are not UTF-8 keep that spelling, so
+/// that a profile can name them.
+fn decode(value: &OsStr) -> String {
+    let digit = |b: u8| {
+        char::from(b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if let (b'\\', [b'x', high, low, tail @ ..]) = (byte, after)
+            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+        {
+            bytes.push(high * 16 + low);
+            rest = tail;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(properties: &[(&str, &str)]) -> Device {
+        Device::from_properties(|name| {
+            properties
+                .iter()
+                .find(|(k, _)| *k == name)
+                .map(|(_, v)| (*v).into())
+        })
+    }
+
+    #[test]
+    fn labels_are_decoded_and_nothing_is_lost() {
+        let d = device(&[
+            ("ID_FS_LABEL", "My_Dïsk/1"),
+            ("ID_FS_LABEL_ENC", "My\\x20Dïsk\\x2f1"),
+            ("ID_PART_ENTRY_NAME", "Basic\\x20data"),
+        ]);
+        assert_eq!(d.label.as_deref(), Some("My Dïsk/1"));
+        assert_eq!(d.partlabel.as_deref(), Some("Basic data"));
+        for (encoded, decoded) in [
+            ("caf\\xe9", "caf\\xe9"),
+            ("F\\xc3\\xbc\\xc3\\x9fe", "Füße"),
+            ("a\\x5cx20b", "a\\x20b"),
+            ("\\x", "\\x"),
+            ("\\x4", "\\x4"),
+            ("\\xzz", "\\xzz"),
+        ] {
+            let label = device(&[("ID_FS_LABEL_ENC", encoded)]).label;
+            assert_eq!(label.as_deref(), Some(decoded));
+        }
+        assert_eq!(
+            device(&[("ID_FS_LABEL", "A")]).label.as_deref(),
+            Some("A"),
+            "fallback"
+        );
+    }
+
+    #[test]
+    fn every_field_that_is_given_must_match() {
+        let d = device(&[
+            ("ID_FS_UUID", "B4C4-F001"),
+            ("ID_FS_LABEL_ENC", "PHOTOS"),
+            ("ID_SERIAL", "QEMU_HARDDISK_SER1"),
+            ("ID_SERIAL_SHORT", "SER1"),
+            ("ID_PART_ENTRY_UUID", "be000001-01"),
+        ]);
+        let some = |s: &str| Some(s.to_owned());
+        let nothing = DriveMatch::default();
+        assert!(!d.matches(&nothing), "no rule must not mean every drive");
+        let wanted = |f: &dyn Fn(&mut DriveMatch)| {
+            let mut w = DriveMatch::default();
+            f(&mut w);
+            d.matches(&w)
+        };
+        assert!(wanted(&|w| w.uuid = some("b4c4-f001")));
+        assert!(wanted(&|w| w.partuuid = some("BE000001-01")));
+        assert!(wanted(&|w| w.label = some("PHOTOS")));
+        assert!(
+            !wanted(&|w| w.label = some("photos")),
+            "labels differ in case"
+        );
+        assert!(wanted(&|w| w.serial = some("SER1")));
+        assert!(wanted(&|w| w.serial = some("QEMU_HARDDISK_SER1")));
+        assert!(!wanted(&|w| w.partlabel = some("first")), "it has none");
+        assert!(!wanted(&|w| {
+            w.label = some("PHOTOS");
+            w.uuid = some("other");
+        }));
+    }
+
+    #[test]
+    fn a_node_that_is_none_is_named() {
+        let missing = Device::from_node(Path::new("/dev/no-such-drive")).unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "/dev/no-such-drive: no such device (is the drive plugged in?)"
+        );
+        let wrong = Device::from_node(Path::new("/dev/null")).unwrap_err();
+        assert!(matches!(wrong, DeviceError::NotBlock(_)));
+    }
+
+    #[test]
+    fn a_name_is_safe_to_show() {
+        let hostile = device(&[("ID_FS_LABEL_ENC", "A\\x1b[2J"), ("DEVNAME", "/dev/sda1")]);
+        assert_eq!(hostile.name(), "A\\u{1b}[2J");
+        assert_eq!(
+            device(&[("ID_FS_LABEL_ENC", "\\x20"), ("DEVNAME", "/dev/sda1")]).name(),
+            "/dev/sda1"
+        );
+    }
 }

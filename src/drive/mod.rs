@@ -2,8 +2,12 @@
 //!
 //! Called by `agent`, `cli`, `repository` and `backup`. It knows nothing of the repository's format.
 
+#[cfg(test)]
+pub(crate) mod capture;
 pub mod content;
 pub mod device;
 pub mod faults;
+pub mod monitor;
 pub mod mount;
+pub mod mountinfo;
 pub mod tree;

@@ -1,12 +1,517 @@
 //! Finding and making mounts.
+//!
+//! It hands out a drive only as an open handle that was checked to be the device's own mount: a path
+//! alone may lead to the computer's disk once a drive is gone. It must never unmount anything but
+//! the mount it was given. Called by `agent`, `cli` and `backup`; everything here may block for as
+//! long as the device does, so the agent calls it from blocking threads.
+
+use std::ffi::CStr;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use super::device::Device;
+use super::mountinfo::{self, MountEntry};
+
+/// Where mounts of our own are made; on a tmpfs, so that nothing stays after a crash.
+pub const RUN_DIR: &str = "/run/bkm-agent";
+
+/// How often and how long to wait between tries when a mount is busy: virus scanners and thumbnailers
+/// hold a drive for moments.
+const BUSY_TRIES: u32 = 10;
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A mounted drive, held by an open handle on the root of its mount.
 #[derive(Debug)]
 pub struct Mounted {
     /// Where it is mounted.
-    pub point: std::path::PathBuf,
-    /// Open handle (`O_PATH | O_DIRECTORY`) on the mount's root, checked to be the device's.
-    pub root: std::os::fd::OwnedFd,
+    pub point: PathBuf,
+    /// Open handle (`O_RDONLY | O_DIRECTORY`) on the mount's root, checked to be the device's.
+    pub root: OwnedFd,
     /// Whether this program mounted it.
     pub ours: bool,
+    /// File system type as the kernel names it.
+    pub fs_type: String,
+    /// Major and minor number of the file system (anonymous for btrfs).
+    pub dev: (u32, u32),
+    /// The kernel's number of the mount.
+    pub mount_id: u64,
+}
+
+/// Which mount it is, without holding it busy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where it is mounted.
+    pub point: PathBuf,
+    /// The kernel's number of the mount.
+    pub mount_id: u64,
+    /// Whether this program mounted it.
+    pub ours: bool,
+}
+
+impl Mounted {
+    /// Whether nothing can be written now. Asked anew each time: the kernel turns a failing drive
+    /// read-only.
+    pub fn read_only(&self) -> bool {
+        rustix::fs::fstatvfs(&self.root)
+            .is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+    }
+
+    /// Which mount it is.
+    pub fn place(&self) -> Place {
+        Place {
+            point: self.point.clone(),
+            mount_id: self.mount_id,
+            ours: self.ours,
+        }
+    }
+}
+
+/// Why a drive is not mounted, or still is.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// The kernel's list of mounts could not be read.
+    #[error("{}: the list of mounts cannot be read: {source}", mountinfo::PATH)]
+    List {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The mount point could not be opened or looked at.
+    #[error("{}: the drive's mount point cannot be opened: {source}", point.display())]
+    Open {
+        /// The mount point.
+        point: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Something else is at the mount point.
+    #[error("{}: is not the mount of {} (any more); nothing was done there", point.display(), node.display())]
+    NotTheDrive {
+        /// The mount point.
+        point: PathBuf,
+        /// The device.
+        node: PathBuf,
+    },
+    /// The folder to mount on could not be made.
+    #[error("{}: cannot be made to mount the drive on: {source}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel does not know the file system.
+    #[error("{}: this kernel has no driver for {fs_type}: mount it with the desktop (for NTFS and exFAT, install ntfs-3g or exfat-fuse), then the backup starts", node.display())]
+    NoDriver {
+        /// The device.
+        node: PathBuf,
+        /// File system type as udev names it.
+        fs_type: String,
+    },
+    /// The medium has a write protection switch, or lost its trust in itself.
+    #[error("{}: the drive is write-protected (look for a switch on it)", node.display())]
+    WriteProtected {
+        /// The device.
+        node: PathBuf,
+    },
+    /// The kernel refused to mount it.
+    #[error("{}: cannot be mounted as {fs_type}: {source}; check it with fsck", node.display())]
+    Refused {
+        /// The device.
+        node: PathBuf,
+        /// File system type as udev names it.
+        fs_type: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A program has files open on it.
+    #[error("{}: still in use by a program; close it, then unmount it (fuser -vm names the program)", .0.display())]
+    Busy(PathBuf),
+    /// It could not be unmounted for another reason.
+    #[error("{}: cannot be unmounted: {source}", point.display())]
+    Unmount {
+        /// The mount point.
+        point: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The mount of `device` to use, if it has one now.
+pub fn find(device: &Device) -> Result<Option<MountEntry>, MountError> {
+    let list = mountinfo::read().map_err(|source| MountError::List { source })?;
+    Ok(choose(device.devnum, &list, &block_device).cloned())
+}
+
+/// Of `list`, the mount of the device `devnum` to use: its whole content, visible, writable rather
+/// than not, the newest. `block` gives the numbers of the block device at a path: the file systems of
+/// btrfs have numbers of their own and are recognised by what was mounted.
+pub fn choose<'a>(
+    devnum: (u32, u32),
+    list: &'a [MountEntry],
+    block: &dyn Fn(&Path) -> Option<(u32, u32)>,
+) -> Option<&'a MountEntry> {
+    let is_its_own = |entry: &MountEntry| {
+        if entry.fs_type == "btrfs" {
+            // The default subvolume may be any; by custom those for a system are called @….
+            (entry.root == Path::new("/") || entry.root.to_string_lossy().starts_with("/@"))
+                && block(&entry.source) == Some(devnum)
+        } else {
+            entry.dev == devnum && entry.root == Path::new("/")
+        }
+    };
+    let usable = |entry: &&MountEntry| is_its_own(entry) && is_visible(entry, list);
+    // The kernel lists mounts in the order they were made; `max_by_key` takes the last of equals.
+    list.iter()
+        .filter(usable)
+        .max_by_key(|entry| !entry.read_only())
+}
+
+/// Whether a path leads to `entry`: neither it nor a mount it lies on is covered by another mount.
+/// `open` proves it; this only avoids choosing in vain.
+fn is_visible(entry: &MountEntry, list: &[MountEntry]) -> bool {
+    let mut current = entry;
+    // Bounded: the list is not read in one instant and could, in theory, hold a circle.
+    for _ in 0..64 {
+        let covered = list.iter().any(|other| {
+            let on_top = other.parent_id == current.mount_id && other.point == current.point;
+            let above = other.parent_id == current.parent_id
+                && other.point != current.point
+                && current.point.starts_with(&other.point);
+            other.mount_id != current.mount_id && (on_top || above)
+        });
+        if covered {
+            return false;
+        }
+        match list
+            .iter()
+            .find(|other| other.mount_id == current.parent_id && other.mount_id != current.mount_id)
+        {
+            Some(parent) => current = parent,
+            None => break,
+        }
+    }
+    true
+}
+
+/// The numbers of the block device at `path`.
+fn block_device(path: &Path) -> Option<(u32, u32)> {
+    let rdev = std::fs::metadata(path).ok()?.rdev();
+    Some((rustix::fs::major(rdev), rustix::fs::minor(rdev)))
+}
+
+/// Opens the mount `entry` of `device`, and makes sure that this is what was opened.
+pub fn open(device: &Device, entry: &MountEntry) -> Result<Mounted, MountError> {
+    let failed = |errno: Errno| MountError::Open {
+        point: entry.point.clone(),
+        source: errno.into(),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let root = rustix::fs::open(&entry.point, flags, Mode::empty()).map_err(failed)?;
+    let mask = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    let stat = rustix::fs::statx(&root, c"", AtFlags::EMPTY_PATH, mask).map_err(failed)?;
+    // Without the number (before Linux 5.8) nothing proves which mount it is.
+    let same_mount = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID)
+        && stat.stx_mnt_id == entry.mount_id;
+    let same_device =
+        entry.fs_type == "btrfs" || (stat.stx_dev_major, stat.stx_dev_minor) == device.devnum;
+    if !same_mount || !same_device {
+        return Err(MountError::NotTheDrive {
+            point: entry.point.clone(),
+            node: device.node.clone(),
+        });
+    }
+    Ok(Mounted {
+        point: entry.point.clone(),
+        root,
+        // One that an agent left behind when it was killed is still to be unmounted by us.
+        ours: entry.point.starts_with(RUN_DIR),
+        fs_type: entry.fs_type.clone(),
+        dev: entry.dev,
+        mount_id: entry.mount_id,
+    })
+}
+
+/// Mounts `device` below [`RUN_DIR`]. Needs root.
+pub fn mount_as_root(device: &Device, read_only: bool) -> Result<Mounted, MountError> {
+    mount_below(Path::new(RUN_DIR), device, read_only)
+}
+
+/// Mounts `device` on a folder of its own in `base`, which nobody else can enter.
+pub fn mount_below(base: &Path, device: &Device, read_only: bool) -> Result<Mounted, MountError> {
+    let point = base.join(folder_name(device));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&point);
+    made.map_err(|source| MountError::Folder {
+        folder: point.clone(),
+        source,
+    })?;
+    let mounted = mount_at(device, &point, read_only).and_then(|()| {
+        let list = mountinfo::read().map_err(|source| MountError::List { source })?;
+        let entry = choose(device.devnum, &list, &block_device)
+            .filter(|entry| entry.point == point)
+            .ok_or_else(|| MountError::NotTheDrive {
+                point: point.clone(),
+                node: device.node.clone(),
+            })?;
+        open(device, entry)
+    });
+    match mounted {
+        Ok(mounted) => Ok(Mounted {
+            ours: true,
+            ..mounted
+        }),
+        Err(error) => {
+            // Only succeeds on an empty folder that nothing is mounted on.
+            let _left = std::fs::remove_dir(&point);
+            Err(error)
+        }
+    }
+}
+
+/// The mount itself. Nothing on a drive may be run, own the computer or pass for one of its devices.
+fn mount_at(device: &Device, point: &Path, read_only: bool) -> Result<(), MountError> {
+    let fs_type = device.fs_type.as_deref().unwrap_or("auto");
+    // Names are UTF-8 here. FAT's own default would show other characters than the desktop does.
+    let (drivers, data): (&[&str], Option<&CStr>) = match fs_type {
+        "vfat" => (&["vfat"], Some(c"utf8=1,shortname=mixed")),
+        "ntfs" => (&["ntfs3"], None),
+        other => (&[other], None),
+    };
+    let mut flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    if matches!(fs_type, "vfat" | "exfat") {
+        // A rename there is two sectors: written at once, only the one in flight is at risk.
+        flags |= MountFlags::DIRSYNC;
+    }
+    if read_only {
+        flags |= MountFlags::RDONLY;
+    }
+    let node = || device.node.clone();
+    let mut last = Errno::NODEV;
+    for driver in drivers {
+        match rustix::mount::mount(&device.node, point, *driver, flags, data) {
+            Ok(()) => return Ok(()),
+            Err(errno) => last = errno,
+        }
+    }
+    Err(match last {
+        Errno::NODEV => MountError::NoDriver {
+            node: node(),
+            fs_type: if fs_type == "ntfs" { "NTFS" } else { fs_type }.to_owned(),
+        },
+        Errno::ROFS | Errno::ACCESS => MountError::WriteProtected { node: node() },
+        errno => MountError::Refused {
+            node: node(),
+            fs_type: fs_type.to_owned(),
+            source: errno.into(),
+        },
+    })
+}
+
+/// A readable folder name of its own for each device: `PHOTOS-sdb1`.
+fn folder_name(device: &Device) -> String {
+    let label = device.label.as_ref().or(device.uuid.as_ref());
+    let plain: String = label
+        .map_or("", String::as_str)
+        .chars()
+        .take(64)
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let name = device.node.file_name().unwrap_or_default();
+    format!("{plain}-{}", name.to_string_lossy())
+}
+
+/// Unmounts what this program mounted and removes its folder; lets go of everything else.
+pub fn unmount(mounted: Mounted) -> Result<(), MountError> {
+    if mounted.ours {
+        unmount_any(mounted)
+    } else {
+        Ok(())
+    }
+}
+
+/// Unmounts a drive whoever mounted it. Needs root.
+pub fn unmount_any(mounted: Mounted) -> Result<(), MountError> {
+    let place = mounted.place();
+    // The handle itself would keep the mount busy.
+    drop(mounted);
+    for pause in (0..BUSY_TRIES).rev() {
+        if !is_there(&place)? {
+            break;
+        }
+        match rustix::mount::unmount(&place.point, UnmountFlags::NOFOLLOW) {
+            Ok(()) => break,
+            Err(Errno::BUSY) if pause > 0 => std::thread::sleep(BUSY_PAUSE),
+            Err(Errno::BUSY) => return Err(MountError::Busy(place.point)),
+            Err(errno) => {
+                return Err(MountError::Unmount {
+                    point: place.point,
+                    source: errno.into(),
+                });
+            }
+        }
+    }
+    remove_folder(&place);
+    Ok(())
+}
+
+/// Takes a mount of ours out of sight at once, though it may be busy or its device be gone; the
+/// kernel lets go of the device when the last open file is closed.
+pub fn unmount_lazily(place: &Place) -> Result<(), MountError> {
+    if !place.ours {
+        return Ok(());
+    }
+    if is_there(place)? {
+        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+        rustix::mount::unmount(&place.point, flags).map_err(|errno| MountError::Unmount {
+            point: place.point.clone(),
+            source: errno.into(),
+        })?;
+    }
+    remove_folder(place);
+    Ok(())
+}
+
+/// Whether nothing on this computer uses the file system of `device` any more, as far as can be
+/// told: no mount that this process sees, and for root also none in another mount namespace.
+pub fn is_released(device: &Device) -> bool {
+    let listed = match mountinfo::read() {
+        // A bind mount of one of its folders holds it as well: look at all, not at the one to use.
+        Ok(list) => list.iter().any(|entry| {
+            entry.dev == device.devnum
+                || (entry.fs_type == "btrfs" && block_device(&entry.source) == Some(device.devnum))
+        }),
+        Err(_) => true,
+    };
+    if listed {
+        return false;
+    }
+    // The kernel refuses an exclusive handle on a mounted device.
+    let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    !matches!(
+        rustix::fs::open(&device.node, flags, Mode::empty()),
+        Err(Errno::BUSY)
+    )
+}
+
+/// Whether the mount at the place is still the one that is meant.
+fn is_there(place: &Place) -> Result<bool, MountError> {
+    let list = mountinfo::read().map_err(|source| MountError::List { source })?;
+    Ok(list
+        .iter()
+        .any(|entry| entry.mount_id == place.mount_id && entry.point == place.point))
+}
+
+/// Removes the folder that was made to mount on; only ever an empty one.
+fn remove_folder(place: &Place) {
+    if place.ours && place.point.starts_with(RUN_DIR) {
+        let _left = std::fs::remove_dir(&place.point);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BTRFS: (u32, u32) = (8, 33);
+
+    fn choose_from(devnum: (u32, u32), text: &str) -> Option<PathBuf> {
+        let list = mountinfo::parse(text.as_bytes());
+        let block = |path: &Path| (path == Path::new("/dev/sdc1")).then_some(BTRFS);
+        choose(devnum, &list, &block).map(|entry| entry.point.clone())
+    }
+
+    #[test]
+    fn takes_the_newest_writable_whole_mount() {
+        let text = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            20 1 8:17 / /a rw - ext4 /dev/sdb1 rw\n\
+            21 1 8:17 / /b rw - ext4 /dev/sdb1 rw\n\
+            22 1 8:17 / /c ro - ext4 /dev/sdb1 rw\n\
+            23 1 8:17 /sub /d rw - ext4 /dev/sdb1 rw\n";
+        assert_eq!(choose_from((8, 17), text), Some("/b".into()));
+        assert_eq!(choose_from((8, 18), text), None);
+    }
+
+    #[test]
+    fn a_covered_mount_does_not_count() {
+        let on_top = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            20 1 8:17 / /a rw - ext4 /dev/sdb1 rw\n\
+            21 20 0:50 / /a rw - tmpfs tmpfs rw\n";
+        assert_eq!(choose_from((8, 17), on_top), None);
+        let above = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            20 1 8:17 / /mnt/a rw - ext4 /dev/sdb1 rw\n\
+            21 1 0:50 / /mnt rw - tmpfs tmpfs rw\n";
+        assert_eq!(choose_from((8, 17), above), None);
+        let beside = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            19 1 0:50 / /mnt rw - tmpfs tmpfs rw\n\
+            20 19 8:17 / /mnt/a rw - ext4 /dev/sdb1 rw\n\
+            21 19 0:51 / /mnt/ab rw - tmpfs tmpfs rw\n";
+        assert_eq!(choose_from((8, 17), beside), Some("/mnt/a".into()));
+    }
+
+    #[test]
+    fn btrfs_is_known_by_what_was_mounted() {
+        let text = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            20 1 0:60 /@home /a rw - btrfs /dev/sdc1 rw\n\
+            21 1 0:61 /folder /b rw - btrfs /dev/sdc1 rw\n\
+            22 1 0:62 / /c rw - btrfs /dev/sdd1 rw\n";
+        assert_eq!(choose_from(BTRFS, text), Some("/a".into()));
+    }
+
+    #[test]
+    fn a_circle_in_the_list_ends() {
+        let text = "20 21 8:17 / /a rw - ext4 /dev/sdb1 rw\n\
+            21 20 8:18 / /b rw - ext4 /dev/sdb2 rw\n";
+        assert_eq!(choose_from((8, 17), text), Some("/a".into()));
+    }
+
+    #[test]
+    fn what_is_opened_must_be_the_drive() {
+        // The root mount under another number, as if the drive had been pulled meanwhile.
+        let list = mountinfo::read().unwrap();
+        let mut entry = list.last().unwrap().clone();
+        entry.point = "/".into();
+        entry.mount_id = u64::MAX;
+        let device = Device {
+            devnum: entry.dev,
+            ..Device::default()
+        };
+        let error = open(&device, &entry).unwrap_err();
+        assert!(
+            matches!(error, MountError::NotTheDrive { .. }),
+            "got {error}"
+        );
+    }
+
+    #[test]
+    fn folder_names_cannot_lead_elsewhere() {
+        let named = |label: &str| {
+            folder_name(&Device {
+                node: "/dev/sdb1".into(),
+                label: Some(label.to_owned()),
+                ..Device::default()
+            })
+        };
+        assert_eq!(named("PHOTOS"), "PHOTOS-sdb1");
+        assert_eq!(named("../../etc"), "______etc-sdb1");
+        assert_eq!(named("My Dïsk/1"), "My_D_sk_1-sdb1");
+        assert!(named(&"x".repeat(500)).len() < 80);
+    }
 }

@@ -1,0 +1,115 @@
+//! What the agent does on blocking threads: mounting, running, letting go of a drive.
+//!
+//! Each function may block for as long as a dying drive does, so none is called on the event loop's
+//! thread. Called by the event loop in `agent`.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::attach::Release;
+use crate::backup::{self, Options, RunError, Silent};
+use crate::config::Profile;
+use crate::drive::device::Device;
+use crate::drive::mount::{self, MountError, Mounted, Place};
+use crate::in_words::in_words;
+use crate::notify::texts::{Ended, Removal};
+
+/// How a drive was let go of.
+#[derive(Debug)]
+pub(super) struct Released {
+    /// Whether it can be pulled.
+    pub(super) removal: Removal,
+    /// What went wrong on the way, for the log.
+    pub(super) error: Option<String>,
+}
+
+/// Opens `device` where it is mounted; if it is not, mounts it when `make` says so.
+pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, String> {
+    let opened = match mount::find(device) {
+        Ok(Some(entry)) => mount::open(device, &entry),
+        Ok(None) if make => mount::mount_as_root(device, false),
+        // It was unmounted again between the event and now.
+        Ok(None) => Err(MountError::NotTheDrive {
+            point: Path::new("its former mount point").to_owned(),
+            node: device.node.clone(),
+        }),
+        Err(error) => Err(error),
+    };
+    let mounted = opened.map_err(|error| in_words(&error))?;
+    if mounted.read_only() {
+        let point = crate::sanitize::line(&mounted.point.to_string_lossy());
+        let why = format!(
+            "the drive is mounted read-only at {point} (write protection, or errors: check it with fsck)"
+        );
+        // Nothing was written: an error here has nothing to lose.
+        let _left = mount::unmount(mounted);
+        return Err(why);
+    }
+    Ok(mounted)
+}
+
+/// Runs `profile`. A panic in it is a failed run, never the agent's end.
+pub(super) fn run(
+    profile: &Profile,
+    device: &Device,
+    mounted: &Mounted,
+    stop: &AtomicBool,
+) -> Ended {
+    let options = Options {
+        dry_run: false,
+        stop,
+        monitor: &Silent,
+        faults: None,
+    };
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        backup::run_on_drive(profile, device, mounted, &options)
+    }));
+    match ran {
+        Ok(Ok(report)) => Ended::Complete(Box::new(report)),
+        Ok(Err(RunError::Stopped { kept })) => Ended::Stopped(kept),
+        Ok(Err(error)) => Ended::Failed(in_words(&error)),
+        Err(_) => Ended::Failed(
+            "an error inside bkm-agent (see the log); the backup made so far is kept".to_owned(),
+        ),
+    }
+}
+
+/// Lets go of a drive. `mounted` is what is still open of it, `place` where it was mounted.
+pub(super) fn release(
+    mounted: Option<Mounted>,
+    place: Option<&Place>,
+    device: &Device,
+    how: Release,
+    may_unmount: bool,
+) -> Released {
+    let done = |removal, error| Released { removal, error };
+    if how == Release::Gone {
+        drop(mounted);
+        let error = place.and_then(|place| mount::unmount_lazily(place).err());
+        return done(Removal::Gone, error.map(|error| in_words(&error)));
+    }
+    let Some(mounted) = mounted else {
+        // A run was lost with its handle: nothing is known of what is synced.
+        let error = place.and_then(|place| mount::unmount_lazily(place).err());
+        return done(Removal::EjectFirst, error.map(|error| in_words(&error)));
+    };
+    let unmount = match how {
+        Release::AsFound => mounted.ours,
+        Release::Unmount => mounted.ours || may_unmount,
+        Release::Keep | Release::Gone => false,
+    };
+    // Errors of writing show here or never: unmounting does not report them.
+    let synced = rustix::fs::syncfs(&mounted.root);
+    let error = synced.err().map(|errno| format!("syncing failed: {errno}"));
+    if unmount && let Err(error) = mount::unmount_any(mounted) {
+        return done(Removal::EjectFirst, Some(in_words(&error)));
+    }
+    // Also when the desktop unmounted it meanwhile.
+    let removal = match (mount::is_released(device), &error) {
+        (false, _) => Removal::EjectFirst,
+        (true, None) => Removal::Safe,
+        (true, Some(_)) => Removal::Doubtful,
+    };
+    done(removal, error)
+}

@@ -1,0 +1,483 @@
+//! What the event loop holds for each attach, and how it carries out the actions of `attach`.
+//!
+//! Called by the event loop in `agent`, on its one thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
+
+use super::Settings;
+use super::attach::{Action, AttachId, Attaches, Input, Release, State, Timer, World, drive_of};
+use super::jobs::{self, Released};
+use super::memory::Store;
+use crate::config::Profile;
+use crate::drive::device::Device;
+use crate::drive::mount::{self, Mounted, Place};
+use crate::notify::Notifications;
+use crate::notify::texts::{self, Ended, Removal};
+
+/// The longest sleep until an `every` is over. The kernel's timer stands still while the computer
+/// sleeps, so the clock is looked at once in a while; only where a profile has `every`.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// What jobs and timers report to the event loop.
+#[derive(Debug)]
+pub(super) enum Message {
+    Timer(AttachId, Timer),
+    Mounted(AttachId, Result<Mounted, String>),
+    RunEnded(AttachId, String, Option<Mounted>, Ended),
+    NotRun(AttachId),
+    Released(AttachId, Released),
+}
+
+/// What is held for one attach.
+#[derive(Default)]
+struct Session {
+    device: Device,
+    /// Profiles that are for it.
+    matched: Vec<String>,
+    /// Those of them that are to run.
+    due: Vec<String>,
+    mounted: Option<Mounted>,
+    /// Where it is mounted, also while a run holds `mounted`.
+    place: Option<Place>,
+    stop: Option<Arc<AtomicBool>>,
+    /// Runs since it was mounted.
+    runs: Vec<(String, Ended)>,
+    timers: Vec<JoinHandle<()>>,
+}
+
+/// The agent's state.
+pub(super) struct Agent {
+    settings: Settings,
+    profiles: Vec<Profile>,
+    store: Store,
+    attaches: Attaches,
+    sessions: BTreeMap<AttachId, Session>,
+    notifications: Notifications,
+    tell: UnboundedSender<Message>,
+    is_root: bool,
+}
+
+impl Agent {
+    pub(super) fn new(settings: Settings, tell: UnboundedSender<Message>) -> Self {
+        let mut agent = Self {
+            profiles: Vec::new(),
+            store: Store::new(&settings.state_dir),
+            settings,
+            attaches: Attaches::default(),
+            sessions: BTreeMap::new(),
+            notifications: Notifications::start(),
+            tell,
+            is_root: rustix::process::geteuid().is_root(),
+        };
+        agent.load_profiles();
+        agent
+    }
+
+    /// Reads the profiles anew.
+    pub(super) fn reload(&mut self) {
+        tracing::info!("reading the profiles anew");
+        self.load_profiles();
+        self.give(Input::Reloaded);
+    }
+
+    fn load_profiles(&mut self) {
+        self.profiles.clear();
+        for profile in crate::config::load_all(&self.settings.profile_dirs) {
+            match profile {
+                Ok(profile) if drive_of(&profile).is_none() => tracing::info!(
+                    profile = profile.name,
+                    "has no drive: only `bkm-agent run` runs it"
+                ),
+                Ok(profile) => {
+                    for warning in &profile.warnings {
+                        tracing::warn!(profile = profile.name, "{warning}");
+                    }
+                    self.profiles.push(profile);
+                }
+                Err(error) => tracing::error!("a profile is left out: {error}"),
+            }
+        }
+        if self.profiles.is_empty() {
+            let dirs: Vec<_> = self
+                .settings
+                .profile_dirs
+                .iter()
+                .map(|dir| dir.display().to_string())
+                .collect();
+            tracing::warn!(
+                "no valid profile with a drive in {}: nothing to do (after adding one, restart or send SIGHUP)",
+                dirs.join(" or ")
+            );
+        }
+    }
+
+    pub(super) fn quiet(&self) -> bool {
+        self.attaches.quiet()
+    }
+
+    /// One line for `systemctl status`.
+    pub(super) fn status(&self) -> String {
+        let (attached, running) = self.attaches.figures();
+        let drives = crate::human::count(attached as u64, "drive", "drives");
+        match running {
+            0 => format!("Waiting; {drives} with a profile attached"),
+            n => {
+                let runs = crate::human::count(n as u64, "backup", "backups");
+                format!("{runs} running; {drives} with a profile attached")
+            }
+        }
+    }
+
+    /// Takes in what a job or timer reports.
+    pub(super) fn take(&mut self, message: Message) {
+        match message {
+            Message::Timer(id, timer) => self.give(Input::Timer(id, timer)),
+            Message::Mounted(id, result) => {
+                let ok = self.mounted(id, result);
+                self.give(Input::Mounted(id, ok));
+            }
+            Message::RunEnded(id, profile, mounted, ended) => {
+                self.run_ended(id, profile, mounted, ended);
+                self.give(Input::RunEnded(id));
+            }
+            Message::NotRun(id) => self.give(Input::RunEnded(id)),
+            Message::Released(id, released) => {
+                self.released(id, &released);
+                self.give(Input::Released(id));
+            }
+        }
+    }
+
+    /// Gives an input to the state machine and carries out what it asks for.
+    pub(super) fn give(&mut self, input: Input) {
+        let store = &self.store;
+        let world = World {
+            profiles: &self.profiles,
+            now: Timestamp::now(),
+            last_complete: &|profile, device| store.load(profile, device).completed_at(),
+            is_mounted: &|device| matches!(mount::find(device), Ok(Some(_))),
+            may_mount: self.is_root,
+            mount_wait: self.settings.mount_wait,
+        };
+        for action in self.attaches.handle(input, &world) {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::State(id, device, profile, state) => {
+                self.state(id, *device, profile.as_deref(), &state);
+            }
+            Action::Mount {
+                attach,
+                device,
+                make,
+            } => self.start(
+                move || Message::Mounted(attach, jobs::mount(&device, make)),
+                move || Message::Mounted(attach, Err(LOST.to_owned())),
+            ),
+            Action::Run(id, name) => self.start_run(id, &name),
+            Action::Cancel(id) => {
+                let stop = self.sessions.get(&id).and_then(|s| s.stop.as_ref());
+                if let Some(stop) = stop {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+            Action::Release(id, how) => self.start_release(id, how),
+            Action::SetTimer(id, timer, after) => self.set_timer(id, timer, after),
+            Action::Forget(id) => {
+                self.notifications.forget(id.0);
+                for timer in self.sessions.remove(&id).into_iter().flat_map(|s| s.timers) {
+                    timer.abort();
+                }
+            }
+        }
+    }
+
+    /// Runs `job` on a thread where it may block; `lost` is reported if it panics.
+    fn start(
+        &self,
+        job: impl FnOnce() -> Message + Send + 'static,
+        lost: impl FnOnce() -> Message + Send + 'static,
+    ) {
+        let tell = self.tell.clone();
+        drop(tokio::spawn(async move {
+            let message = tokio::task::spawn_blocking(job).await;
+            let _ended = tell.send(message.unwrap_or_else(|_| lost()));
+        }));
+    }
+
+    fn state(&mut self, id: AttachId, device: Device, profile: Option<&str>, state: &State) {
+        let session = self.sessions.entry(id).or_default();
+        session.device = device;
+        match (state, profile) {
+            (State::Matched, Some(profile)) => session.matched.push(profile.to_owned()),
+            (State::Due, Some(profile)) => session.due.push(profile.to_owned()),
+            _ => {}
+        }
+        let (shown, detail) = match state {
+            State::Seen => ("seen", ""),
+            State::Matched => ("matched", ""),
+            State::Due => ("due", ""),
+            State::NotDue(why) => ("not due", why.as_str()),
+            State::WaitingForMount => ("waiting for it to be mounted", ""),
+            State::Queued => ("waiting for another run of the same source", ""),
+            State::Removed => ("unplugged", ""),
+        };
+        let concerned = match (profile, state) {
+            (Some(profile), _) => vec![profile.to_owned()],
+            (None, State::Removed) => session.matched.clone(),
+            (None, _) => session.due.clone(),
+        };
+        self.log(id, profile, shown, detail);
+        if matches!(state, State::Seen | State::Matched | State::Due) {
+            // What follows at once says more; a plug-in costs few writes.
+            return;
+        }
+        self.remember(id, &concerned, shown);
+    }
+
+    /// One log line for a state of a plug-in.
+    fn log(&self, id: AttachId, profile: Option<&str>, state: &str, detail: &str) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let device = session.device.node.display();
+        let label = crate::sanitize::line(session.device.label.as_deref().unwrap_or_default());
+        let dash = if detail.is_empty() { "" } else { ": " };
+        match profile {
+            Some(profile) => {
+                tracing::info!(%device, label, profile, "{state}{dash}{detail}");
+            }
+            None => tracing::info!(%device, label, "{state}{dash}{detail}"),
+        }
+    }
+
+    fn remember(&self, id: AttachId, profiles: &[String], state: &str) {
+        if let Some(session) = self.sessions.get(&id) {
+            for profile in profiles {
+                self.store.update(profile, &session.device, |memory| {
+                    state.clone_into(&mut memory.state);
+                });
+            }
+        }
+    }
+
+    fn mounted(&mut self, id: AttachId, result: Result<Mounted, String>) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return false;
+        };
+        match result {
+            Ok(mounted) => {
+                let point = crate::sanitize::line(&mounted.point.to_string_lossy());
+                let by = if mounted.ours { "by us" } else { "already" };
+                session.place = Some(mounted.place());
+                session.mounted = Some(mounted);
+                self.log(id, None, "mounted", &format!("{by}, at {point}"));
+                true
+            }
+            Err(why) => {
+                let due = std::mem::take(&mut session.due);
+                let device = session.device.node.display().to_string();
+                tracing::error!(device, "no backup: {}", crate::sanitize::line(&why));
+                let text = texts::not_usable(&due, &session.device.name(), &why);
+                self.notifications.show(id.0, text);
+                self.remember(id, &due, &format!("failed: {why}"));
+                false
+            }
+        }
+    }
+
+    fn start_run(&mut self, id: AttachId, name: &str) {
+        let profile = self.profiles.iter().find(|p| p.name == name).cloned();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.due.retain(|due| due != name);
+        let stop = Arc::new(AtomicBool::new(false));
+        session.stop = Some(Arc::clone(&stop));
+        let (Some(profile), Some(mounted)) = (profile, session.mounted.take()) else {
+            // The profile was taken away since it was queued, or a run lost the handle.
+            let _ended = self.tell.send(Message::NotRun(id));
+            return;
+        };
+        let device = session.device.clone();
+        self.notifications
+            .show(id.0, texts::started(name, &device.name()));
+        self.log(id, Some(name), "running", "");
+        self.remember(id, &[name.to_owned()], "running");
+        let (name, lost) = (name.to_owned(), name.to_owned());
+        self.start(
+            move || {
+                let ended = jobs::run(&profile, &device, &mounted, &stop);
+                Message::RunEnded(id, name, Some(mounted), ended)
+            },
+            move || Message::RunEnded(id, lost, None, Ended::Failed(LOST.to_owned())),
+        );
+    }
+
+    fn run_ended(&mut self, id: AttachId, profile: String, mounted: Option<Mounted>, ended: Ended) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.mounted = mounted;
+        session.stop = None;
+        let device = session.device.node.display().to_string();
+        let (state, report) = match &ended {
+            Ended::Complete(report) => {
+                tracing::info!(
+                    device,
+                    profile,
+                    new = report.new,
+                    changed = report.changed,
+                    moved = report.moved,
+                    deleted = report.deleted,
+                    bytes_copied = report.bytes_copied,
+                    problems = report.problems.len(),
+                    duration_s = report.duration_s,
+                    "complete"
+                );
+                for problem in &report.problems {
+                    let reason = crate::sanitize::line(&problem.reason);
+                    tracing::warn!(profile, "{}: {reason}", problem.path);
+                }
+                let state = match report.problems.len() as u64 {
+                    0 => "complete".to_owned(),
+                    n => {
+                        let many = crate::human::count(n, "problem", "problems");
+                        format!("complete with {many}")
+                    }
+                };
+                (state, Some(report.as_ref().clone()))
+            }
+            Ended::Stopped(kept) => {
+                tracing::info!(device, profile, "stopped; {}", crate::sanitize::line(kept));
+                (format!("stopped; {kept}"), None)
+            }
+            Ended::Failed(why) => {
+                tracing::error!(device, profile, "failed: {}", crate::sanitize::line(why));
+                (format!("failed: {why}"), None)
+            }
+        };
+        self.store.update(&profile, &session.device, |memory| {
+            memory.state = state;
+            if let Some(report) = report {
+                memory.complete(report);
+            }
+        });
+        session.runs.push((profile, ended));
+    }
+
+    fn start_release(&mut self, id: AttachId, how: Release) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let mounted = session.mounted.take();
+        let place = session.place.clone();
+        let device = session.device.clone();
+        let root = self.is_root;
+        self.start(
+            move || {
+                let released = jobs::release(mounted, place.as_ref(), &device, how, root);
+                Message::Released(id, released)
+            },
+            move || {
+                let removal = Removal::EjectFirst;
+                let error = Some(LOST.to_owned());
+                Message::Released(id, Released { removal, error })
+            },
+        );
+    }
+
+    fn released(&mut self, id: AttachId, released: &Released) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.place = None;
+        session.due.clear();
+        let runs = std::mem::take(&mut session.runs);
+        let name = session.device.name();
+        if let Some(error) = &released.error {
+            let device = session.device.node.display().to_string();
+            tracing::warn!(device, "{}", crate::sanitize::line(error));
+        }
+        if runs.is_empty() {
+            return;
+        }
+        let state = match released.removal {
+            Removal::Safe => {
+                self.log(id, None, "unmounted", "");
+                "safe to remove"
+            }
+            Removal::EjectFirst => "finished, eject before you pull",
+            Removal::Doubtful => "unmounted, but writing to it failed",
+            Removal::Gone => "unplugged",
+        };
+        self.log(id, None, state, "");
+        for (profile, run) in &runs {
+            // What went wrong stays to be read.
+            if matches!(run, Ended::Complete(_)) && released.removal != Removal::Gone {
+                self.remember(id, &[profile.clone()], state);
+            }
+        }
+        self.notifications
+            .show(id.0, texts::ended(&name, &runs, released.removal));
+    }
+
+    fn set_timer(&mut self, id: AttachId, timer: Timer, after: Duration) {
+        let tell = self.tell.clone();
+        let task = tokio::spawn(async move {
+            match timer {
+                Timer::Mount => tokio::time::sleep(after).await,
+                Timer::Every(_) => sleep_by_the_clock(after).await,
+            }
+            let _ended = tell.send(Message::Timer(id, timer));
+        });
+        let session = self.sessions.entry(id).or_default();
+        session.timers.retain(|timer| !timer.is_finished());
+        session.timers.push(task);
+    }
+
+    /// Leaves what could not be brought to its end: mounts of ours are taken away as they are, and
+    /// what was to be shown is given a moment.
+    pub(super) async fn abandon(&mut self, limit: Duration) {
+        let places: Vec<Place> = self
+            .sessions
+            .values_mut()
+            .filter_map(|session| session.place.take())
+            .filter(|place| place.ours)
+            .collect();
+        let unmounting = tokio::task::spawn_blocking(move || {
+            for place in places {
+                if let Err(error) = mount::unmount_lazily(&place) {
+                    tracing::warn!("{error}");
+                }
+            }
+        });
+        let _late = tokio::time::timeout(limit, unmounting).await;
+        self.notifications.flush(limit).await;
+    }
+}
+
+/// What is said of a job that panicked.
+const LOST: &str = "an error inside bkm-agent (see the log)";
+
+/// Sleeps until `after` is over by the clock, also when the computer sleeps in between.
+async fn sleep_by_the_clock(after: Duration) {
+    let start = Timestamp::now();
+    loop {
+        let since = Duration::try_from(Timestamp::now().duration_since(start)).unwrap_or_default();
+        match after.checked_sub(since).filter(|left| !left.is_zero()) {
+            Some(left) => tokio::time::sleep(left.min(LONGEST_SLEEP)).await,
+            None => return,
+        }
+    }
+}

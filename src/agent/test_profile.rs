@@ -1,0 +1,27 @@
+//! A profile for tests of this folder.
+
+use std::path::PathBuf;
+
+use crate::config::{After, Dist, DriveMatch, Profile};
+use crate::select::Rules;
+
+/// A profile of all of `/source` for the drive that `drive` describes.
+pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
+    Profile {
+        name: name.to_owned(),
+        file: PathBuf::from(format!("/profiles/{name}.json")),
+        source: PathBuf::from("/source"),
+        dist: Dist::Drive {
+            drive,
+            path: PathBuf::from("Backups"),
+        },
+        every: None,
+        min_interval: None,
+        after: After::AsFound,
+        max_workers: None,
+        one_file_system: true,
+        private: true,
+        rules: Rules {},
+        warnings: Vec::new(),
+    }
+}

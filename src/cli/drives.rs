@@ -1,0 +1,190 @@
+//! `bkm-agent drives`: the file systems that are plugged in, and which profiles are for them.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Exit;
+use crate::agent::attach::drive_of;
+use crate::config::Profile;
+use crate::drive::device::{self, Device};
+use crate::drive::mount;
+use crate::{human, sanitize, state_dir};
+
+/// Show the drives that are plugged in and the profiles for them.
+#[derive(Debug, clap::Args)]
+pub struct DrivesArgs {
+    /// Print a JSON array with one object per file system.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One file system, as `drives --json` prints it.
+#[derive(Debug, Serialize)]
+struct Shown {
+    device: String,
+    label: Option<String>,
+    uuid: Option<String>,
+    #[serde(rename = "type")]
+    fs_type: Option<String>,
+    partuuid: Option<String>,
+    partlabel: Option<String>,
+    serial: Option<String>,
+    /// Size of the device in bytes.
+    size: Option<u64>,
+    /// Where it is mounted.
+    mount_point: Option<String>,
+    read_only: Option<bool>,
+    /// Size of the mounted file system in bytes.
+    total: Option<u64>,
+    /// Bytes on it that a user may still fill.
+    free: Option<u64>,
+    /// Names of the profiles that it matches.
+    profiles: Vec<String>,
+}
+
+/// Prints the drives to `out`.
+pub fn drives(args: &DrivesArgs, out: &mut dyn Write) -> io::Result<Exit> {
+    let mut present = device::present()?;
+    present.sort_by(|a, b| a.node.cmp(&b.node));
+    // What is wrong with a profile is the business of `check`.
+    let profiles: Vec<Profile> = crate::config::load_all(&state_dir::profile_dirs())
+        .into_iter()
+        .flatten()
+        .collect();
+    let shown: Vec<Shown> = present.iter().map(|d| show(d, &profiles)).collect();
+    print(&shown, args.json, out)
+}
+
+fn show(device: &Device, profiles: &[Profile]) -> Shown {
+    let entry = mount::find(device).ok().flatten();
+    let space = entry.as_ref().and_then(|entry| space(&entry.point));
+    Shown {
+        device: device.node.to_string_lossy().into_owned(),
+        label: device.label.clone(),
+        uuid: device.uuid.clone(),
+        fs_type: device.fs_type.clone(),
+        partuuid: device.partuuid.clone(),
+        partlabel: device.partlabel.clone(),
+        serial: device.serial.clone().or_else(|| device.serial_long.clone()),
+        size: device.size,
+        mount_point: entry
+            .as_ref()
+            .map(|entry| entry.point.to_string_lossy().into_owned()),
+        read_only: entry
+            .as_ref()
+            .map(crate::drive::mountinfo::MountEntry::read_only),
+        total: space.map(|(total, _)| total),
+        free: space.map(|(_, free)| free),
+        profiles: profiles
+            .iter()
+            .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
+            .map(|profile| profile.name.clone())
+            .collect(),
+    }
+}
+
+/// Total and free bytes. Asked of the one mount that matters: the list that sysinfo makes asks every
+/// mount, which a hung network mount blocks, and is empty once one mount point is not UTF-8.
+fn space(point: &Path) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statvfs(point).ok()?;
+    let unit = if stat.f_frsize > 0 {
+        stat.f_frsize
+    } else {
+        stat.f_bsize
+    };
+    let bytes = |blocks: u64| blocks.checked_mul(unit);
+    Some((bytes(stat.f_blocks)?, bytes(stat.f_bavail)?))
+}
+
+fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
+    if json {
+        serde_json::to_writer_pretty(&mut *out, all)?;
+        writeln!(out)?;
+        return Ok(Exit::Done);
+    }
+    if all.is_empty() {
+        writeln!(
+            out,
+            "No file system found. (Does udev run? Is the drive plugged in and unlocked?)"
+        )?;
+    }
+    for drive in all {
+        let label = drive.label.as_deref().unwrap_or("(no label)");
+        let fs_type = drive.fs_type.as_deref().unwrap_or("?");
+        let size = drive.size.map_or_else(|| "?".to_owned(), human::size);
+        let parts = [drive.device.as_str(), label, fs_type].map(sanitize::line);
+        writeln!(out, "{}  {size}", parts.join("  "))?;
+        for (name, value) in [
+            ("uuid", &drive.uuid),
+            ("partuuid", &drive.partuuid),
+            ("partlabel", &drive.partlabel),
+            ("serial", &drive.serial),
+        ] {
+            if let Some(value) = value {
+                writeln!(out, "  {name:<10} {}", sanitize::line(value))?;
+            }
+        }
+        match &drive.mount_point {
+            Some(point) => {
+                let free = match (drive.free, drive.total) {
+                    (Some(free), Some(total)) => {
+                        format!(", {} of {} free", human::size(free), human::size(total))
+                    }
+                    _ => String::new(),
+                };
+                let ro = if drive.read_only == Some(true) {
+                    ", read-only"
+                } else {
+                    ""
+                };
+                writeln!(out, "  mounted    {}{free}{ro}", sanitize::line(point))?;
+            }
+            None => writeln!(out, "  not mounted")?,
+        }
+        let profiles = match drive.profiles.as_slice() {
+            [] => "none".to_owned(),
+            names => sanitize::line(&names.join(", ")),
+        };
+        writeln!(out, "  profiles   {profiles}")?;
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_label_is_escaped_for_people_and_exact_in_json() {
+        let device = Device {
+            node: "/dev/sdb1".into(),
+            label: Some("A\x1b[2J".to_owned()),
+            fs_type: Some("vfat".to_owned()),
+            uuid: Some("B4C4-F001".to_owned()),
+            size: Some(15_500_000_000),
+            ..Device::default()
+        };
+        let shown = [show(&device, &[])];
+        let mut text = Vec::new();
+        print(&shown, false, &mut text).unwrap();
+        insta::assert_snapshot!(String::from_utf8(text).unwrap(), @r"
+        /dev/sdb1  A\u{1b}[2J  vfat  16 GB
+          uuid       B4C4-F001
+          not mounted
+          profiles   none
+        ");
+        let mut json = Vec::new();
+        print(&shown, true, &mut json).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(value[0]["label"], "A\x1b[2J");
+        assert_eq!(value[0]["profiles"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn the_space_of_a_mounted_file_system() {
+        let (total, free) = space(Path::new("/")).unwrap();
+        assert!(total >= free && total > 0);
+    }
+}

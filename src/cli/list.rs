@@ -1,0 +1,86 @@
+//! `list`: the increments of a repository.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::locate::Which;
+use super::{CliError, Exit};
+use crate::history::list::{Listed, list as increments};
+use crate::human;
+use crate::repository::Status;
+use crate::repository::catalog::EntryCategory;
+
+/// List the increments: what each run found new, changed or deleted
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    which: Which,
+    /// List the files of each increment
+    #[arg(long)]
+    detailed: bool,
+    /// Print a JSON array with one object per increment
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists the increments, oldest first.
+pub fn list(args: &ListArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let located = args.which.open()?;
+    let listed = increments(&located.tree, &located.index, args.detailed)
+        .map_err(|e| CliError::new(&e, Exit::Failed));
+    located.close();
+    let listed = listed?;
+    if args.json {
+        let text =
+            serde_json::to_string_pretty(&listed).map_err(|e| CliError::new(&e, Exit::Failed))?;
+        writeln!(out, "{text}")?;
+        return Ok(Exit::Done);
+    }
+    if listed.is_empty() {
+        writeln!(out, "No increments yet: nothing tracked was backed up.")?;
+    }
+    for increment in &listed {
+        print(increment, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn print(increment: &Listed, out: &mut dyn Write) -> Result<(), CliError> {
+    let interrupted = match increment.status {
+        Status::Complete => "",
+        Status::Interrupted => "  interrupted",
+    };
+    let problems = match increment.problems as u64 {
+        0 => String::new(),
+        n => format!(", {}", human::count(n, "problem", "problems")),
+    };
+    writeln!(
+        out,
+        "{}  {}  {} new or changed ({}), {} deleted{problems}{interrupted}",
+        increment.name,
+        crate::sanitize::line(&increment.timestamp),
+        increment.new_or_changed,
+        human::size(increment.size),
+        increment.deleted,
+    )?;
+    for file in increment.files.iter().flatten() {
+        let sign = match (file.entry.category, &file.entry.content_in) {
+            (EntryCategory::Deleted, _) => '-',
+            (EntryCategory::Tracked, Some(_)) => '=',
+            (EntryCategory::Tracked, None) => '+',
+        };
+        let size = human::size(file.entry.size);
+        let time = crate::sanitize::line(&file.entry.mtime_iso);
+        let time = time.get(..19).unwrap_or(&time);
+        match &file.entry.moved_from {
+            Some(from) => writeln!(
+                out,
+                "  {sign} {size:>9}  {time}  {} (was {from})",
+                file.path
+            )?,
+            None => writeln!(out, "  {sign} {size:>9}  {time}  {}", file.path)?,
+        }
+    }
+    Ok(())
+}

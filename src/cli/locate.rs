@@ -1,0 +1,292 @@
+//! Finds what a command works on: the profile, its drive, its repository.
+//!
+//! Called by the commands that read a repository, and by `run`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{CliError, Exit};
+use crate::agent::attach::drive_of;
+use crate::backup::place::Place;
+use crate::config::{Dist, Profile};
+use crate::drive::device::{self, Device};
+use crate::drive::mount::{self, Mounted};
+use crate::drive::tree::Tree;
+use crate::repository::index::Index;
+use crate::repository::{Repository, RepositoryError};
+use crate::{config, state_dir};
+
+/// Which repository.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// The repository's folder itself
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["profile", "device", "config"])]
+    pub repo: Option<PathBuf>,
+    /// The profile with this name
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    pub profile: Option<String>,
+    /// The drive at this device node, e.g. /dev/sdb1
+    #[arg(long, value_name = "DEV")]
+    pub device: Option<PathBuf>,
+    /// The profile in this file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// An open repository to read from.
+pub(super) struct Located {
+    pub(super) tree: Tree,
+    pub(super) index: Index,
+    pub(super) profile: Option<Profile>,
+    mounted: Option<Mounted>,
+}
+
+impl Which {
+    /// Opens the repository for reading. A drive that is not mounted is mounted read-only as root.
+    pub(super) fn open(&self) -> Result<Located, CliError> {
+        if let Some(repo) = &self.repo {
+            let tree = Tree::open(repo).map_err(|e| CliError::new(&e, Exit::Failed))?;
+            return Located::read(tree, None, None);
+        }
+        let profile = self.one_profile()?;
+        let mounted = match drive_of(&profile) {
+            None => None,
+            Some(_) => {
+                let device = drive_for(&profile, self.device.as_deref())?;
+                Some(open_mount(&device, true)?)
+            }
+        };
+        let place = place_of(&profile, mounted.as_ref())?;
+        let opened = place
+            .existing()
+            .map_err(|e| CliError::new(&e, Exit::Failed))?
+            .ok_or_else(|| missing(&place.shown()));
+        match opened {
+            Ok(tree) => Located::read(tree, Some(profile), mounted),
+            Err(error) => {
+                release(mounted);
+                Err(error)
+            }
+        }
+    }
+
+    /// The one profile that is meant.
+    fn one_profile(&self) -> Result<Profile, CliError> {
+        let mut profiles = named_profiles(self.profile.as_deref(), self.config.as_deref())?;
+        if self.profile.is_none()
+            && self.config.is_none()
+            && let Some(node) = &self.device
+        {
+            let device = device_at(node)?;
+            profiles.retain(|p| drive_of(p).is_some_and(|drive| device.matches(drive)));
+            if profiles.is_empty() {
+                return Err(no_profile_for(&device));
+            }
+        }
+        match <[Profile; 1]>::try_from(profiles) {
+            Ok([profile]) => Ok(profile),
+            Err(several) if several.is_empty() => Err(no_profiles()),
+            Err(several) => {
+                let names: Vec<_> = several.iter().map(|p| p.name.as_str()).collect();
+                let names = names.join(", ");
+                Err(CliError::usage(format!(
+                    "which profile? Name one with --profile: {names}"
+                )))
+            }
+        }
+    }
+}
+
+impl Located {
+    fn read(
+        tree: Tree,
+        profile: Option<Profile>,
+        mounted: Option<Mounted>,
+    ) -> Result<Self, CliError> {
+        match Repository::read_index(&tree) {
+            Ok((index, _)) => Ok(Self {
+                tree,
+                index,
+                profile,
+                mounted,
+            }),
+            Err(error) => {
+                let error = match &error {
+                    RepositoryError::Missing(path) => missing(path),
+                    _ => CliError::new(&error, Exit::Failed),
+                };
+                drop(tree);
+                release(mounted);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets go of the repository, and unmounts the drive if it was mounted for this.
+    pub(super) fn close(self) {
+        let Self { tree, mounted, .. } = self;
+        drop(tree);
+        release(mounted);
+    }
+}
+
+fn missing(path: &Path) -> CliError {
+    let path = crate::sanitize::line(&path.to_string_lossy());
+    CliError::failed(format!(
+        "there is no backup at {path} yet; `bkm-agent run` makes one"
+    ))
+}
+
+fn release(mounted: Option<Mounted>) {
+    if let Some(Err(error)) = mounted.map(mount::unmount) {
+        super::say(&crate::in_words::in_words(&error));
+    }
+}
+
+/// The profiles that `--profile` or `--config` name; all valid ones if neither is given, and those that
+/// are not valid are said.
+pub(super) fn named_profiles(
+    name: Option<&str>,
+    file: Option<&Path>,
+) -> Result<Vec<Profile>, CliError> {
+    let invalid = |e: config::ConfigError| CliError::new(&e, Exit::Usage);
+    let dirs = state_dir::profile_dirs();
+    if let Some(file) = file {
+        return Ok(vec![config::load_file(file).map_err(invalid)?]);
+    }
+    if let Some(name) = name {
+        return Ok(vec![config::find(&dirs, name).map_err(invalid)?]);
+    }
+    let (mut valid, mut broken) = (Vec::new(), None);
+    for profile in config::load_all(&dirs) {
+        match profile {
+            Ok(profile) => valid.push(profile),
+            Err(error) => {
+                super::say(&crate::in_words::in_words(&error));
+                broken = Some(error);
+            }
+        }
+    }
+    match broken {
+        // Said already; alone it is why there is nothing to do.
+        Some(_) if valid.is_empty() => Err(CliError::usage(
+            "no profile is valid; `bkm-agent check` says more",
+        )),
+        _ => Ok(valid),
+    }
+}
+
+/// No profile anywhere.
+pub(super) fn no_profiles() -> CliError {
+    let dir = state_dir::profile_dirs()
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    CliError::usage(format!(
+        "there is no profile yet. Write one, e.g. {}:\n{{ \"drive\": {{ \"label\": \"PHOTOS\" }}, \"src\": \"~/Pictures\" }}",
+        dir.join("pictures.json").display()
+    ))
+}
+
+/// The device at a node, with what udev knows of it.
+pub(super) fn device_at(node: &Path) -> Result<Device, CliError> {
+    Device::from_node(node).map_err(|e| CliError::new(&e, Exit::Failed))
+}
+
+/// A drive that no profile is for: what to write into one.
+pub(super) fn no_profile_for(device: &Device) -> CliError {
+    let dir = state_dir::profile_dirs()
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    let by = match (&device.label, &device.uuid) {
+        (Some(label), _) => format!("\"label\": {}", json_text(label)),
+        (None, Some(uuid)) => format!("\"uuid\": {}", json_text(uuid)),
+        (None, None) => {
+            return CliError::usage(format!(
+                "{} has no file system that is known here",
+                device.node.display()
+            ));
+        }
+    };
+    CliError::usage(format!(
+        "no profile is for {} ({}). To back up to it, write e.g. {}:\n{{ \"drive\": {{ {by} }}, \"src\": \"~/Documents\" }}",
+        device.node.display(),
+        crate::sanitize::line(&device.name()),
+        dir.join("documents.json").display()
+    ))
+}
+
+fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The drive of a profile: the one that is named, if it matches, else the one that is plugged in.
+pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device, CliError> {
+    let Some(wanted) = drive_of(profile) else {
+        return Err(CliError::usage(format!(
+            "the profile {} has no \"drive\", so --device does not go with it",
+            profile.name
+        )));
+    };
+    if let Some(node) = node {
+        let device = device_at(node)?;
+        if !device.matches(wanted) {
+            return Err(CliError::usage(format!(
+                "{} ({}) is not the drive of the profile {}, which is for {wanted}",
+                node.display(),
+                crate::sanitize::line(&device.name()),
+                profile.name
+            )));
+        }
+        return Ok(device);
+    }
+    let present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
+    let mut matching = present.into_iter().filter(|device| device.matches(wanted));
+    match (matching.next(), matching.next()) {
+        (Some(device), None) => Ok(device),
+        (None, _) => Err(CliError::failed(format!(
+            "the drive of the profile {} is not plugged in ({wanted})",
+            profile.name
+        ))),
+        (Some(one), Some(other)) => Err(CliError::failed(format!(
+            "both {} and {} match the profile {}; name one with --device",
+            one.node.display(),
+            other.node.display(),
+            profile.name
+        ))),
+    }
+}
+
+/// The drive's mount; as root one is made if there is none.
+pub(super) fn open_mount(device: &Device, read_only: bool) -> Result<Mounted, CliError> {
+    let opened = match mount::find(device) {
+        Ok(Some(entry)) => mount::open(device, &entry),
+        Ok(None) if rustix::process::geteuid().is_root() => mount::mount_as_root(device, read_only),
+        Ok(None) => {
+            return Err(CliError::failed(format!(
+                "{} ({}) is not mounted; open it in the file manager, or mount it, and try again",
+                device.node.display(),
+                crate::sanitize::line(&device.name())
+            )));
+        }
+        Err(error) => Err(error),
+    };
+    opened.map_err(|e| CliError::new(&e, Exit::Failed))
+}
+
+/// Where the profile's repository is.
+pub(super) fn place_of<'a>(
+    profile: &'a Profile,
+    mounted: Option<&'a Mounted>,
+) -> Result<Place<'a>, CliError> {
+    match (&profile.dist, mounted) {
+        (Dist::Folder(path), _) => Ok(Place::Folder(path)),
+        (Dist::Drive { path, .. }, Some(mounted)) => Ok(Place::Drive(mounted, path)),
+        (Dist::Drive { .. }, None) => Err(CliError::failed(format!(
+            "the drive of the profile {} is not mounted",
+            profile.name
+        ))),
+    }
+}

@@ -1,0 +1,320 @@
+//! `run`: back up now, by hand.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+
+use super::locate::{
+    device_at, drive_for, named_profiles, no_profile_for, no_profiles, open_mount,
+};
+use super::progress::Bar;
+use super::{CliError, Exit, signals};
+use crate::agent::attach::drive_of;
+use crate::agent::memory::Store;
+use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
+use crate::config::{After, Profile};
+use crate::drive::device::{self, Device};
+use crate::drive::mount::{self, Mounted};
+use crate::problem::Problem;
+use crate::{human, state_dir};
+
+/// How many problems and notes are printed each; JSON and the catalog have all.
+const SHOWN: usize = 20;
+
+/// Back up now
+///
+/// Without options: every profile whose drive is plugged in or that needs none.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Back up to the drive at this device node, e.g. /dev/sdb1
+    #[arg(long, value_name = "DEV")]
+    pub device: Option<PathBuf>,
+    /// Only the profile with this name
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    pub profile: Option<String>,
+    /// The profile in this file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print what would be done; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object per profile
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Backs up, one profile after the other.
+pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let jobs = jobs(args)?;
+    let stop = signals::stop_flag()?;
+    let mut worst = Exit::Done;
+    for (profile, device) in jobs {
+        match one(args, &profile, device.as_ref(), &stop, out) {
+            Ok(Exit::Done) => {}
+            Ok(exit) => worst = if worst == Exit::Failed { worst } else { exit },
+            Err(error) if error.exit == Exit::Stopped => return Err(error),
+            Err(error) => {
+                super::say(&format!(
+                    "{}: {}",
+                    crate::sanitize::line(&profile.name),
+                    error.message
+                ));
+                worst = error.exit;
+            }
+        }
+    }
+    Ok(worst)
+}
+
+/// What is to be backed up, and to which drive.
+fn jobs(args: &RunArgs) -> Result<Vec<(Profile, Option<Device>)>, CliError> {
+    let profiles = named_profiles(args.profile.as_deref(), args.config.as_deref())?;
+    if args.profile.is_some() || args.config.is_some() {
+        let with_drive = |profile: Profile| {
+            let needed = drive_of(&profile).is_some() || args.device.is_some();
+            let device = needed
+                .then(|| drive_for(&profile, args.device.as_deref()))
+                .transpose()?;
+            Ok((profile, device))
+        };
+        return profiles.into_iter().map(with_drive).collect();
+    }
+    if let Some(node) = &args.device {
+        let device = device_at(node)?;
+        let jobs: Vec<_> = profiles
+            .into_iter()
+            .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
+            .map(|profile| (profile, Some(device.clone())))
+            .collect();
+        return if jobs.is_empty() {
+            Err(no_profile_for(&device))
+        } else {
+            Ok(jobs)
+        };
+    }
+    if profiles.is_empty() {
+        return Err(no_profiles());
+    }
+    let present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
+    let mut jobs = Vec::new();
+    for profile in profiles {
+        match drive_of(&profile) {
+            None => jobs.push((profile, None)),
+            Some(wanted) => {
+                let devices = present.iter().filter(|device| device.matches(wanted));
+                jobs.extend(devices.map(|device| (profile.clone(), Some(device.clone()))));
+            }
+        }
+    }
+    if jobs.is_empty() {
+        return Err(CliError::failed(
+            "no drive of a profile is plugged in (see `bkm-agent drives`)",
+        ));
+    }
+    Ok(jobs)
+}
+
+/// One profile on its drive or folder.
+fn one(
+    args: &RunArgs,
+    profile: &Profile,
+    device: Option<&Device>,
+    stop: &AtomicBool,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
+    let bar = Bar::new(!args.json && !args.dry_run);
+    let options = Options {
+        dry_run: args.dry_run,
+        stop,
+        monitor: &bar,
+        faults: None,
+    };
+    let store = Store::new(&state_dir::state_dir());
+    let (ran, ending) = match device {
+        None => (backup::run(profile, &options), Ending::Folder),
+        Some(device) => {
+            let mounted = open_mount(device, args.dry_run)?;
+            let ran = backup::run_on_drive(profile, device, &mounted, &options);
+            if ran.is_ok() {
+                bar.phase("unmounting");
+            }
+            (ran, release(profile, mounted))
+        }
+    };
+    bar.finish();
+    let remembered = device.cloned().unwrap_or_else(|| Device {
+        node: backup::place::folder_of(profile),
+        ..Device::default()
+    });
+    let remember = |state: &str, report: Option<&RunReport>| {
+        if !args.dry_run {
+            store.update(&profile.name, &remembered, |memory| {
+                state.clone_into(&mut memory.state);
+                if let Some(report) = report {
+                    memory.complete(report.clone());
+                }
+            });
+        }
+    };
+    match ran {
+        Ok(report) => {
+            remember(&ending.state(&report), Some(&report));
+            if args.json {
+                let text =
+                    serde_json::to_string(&report).map_err(|e| CliError::new(&e, Exit::Failed))?;
+                writeln!(out, "{text}")?;
+            } else {
+                print(&report, &ending, out)?;
+            }
+            Ok(if report.problems.is_empty() {
+                Exit::Done
+            } else {
+                Exit::Problems
+            })
+        }
+        Err(error) => {
+            let exit = match &error {
+                RunError::Stopped { .. } => Exit::Stopped,
+                RunError::NeedsDrive { .. } => Exit::Usage,
+                _ => Exit::Failed,
+            };
+            let error = CliError::new(&error, exit);
+            remember(&error.message, None);
+            Err(error)
+        }
+    }
+}
+
+/// How the drive was left.
+enum Ending {
+    Folder,
+    Safe,
+    StaysMounted,
+    NotUnmounted(String),
+}
+
+impl Ending {
+    fn words(&self) -> String {
+        match self {
+            Self::Folder => String::new(),
+            Self::Safe => "Safe to remove.".to_owned(),
+            Self::StaysMounted => "Backup finished; eject the drive before you pull it.".to_owned(),
+            Self::NotUnmounted(why) => {
+                format!("Backup finished, but {why}. Eject the drive before you pull it.")
+            }
+        }
+    }
+
+    fn state(&self, report: &RunReport) -> String {
+        let drive = match self {
+            Self::Folder => "",
+            Self::Safe => ", safe to remove",
+            Self::StaysMounted | Self::NotUnmounted(_) => ", eject before you pull",
+        };
+        let problems = match report.problems.len() as u64 {
+            0 => String::new(),
+            n => format!(" with {}", human::count(n, "problem", "problems")),
+        };
+        format!("complete{problems}{drive}")
+    }
+}
+
+/// Leaves the drive as the profile wants it.
+fn release(profile: &Profile, mounted: Mounted) -> Ending {
+    let unmount = match profile.after {
+        After::Keep => false,
+        After::AsFound => mounted.ours,
+        After::Unmount | After::PowerOff => mounted.ours || rustix::process::geteuid().is_root(),
+    };
+    if !unmount {
+        return Ending::StaysMounted;
+    }
+    match mount::unmount_any(mounted) {
+        Ok(()) => Ending::Safe,
+        Err(error) => Ending::NotUnmounted(crate::in_words::in_words(&error)),
+    }
+}
+
+fn print(report: &RunReport, ending: &Ending, out: &mut dyn Write) -> Result<(), CliError> {
+    let line = crate::sanitize::line;
+    let repository = line(&report.repository.to_string_lossy());
+    writeln!(out, "{} → {repository}", line(&report.profile))?;
+    if report.recovered {
+        writeln!(out, "  an interrupted run was finished first")?;
+    }
+    if let Some(plan) = &report.plan {
+        for planned in plan {
+            let action = match planned.action {
+                Action::New => "new",
+                Action::Changed => "changed",
+                Action::Touched => "touched",
+                Action::Moved => "moved",
+                Action::Deleted => "deleted",
+            };
+            match &planned.from {
+                Some(from) => writeln!(out, "  {action:8} {from} → {}", planned.path)?,
+                None => writeln!(out, "  {action:8} {}", planned.path)?,
+            }
+        }
+    }
+    let RunReport {
+        new,
+        changed,
+        touched,
+        moved,
+        deleted,
+        unchanged,
+        ..
+    } = report;
+    writeln!(
+        out,
+        "  {new} new, {changed} changed, {touched} touched, {moved} moved, {deleted} deleted, {unchanged} unchanged"
+    )?;
+    let size = human::size(report.bytes_copied);
+    if report.plan.is_some() {
+        writeln!(out, "  {size} to copy; nothing was written (dry run)")?;
+    } else {
+        let time = human::duration(report.duration_s);
+        let increment = report
+            .increment
+            .as_deref()
+            .unwrap_or("no increment: nothing tracked changed");
+        writeln!(out, "  {size} copied in {time}; {increment}")?;
+    }
+    for warning in &report.warnings {
+        writeln!(out, "  warning: {}", line(warning))?;
+    }
+    print_list("problem", "problems", &report.problems, out)?;
+    print_list("note", "notes", &report.notes, out)?;
+    if report.plan.is_none() && !matches!(ending, Ending::Folder) {
+        writeln!(out, "  {}", ending.words())?;
+    }
+    Ok(())
+}
+
+/// Prints a list of paths with what is to be said of them.
+pub(super) fn print_list(
+    one: &str,
+    many: &str,
+    list: &[Problem],
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  {}:", human::count(list.len() as u64, one, many))?;
+    for problem in list.iter().take(SHOWN) {
+        writeln!(
+            out,
+            "    {}: {}",
+            problem.path,
+            crate::sanitize::line(&problem.reason)
+        )?;
+    }
+    if let Some(more) = list.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        writeln!(out, "    … and {more} more (--json shows all)")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! `bkm-agent status`: what this computer remembers of each profile and drive. Reads only the state
+//! folder: the drives may lie in the cupboard.
+
+use std::io::{self, Write};
+
+use super::Exit;
+use crate::agent::memory::{Memory, Store};
+use crate::{human, sanitize, state_dir};
+
+/// Show the last runs of each profile and drive.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Print a JSON array with one object per profile and drive.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints what is remembered to `out`.
+pub fn status(args: &StatusArgs, out: &mut dyn Write) -> io::Result<Exit> {
+    print(&Store::new(&state_dir::state_dir()).all(), args.json, out)
+}
+
+fn print(all: &[Memory], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
+    if json {
+        serde_json::to_writer_pretty(&mut *out, all)?;
+        writeln!(out)?;
+        return Ok(Exit::Done);
+    }
+    if all.is_empty() {
+        writeln!(out, "No drive of a profile was plugged in yet.")?;
+    }
+    for memory in all {
+        let drive = &memory.drive;
+        let name = drive.label.as_ref().or(drive.uuid.as_ref());
+        let name = name.unwrap_or(&drive.node);
+        writeln!(
+            out,
+            "{} → {}: {}",
+            sanitize::line(&memory.profile),
+            sanitize::line(name),
+            sanitize::line(&memory.state)
+        )?;
+        let seen = memory.last_seen.as_deref().unwrap_or("never");
+        let complete = memory.last_complete.as_deref().unwrap_or("never");
+        writeln!(out, "  last complete  {}", sanitize::line(complete))?;
+        writeln!(out, "  last seen      {}", sanitize::line(seen))?;
+        if let Some(verified) = &memory.last_verified {
+            writeln!(out, "  last verified  {}", sanitize::line(verified))?;
+        }
+        if let Some(run) = &memory.last_run {
+            writeln!(
+                out,
+                "  last run       {} new, {} changed, {} moved, {} deleted, {} in {}",
+                run.new,
+                run.changed,
+                run.moved,
+                run.deleted,
+                human::size(run.bytes_copied),
+                human::duration(run.duration_s)
+            )?;
+            if !run.problems.is_empty() {
+                let problems = human::count(run.problems.len() as u64, "problem", "problems");
+                writeln!(out, "                 {problems}")?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::memory::Drive;
+    use crate::backup::RunReport;
+
+    fn memory() -> Memory {
+        Memory {
+            profile: "docs".to_owned(),
+            drive: Drive {
+                label: Some("A\x1bB".to_owned()),
+                ..Drive::default()
+            },
+            state: "safe to remove".to_owned(),
+            last_complete: Some("2026-11-23T09:15:00+01:00".to_owned()),
+            last_run: Some(RunReport {
+                new: 3,
+                bytes_copied: 1_500_000,
+                ..RunReport::default()
+            }),
+            ..Memory::default()
+        }
+    }
+
+    #[test]
+    fn lines_for_people() {
+        let mut out = Vec::new();
+        print(&[memory()], false, &mut out).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        docs → A\u{1b}B: safe to remove
+          last complete  2026-11-23T09:15:00+01:00
+          last seen      never
+          last run       3 new, 0 changed, 0 moved, 0 deleted, 1.5 MB in 0 s
+        ");
+    }
+
+    #[test]
+    fn one_object_per_profile_and_drive() {
+        let mut out = Vec::new();
+        print(&[memory()], true, &mut out).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let object = value.as_array().unwrap()[0].as_object().unwrap();
+        let mut keys: Vec<_> = object.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(
+            keys,
+            [
+                "drive",
+                "last_complete",
+                "last_run",
+                "last_seen",
+                "last_verified",
+                "profile",
+                "state"
+            ]
+        );
+    }
+}

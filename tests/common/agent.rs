@@ -1,0 +1,115 @@
+//! The agent as a process, with folders of its own.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Running, wait_for};
+
+/// A running `bkm-agent daemon`.
+pub(crate) struct Agent {
+    process: Running,
+    log: PathBuf,
+    folder: PathBuf,
+    systemd: UnixDatagram,
+}
+
+impl Agent {
+    /// Writes a profile for the drive labelled `label`, with a source of two files.
+    pub(crate) fn profile(folder: &Path, name: &str, label: &str) {
+        let source = folder.join("source");
+        std::fs::create_dir_all(source.join("sub")).unwrap();
+        std::fs::write(source.join("a.txt"), "one").unwrap();
+        std::fs::write(source.join("sub/b.txt"), "two").unwrap();
+        let profiles = folder.join("config/bkm-agent/profiles");
+        std::fs::create_dir_all(&profiles).unwrap();
+        let profile = serde_json::json!({
+            "drive": { "label": label }, "src": source, "dist": "Backups"
+        });
+        std::fs::write(profiles.join(format!("{name}.json")), profile.to_string()).unwrap();
+    }
+
+    /// Starts the agent with the profiles in `folder` and waits until it is ready.
+    pub(crate) fn start(folder: &Path, bus: &str) -> Self {
+        let log = folder.join("agent.log");
+        let socket = folder.join("notify.sock");
+        let systemd = UnixDatagram::bind(&socket).unwrap();
+        let process = command(folder)
+            .arg("daemon")
+            .env("DBUS_SESSION_BUS_ADDRESS", bus)
+            .env("NOTIFY_SOCKET", &socket)
+            .stderr(std::fs::File::create(&log).unwrap())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let agent = Self {
+            process: Running(process),
+            log,
+            folder: folder.to_owned(),
+            systemd,
+        };
+        agent.systemd.set_nonblocking(true).unwrap();
+        agent.wait_told("READY=1");
+        agent
+    }
+
+    /// Waits until the agent told systemd so.
+    pub(crate) fn wait_told(&self, what: &str) {
+        wait_for(what, || {
+            let mut buffer = [0; 1024];
+            let read = self.systemd.recv(&mut buffer).ok()?;
+            String::from_utf8_lossy(&buffer[..read])
+                .contains(what)
+                .then_some(())
+        });
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// How many lines of the log hold all of `words`.
+    pub(crate) fn count(&self, words: &[&str]) -> usize {
+        let log = self.log();
+        let holds_all = |line: &&str| words.iter().all(|word| line.contains(word));
+        log.lines().filter(holds_all).count()
+    }
+
+    /// Waits until one line of the log holds all of `words`.
+    #[track_caller]
+    pub(crate) fn wait_logged(&self, words: &[&str]) {
+        wait_for(&format!("{words:?} in the log:\n{}", self.log()), || {
+            (self.count(words) > 0).then_some(())
+        });
+    }
+
+    /// Sends SIGTERM; how it ended and how long that took.
+    pub(crate) fn terminate(mut self) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        let pid = i32::try_from(self.process.0.id()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = wait_for("the agent to end", || self.process.0.try_wait().unwrap());
+        (status, start.elapsed())
+    }
+
+    /// What another command of the program prints with the same folders.
+    pub(crate) fn ask(&self, args: &[&str]) -> serde_json::Value {
+        let output = command(&self.folder).args(args).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bkm-agent"));
+    command
+        .env_remove("STATE_DIRECTORY")
+        .env_remove("JOURNAL_STREAM")
+        .env_remove("RUST_LOG")
+        .env("HOME", folder)
+        .env("XDG_CONFIG_HOME", folder.join("config"))
+        .env("XDG_STATE_HOME", folder.join("state"));
+    command
+}

@@ -1,0 +1,110 @@
+//! A desktop session for tests: a message bus, and a notification service that records.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{Running, find_tool, wait_for};
+
+/// A session bus with a notification service that needs no display.
+pub(crate) struct Desktop {
+    pub(crate) address: String,
+    log: PathBuf,
+    _service: Running,
+    _bus: Running,
+}
+
+/// One call of `Notify`, as it was recorded.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// The notification that it replaces; 0 for a new one.
+    pub(crate) replaces: u32,
+    /// The whole line.
+    pub(crate) line: String,
+}
+
+impl Desktop {
+    /// Why there is none, if so.
+    pub(crate) fn missing() -> Option<String> {
+        let mock = Command::new("/usr/bin/python3")
+            .args(["-c", "import dbusmock"])
+            .stderr(Stdio::null())
+            .status();
+        if find_tool("dbus-daemon").is_none() || find_tool("dbus-send").is_none() {
+            return Some("needs dbus-daemon and dbus-send".to_owned());
+        }
+        (!mock.is_ok_and(|status| status.success())).then(|| "needs python3-dbusmock".to_owned())
+    }
+
+    /// Starts both; `folder` takes the record.
+    pub(crate) fn start(folder: &Path) -> Self {
+        let mut bus = Command::new("dbus-daemon")
+            .args(["--session", "--nofork", "--print-address=1"])
+            .stderr(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        let output = bus.stdout.take().unwrap();
+        let bus = Running(bus);
+        BufReader::new(output).read_line(&mut address).unwrap();
+        let address = address.trim().to_owned();
+        let log = folder.join("notifications.log");
+        let service = Command::new("/usr/bin/python3")
+            .args(["-m", "dbusmock", "--session"])
+            .args(["--template", "notification_daemon", "--logfile"])
+            .arg(&log)
+            .env("DBUS_SESSION_BUS_ADDRESS", &address)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let service = Running(service);
+        wait_for("the notification service", || {
+            let output = Command::new("dbus-send")
+                .args([
+                    "--session",
+                    "--print-reply",
+                    "--dest=org.freedesktop.DBus",
+                    "/",
+                ])
+                .arg("org.freedesktop.DBus.NameHasOwner")
+                .arg("string:org.freedesktop.Notifications")
+                .env("DBUS_SESSION_BUS_ADDRESS", &address)
+                .output()
+                .unwrap();
+            let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+            answer.contains("true").then_some(())
+        });
+        Self {
+            address,
+            log,
+            _service: service,
+            _bus: bus,
+        }
+    }
+
+    /// What was shown so far.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let mut shown: Vec<Shown> = Vec::new();
+        for line in text.lines() {
+            if let Some((_, call)) = line.split_once(" Notify \"bkm-agent\" ")
+                && let Some((replaces, rest)) = call.split_once(' ')
+            {
+                shown.push(Shown {
+                    replaces: replaces.parse().unwrap(),
+                    line: rest.to_owned(),
+                });
+            } else if !line.starts_with(|c: char| c.is_ascii_digit())
+                && let Some(last) = shown.last_mut()
+            {
+                // A body of several lines is recorded as it is.
+                last.line.push('\n');
+                last.line.push_str(line);
+            }
+        }
+        // A call that is being recorded has no end yet: the time it is to be shown.
+        shown.retain(|call| call.line.ends_with(" -1"));
+        shown
+    }
+}

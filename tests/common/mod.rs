@@ -1,0 +1,74 @@
+//! What the end-to-end tests share: a machine with udev, loop drives, a desktop session.
+//!
+//! Everything that a test starts or attaches is taken away again by a `Drop`, also when it fails.
+//! Nothing sleeps for luck: [`wait_for`] waits for a condition with a deadline.
+
+pub(crate) mod agent;
+pub(crate) mod desktop;
+pub(crate) mod drive;
+pub(crate) mod udevd;
+
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// Long enough for a machine that is busy with other tests.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `check` gives something.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Why an end-to-end test with real drives cannot run here, if so.
+pub(crate) fn missing(tools: &[&str]) -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root".to_owned());
+    }
+    if !PathBuf::from("/dev/loop-control").exists() {
+        return Some("needs loop devices".to_owned());
+    }
+    tools
+        .iter()
+        .find(|tool| find_tool(tool).is_none())
+        .map(|tool| format!("needs {tool}"))
+}
+
+/// Where a program lies.
+pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
+    ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
+        .iter()
+        .map(|dir| PathBuf::from(dir).join(name))
+        .find(|path| path.exists())
+}
+
+/// Runs a program to its end; it must succeed.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A process that ends with the test.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}

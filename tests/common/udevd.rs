@@ -1,0 +1,89 @@
+//! udev for tests: the one that runs, else one of our own for as long as the test takes.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{run, wait_for};
+
+/// Holds udev running; only one test on this machine has it at a time, since all of them see each
+/// other's drives.
+pub(crate) struct Udev {
+    child: Option<Child>,
+    _lock: File,
+}
+
+impl Udev {
+    /// Makes sure that udev runs; says why it cannot.
+    pub(crate) fn start() -> Result<Self, String> {
+        let lock = File::create("/run/lock/bkm-agent-tests").map_err(|e| e.to_string())?;
+        lock.lock().map_err(|e| e.to_string())?;
+        if answers() {
+            return Ok(Self {
+                child: None,
+                _lock: lock,
+            });
+        }
+        let program = [
+            "/usr/lib/systemd/systemd-udevd",
+            "/lib/systemd/systemd-udevd",
+        ]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .ok_or("needs systemd-udevd")?;
+        let child = Command::new(program)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("{program}: {e}"))?;
+        let udev = Self {
+            child: Some(child),
+            _lock: lock,
+        };
+        wait_for("udev to answer", || answers().then_some(()));
+        Ok(udev)
+    }
+
+    /// Makes udev tell of a change of a device, and waits until it did.
+    pub(crate) fn change(&self, node: &Path) {
+        let name = node.file_name().unwrap();
+        std::fs::write(Path::new("/sys/block").join(name).join("uevent"), "change").unwrap();
+    }
+
+    /// Waits until udev has handled everything.
+    pub(crate) fn settle(&self) {
+        run(Command::new("udevadm").args(["settle", "--timeout=30"]));
+    }
+}
+
+impl Drop for Udev {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        // In order, so that it takes its control socket away: what is left would pass for a udev.
+        if let Ok(pid) = i32::try_from(child.id())
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _gone = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ended = child.kill();
+        let _status = child.wait();
+        let _gone = std::fs::remove_file("/run/udev/control");
+    }
+}
+
+fn answers() -> bool {
+    Path::new("/run/udev/control").exists()
+        && Command::new("udevadm")
+            .args(["control", "--ping", "--timeout=5"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+}

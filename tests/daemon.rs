@@ -1,0 +1,164 @@
+//! The agent with real events: loop drives, udev, a session bus with a notification service.
+
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::agent::Agent;
+use common::desktop::Desktop;
+use common::drive::Drive;
+use common::udevd::Udev;
+
+/// udev and all tools, or `None` with the reason printed.
+fn machine() -> Option<Udev> {
+    let missing = common::missing(&["losetup", "mkfs.ext4", "udevadm", "mount"]);
+    let started = missing.map_or_else(Udev::start, Err);
+    started.map_err(|why| println!("skipped: {why}")).ok()
+}
+
+fn mounts_of_ours() -> usize {
+    std::fs::read_dir("/run/bkm-agent").map_or(0, Iterator::count)
+}
+
+#[test]
+fn a_drive_is_mounted_backed_up_unmounted_and_told_of_in_one_notification() {
+    if let Some(why) = Desktop::missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let Some(udev) = machine() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let desktop = Desktop::start(dir.path());
+    let mut drive = Drive::ext4(dir.path(), "My D<sk/1");
+    let mut other = Drive::ext4(dir.path(), "OTHER");
+    Agent::profile(dir.path(), "docs", "My D<sk/1");
+    let agent = Agent::start(dir.path(), &desktop.address);
+
+    let node = drive.attach();
+    agent.wait_logged(&["safe to remove", "My D<sk/1"]);
+    assert_eq!(agent.count(&["mounted: by us", "/run/bkm-agent/"]), 1);
+    assert_eq!(mounts_of_ours(), 0, "unmounted, and its folder is gone");
+    let shown = common::wait_for("two notifications", || {
+        Some(desktop.shown()).filter(|shown| shown.len() >= 2)
+    });
+    assert_eq!(shown.len(), 2, "{shown:#?}");
+    assert!(shown[0].line.contains("Backup started"), "{shown:#?}");
+    assert_eq!(
+        (shown[0].replaces, shown[1].replaces),
+        (0, 1),
+        "one, updated"
+    );
+    assert!(shown[1].line.contains("Backup finished"), "{shown:#?}");
+    assert!(
+        shown[1].line.contains("docs → My D&lt;sk/1: "),
+        "{shown:#?}"
+    );
+    assert!(shown[1].line.contains("Safe to remove."), "{shown:#?}");
+
+    // The same attach, told again and again, starts nothing; the other drive's line marks the end.
+    udev.change(&node);
+    udev.change(&node);
+    udev.settle();
+    other.attach();
+    agent.wait_logged(&["seen", "OTHER"]);
+    assert_eq!(agent.count(&["running"]), 1, "{}", agent.log());
+
+    let status = agent.ask(&["status", "--json"]);
+    assert_eq!(status[0]["profile"], "docs");
+    assert_eq!(status[0]["state"], "safe to remove");
+    assert_eq!(status[0]["drive"]["label"], "My D<sk/1");
+    assert!(status[0]["last_complete"].is_string());
+    assert_eq!(status.as_array().unwrap().len(), 1);
+    let drives = agent.ask(&["drives", "--json"]);
+    let listed = |label: &str| {
+        let all = drives.as_array().unwrap();
+        all.iter().find(|drive| drive["label"] == label).cloned()
+    };
+    assert_eq!(listed("My D<sk/1").unwrap()["profiles"][0], "docs");
+    assert_eq!(listed("OTHER").unwrap()["profiles"], serde_json::json!([]));
+
+    // Pulled and plugged in again: a new attach.
+    drive.detach();
+    agent.wait_logged(&["unplugged"]);
+    drive.attach();
+    common::wait_for("the second run", || {
+        (agent.count(&["safe to remove"]) == 2).then_some(())
+    });
+    let (status, time) = agent.terminate();
+    assert!(status.success(), "{status}");
+    assert!(time < Duration::from_secs(5), "{time:?}");
+}
+
+#[test]
+fn a_drive_that_is_there_at_the_start_and_mounted_stays_mounted() {
+    if let Some(why) = Desktop::missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let Some(udev) = machine() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let desktop = Desktop::start(dir.path());
+    let mut drive = Drive::ext4(dir.path(), "DESKTOP");
+    Agent::profile(dir.path(), "docs", "DESKTOP");
+    drive.attach();
+    udev.settle();
+    let point = dir.path().join("media/DESKTOP");
+    drive.mount(&point);
+    let agent = Agent::start(dir.path(), &desktop.address);
+    agent.wait_logged(&["finished, eject before you pull"]);
+    let already = format!("already, at {}", point.display());
+    assert_eq!(agent.count(&[&already]), 1, "{}", agent.log());
+    assert!(is_mounted(&point), "left as found");
+    let shown = common::wait_for("two notifications", || {
+        Some(desktop.shown()).filter(|shown| shown.len() >= 2)
+    });
+    let last = &shown.last().unwrap().line;
+    assert!(
+        last.contains("Eject the drive before you pull it."),
+        "{last}"
+    );
+    assert!(!last.contains("Safe"), "{last}");
+    assert!(agent.terminate().0.success());
+}
+
+#[test]
+fn without_a_notification_service_the_backup_runs_and_one_line_says_so() {
+    let Some(_udev) = machine() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut drive = Drive::ext4(dir.path(), "SILENT");
+    Agent::profile(dir.path(), "docs", "SILENT");
+    let agent = Agent::start(dir.path(), "unix:path=/nonexistent/bus");
+    drive.attach();
+    agent.wait_logged(&["safe to remove"]);
+    assert_eq!(
+        agent.count(&["no notification service"]),
+        1,
+        "{}",
+        agent.log()
+    );
+    agent.terminate();
+}
+
+#[test]
+fn a_stop_while_it_waits_for_the_mount_leaves_nothing_behind() {
+    let Some(_udev) = machine() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut drive = Drive::ext4(dir.path(), "WAITING");
+    Agent::profile(dir.path(), "docs", "WAITING");
+    let agent = Agent::start(dir.path(), "unix:path=/nonexistent/bus");
+    drive.attach();
+    agent.wait_logged(&["waiting for it to be mounted"]);
+    let (status, time) = agent.terminate();
+    assert!(
+        status.success() && time < Duration::from_secs(5),
+        "{time:?}"
+    );
+    assert_eq!(mounts_of_ours(), 0);
+}
+
+fn is_mounted(point: &Path) -> bool {
+    let list = bkm_agent::drive::mountinfo::read().unwrap();
+    list.iter().any(|entry| entry.point == point)
+}
