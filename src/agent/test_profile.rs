@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::{After, Dist, DriveMatch, Profile};
-use crate::select::Rules;
+use crate::select::rules::{RawRules, Rules};
 
 /// A profile of all of `/source` for the drive that `drive` describes.
 pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
@@ -21,7 +21,7 @@ pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
         max_workers: None,
         one_file_system: true,
         private: true,
-        rules: Rules {},
+        rules: Rules::new(&RawRules::default()).unwrap(),
         warnings: Vec::new(),
     }
 }
