@@ -61,3 +61,23 @@ fn files_of_a_renamed_folder_are_moved_without_being_read() {
     let report = world.back_up();
     assert_eq!((report.moved, report.new, report.bytes_copied), (2, 0, 0));
 }
+
+#[test]
+fn a_file_that_changes_its_hard_links_for_others_is_restored_with_the_right_ones() {
+    let (_folder, mut world) = world();
+    let link = |from: &str, to: &str| {
+        fs::hard_link(world.source.join(from), world.source.join(to)).unwrap();
+    };
+    write(&world, "c", "the same in all of them");
+    link("c", "f");
+    link("c", "x");
+    world.back_up();
+    // f leaves the group of c and x, with the same content and time, and gets a link of its own.
+    let (path, time) = (world.source.join("f"), mtime(&world.source.join("f")));
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "the same in all of them").unwrap();
+    set_mtime(&path, time);
+    fs::hard_link(&path, world.source.join("d")).unwrap();
+    world.back_up();
+    world.check_points();
+}
