@@ -182,11 +182,12 @@ impl World {
                 continue;
             }
             let is_new = complete == Some(increment.name.as_str());
-            let status = if is_new { Status::Complete } else { Status::Interrupted };
-            assert_eq!(increment.status, status, "status of {}", increment.name);
+            let is_point = increment.status == Status::Complete;
+            assert!(is_point || !is_new, "the run's own increment is not complete");
             self.check_catalog(&increment.name, is_new);
             self.increments.insert(increment.name.clone(), Snapshot::of(&folder));
-            if is_new {
+            // One that a run had closed before it was cut off is complete as well.
+            if is_point {
                 let selected = self.selected();
                 let tracked = |path: &[u8]| selected.get(path) == Some(&Category::Tracked);
                 self.points.insert(increment.sequence, Snapshot::of(&self.source).only(tracked));
@@ -319,26 +320,25 @@ impl World {
             assert!(whole, "{} is neither old nor new while cut off: {node:?}", shown(path));
         }
         for (path, node) in &before.0 {
-            let stays = Snapshot::of(&self.source).0.contains_key(path);
+            let stays = source.0.contains_key(path);
             let there = std::fs::symlink_metadata(self.mirror().join(OsText(path).as_path())).is_ok();
             assert!(
-                there || !stays || node.kind == "folder" || self.turned(before, path),
+                there || !stays || node.kind == "folder" || turned(before, &source, path),
                 "{} is missing while cut off",
                 shown(path)
             );
         }
     }
+}
 
-    /// Whether `path` or one above it is of another kind now than it was.
-    fn turned(&self, before: &Snapshot, path: &[u8]) -> bool {
-        let source = Snapshot::of(&self.source);
-        let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
-        ends.chain([path.len()]).any(|end| {
-            let path = &path[..end];
-            let kind = |snapshot: &Snapshot| snapshot.0.get(path).map(|node| node.kind == "folder");
-            kind(before) != kind(&source)
-        })
-    }
+/// Whether `path` or one above it is of another kind in `source` than it was.
+fn turned(before: &Snapshot, source: &Snapshot, path: &[u8]) -> bool {
+    let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
+    slashes.map(|(at, _)| at).chain([path.len()]).any(|end| {
+        let path = &path[..end];
+        let folder = |of: &Snapshot| of.0.get(path).map(|node| node.kind == "folder");
+        folder(before) != folder(source)
+    })
 }
 
 /// Bytes of a path as the system's text.
