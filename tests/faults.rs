@@ -20,8 +20,8 @@ use support::edits::{delete, set_mtime};
 use support::snapshot::Snapshot;
 use support::world::{World, words};
 
-/// Most paths in a batch here.
-const BATCH: usize = 9;
+/// Most paths in a batch: small ones, and everything in one.
+const BATCHES: [usize; 2] = [9, 4096];
 
 struct Scene {
     world: World,
@@ -65,7 +65,7 @@ fn first_state(root: &Path) {
     for path in [
         "t/same", "t/changed", "t/grown", "t/touched", "t/gone", "t/linked", "t/to-folder", "t/secret",
         "m/same", "m/changed", "m/gone", "m/to-folder", "m/to-move", "t/renamed", "t/touched-and-moved",
-        "deep/a/b/c/file", "deep/a/b/other", "turn/x/y/file", "turn/x/file", "turn/file",
+        "deep/a/b/c/file", "deep/a/b/other", "turn/x/y/file", "turn/x/file", "turn/file", "turn/y/z/file",
         "gone/a/file", "gone/b/file", "moved/one", "moved/two/three", "t2m/file", "t2m/changed",
         "m2t/file", "m2t/changed", "t/swap-1", "t/swap-2", "t/link-to-file",
     ] {
@@ -95,6 +95,8 @@ fn second_state(root: &Path) {
     }
     delete(&root.join("turn/x"));
     write(root, "turn/x", "a file now");
+    delete(&root.join("turn/y"));
+    symlink("x", root.join("turn/y")).unwrap();
     delete(&root.join("turn/file"));
     fs::create_dir_all(root.join("turn/file/empty")).unwrap();
     rename(root, "t/renamed", "deep/a/renamed");
@@ -141,8 +143,8 @@ fn scene() -> Scene {
 }
 
 /// What a run without faults does with this scene: its operations and the bytes it copies.
-fn measure(scene: &Scene) -> (u64, u64) {
-    let faults = Arc::new(Faults::none().with_batches_of(BATCH));
+fn measure(scene: &Scene, batch: usize) -> (u64, u64) {
+    let faults = Arc::new(Faults::none().with_batches_of(batch));
     let report = scene.world.run(Some(Arc::clone(&faults))).unwrap();
     (faults.count(), report.bytes_copied)
 }
@@ -183,48 +185,59 @@ fn check_repaired(scene: &mut Scene, total: u64) {
     }
 }
 
-/// Runs `test` for each k, and says at which k it failed.
-fn sweep(what: &str, points: impl Iterator<Item = u64>, test: impl Fn(u64)) {
+/// Runs `test` with the size of batches and each k; says at which it failed.
+fn sweep(what: &str, batch: usize, points: impl Iterator<Item = u64>, test: impl Fn(u64)) {
     let mut swept = 0;
     for k in points {
         if let Err(why) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(k))) {
-            println!("{what}: failed at operation {k}");
+            println!("{what}: failed at operation {k}, batches of {batch}");
             std::panic::resume_unwind(why);
         }
         swept += 1;
     }
-    println!("{what}: {swept} points swept");
+    println!("{what}: {swept} points swept, batches of {batch}");
+}
+
+/// Every second operation with small batches, the others with large ones.
+fn each_batch(test: impl Fn(usize, u64)) {
+    for (batch, first) in BATCHES.into_iter().zip(0..) {
+        test(batch, first);
+    }
 }
 
 fn step() -> usize {
-    support::number("BKM_FAULTS_STEP", 1) as usize
+    2 * support::number("BKM_FAULTS_STEP", 1) as usize
 }
 
 #[test]
 fn a_plug_pulled_after_any_operation_costs_nothing_old_and_is_repaired() {
-    let (operations, total) = measure(&scene());
-    assert!(operations >= 150, "only {operations} operations");
-    sweep("stop", (0..operations).step_by(step()), |k| {
-        let mut scene = scene();
-        let faults = Faults::stop_after(k).with_batches_of(BATCH);
-        scene.world.run(Some(Arc::new(faults))).unwrap_err();
-        check_repaired(&mut scene, total);
+    each_batch(|batch, first| {
+        let (operations, total) = measure(&scene(), batch);
+        assert!(operations >= 150, "only {operations} operations");
+        sweep("stop", batch, (first..operations).step_by(step()), |k| {
+            let mut scene = scene();
+            let faults = Faults::stop_after(k).with_batches_of(batch);
+            scene.world.run(Some(Arc::new(faults))).unwrap_err();
+            check_repaired(&mut scene, total);
+        });
     });
 }
 
 #[test]
 fn any_single_operation_that_fails_is_repaired_by_the_next_run() {
-    let (operations, total) = measure(&scene());
-    let errors = [Errno::IO, Errno::NOSPC, Errno::ROFS];
-    sweep("fail", (1..=operations).step_by(step()), |k| {
-        let mut scene = scene();
-        let error = errors[usize::try_from(k).unwrap() % errors.len()];
-        let faults = Faults::fail_at(k, error).with_batches_of(BATCH);
-        let failed = scene.world.run(Some(Arc::new(faults)));
-        let error = failed.expect_err("a failed operation went unnoticed");
-        let text = words(&error);
-        assert!(text.contains("os error"), "the error does not say why: {text}");
-        check_repaired(&mut scene, total);
+    each_batch(|batch, first| {
+        let (operations, total) = measure(&scene(), batch);
+        let errors = [Errno::IO, Errno::NOSPC, Errno::ROFS];
+        sweep("fail", batch, (1 + first..=operations).step_by(step()), |k| {
+            let mut scene = scene();
+            let error = errors[usize::try_from(k).unwrap() % errors.len()];
+            let faults = Faults::fail_at(k, error).with_batches_of(batch);
+            let failed = scene.world.run(Some(Arc::new(faults)));
+            let error = failed.expect_err("a failed operation went unnoticed");
+            let text = words(&error);
+            assert!(text.contains("os error"), "the error does not say why: {text}");
+            check_repaired(&mut scene, total);
+        });
     });
 }
 
@@ -239,27 +252,32 @@ fn a_first_run_that_is_cut_off_anywhere_is_done_again() {
             _folder: folder,
         }
     };
-    let (operations, total) = measure(&begin());
-    sweep("first run", (0..operations).step_by(step()), |k| {
-        let mut scene = begin();
-        let faults = Faults::stop_after(k).with_batches_of(BATCH);
-        scene.world.run(Some(Arc::new(faults))).unwrap_err();
-        check_repaired(&mut scene, total);
+    each_batch(|batch, first| {
+        let (operations, total) = measure(&begin(), batch);
+        sweep("first run", batch, (first..operations).step_by(step()), |k| {
+            let mut scene = begin();
+            let faults = Faults::stop_after(k).with_batches_of(batch);
+            scene.world.run(Some(Arc::new(faults))).unwrap_err();
+            check_repaired(&mut scene, total);
+        });
     });
 }
 
 #[test]
 fn a_recovery_that_is_cut_off_as_well_is_repaired() {
-    let (operations, total) = measure(&scene());
-    let first: Vec<u64> = (20..operations).step_by(23).collect();
-    let points = first.into_iter().flat_map(|k| (0..70).step_by(5 * step()).map(move |j| k * 1000 + j));
-    sweep("recovery", points, |both| {
-        let mut scene = scene();
-        let cut = |k| Some(Arc::new(Faults::stop_after(k).with_batches_of(BATCH)));
-        scene.world.run(cut(both / 1000)).unwrap_err();
-        match scene.world.run(cut(both % 1000)) {
-            Err(_) => check_repaired(&mut scene, total),
-            Ok(report) => scene.world.check_run(&report),
-        }
+    each_batch(|batch, first| {
+        let (operations, total) = measure(&scene(), batch);
+        let cuts: Vec<u64> = (20 + first..operations).step_by(23).collect();
+        let second = (first..70).step_by(5 * step());
+        let points = cuts.into_iter().flat_map(|k| second.clone().map(move |j| k * 1000 + j));
+        sweep("recovery", batch, points, |both| {
+            let mut scene = scene();
+            let cut = |k| Some(Arc::new(Faults::stop_after(k).with_batches_of(batch)));
+            scene.world.run(cut(both / 1000)).unwrap_err();
+            match scene.world.run(cut(both % 1000)) {
+                Err(_) => check_repaired(&mut scene, total),
+                Ok(report) => scene.world.check_run(&report),
+            }
+        });
     });
 }
