@@ -309,8 +309,9 @@ impl Restorer<'_> {
                     continue;
                 }
             };
-            let mut to = self.destination.create_file(staged)?;
-            match content::copy(&from, size, &mut to, self.stop, self.told) {
+            let mut to = self.destination.create_file(staged, 0o600)?;
+            let sparse = content::has_holes(&from, size);
+            match content::copy(&from, size, sparse, &mut to, 0, self.stop, self.told) {
                 Ok((len, now)) if len == size && hash.is_none_or(|hash| hash == now) => {
                     for (name, value) in &version.xattrs {
                         if !to.set_xattr(name, value)? {

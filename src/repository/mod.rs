@@ -224,7 +224,7 @@ impl<'t> Repository<'t> {
         self.tree
             .create_folder(&layout::track_folder(name), 0o755, None)?;
         self.tree.remove_file(&staged)?;
-        let mut file = self.tree.create_file(&staged)?;
+        let mut file = self.tree.create_file(&staged, 0o600)?;
         let mut out = BufWriter::with_capacity(1 << 20, DriveWriter(&mut file));
         let written = catalog::write(&self.index, open, closing, &mut out)
             .map_err(io::Error::from)
@@ -314,7 +314,7 @@ fn write_base<'t>(
 ) -> Result<LogWriter<'t>, RepositoryError> {
     let staged = layout::staged("index");
     tree.remove_file(&staged)?;
-    let mut log = LogWriter::start(tree.create_file(&staged)?, generation)?;
+    let mut log = LogWriter::start(tree.create_file(&staged, 0o600)?, generation)?;
     for frame in index.base_frames() {
         log.append(&encode(&frame)?)?;
     }
