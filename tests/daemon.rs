@@ -1,5 +1,12 @@
 //! The agent with real events: loop drives, udev, a session bus with a notification service.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says why it was skipped"
+)]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod common;
 

@@ -202,7 +202,6 @@ impl Attaches {
             Input::Device(Happened::Add | Happened::Change, device) => {
                 self.seen(*device, world, &mut out);
             }
-            Input::Device(Happened::Other, _) => {}
             Input::Present(devices) => {
                 self.vanished(&mut out, |attach| {
                     !devices.iter().any(|d| same_attach(d, &attach.device))
@@ -211,7 +210,8 @@ impl Attaches {
                     self.seen(device, world, &mut out);
                 }
             }
-            Input::Mounts => {}
+            // What waits for a mount looks for it below, whatever happened.
+            Input::Device(Happened::Other, _) | Input::Mounts => {}
             Input::Timer(id, Timer::Mount) => {
                 if let Some(attach) = self.get(id)
                     && attach.phase == Phase::Waiting
@@ -397,11 +397,11 @@ impl Attaches {
                     };
                     out.push(Action::Release(attach.id, how));
                 }
+                Phase::Ready if busy_source && attach.queued => {}
                 Phase::Ready if busy_source => {
-                    if !std::mem::replace(&mut attach.queued, true) {
-                        let next = attach.queue.front().cloned();
-                        out.push(state(attach, next, State::Queued));
-                    }
+                    attach.queued = true;
+                    let next = attach.queue.front().cloned();
+                    out.push(state(attach, next, State::Queued));
                 }
                 Phase::Ready => {
                     attach.queued = false;

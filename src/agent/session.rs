@@ -23,7 +23,7 @@ use crate::notify::texts::{self, Ended, Removal};
 
 /// The longest sleep until an `every` is over. The kernel's timer stands still while the computer
 /// sleeps, so the clock is looked at once in a while; only where a profile has `every`.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+const LONGEST_SLEEP: Duration = Duration::from_hours(1);
 
 /// What jobs and timers report to the event loop.
 #[derive(Debug)]
@@ -253,11 +253,10 @@ impl Agent {
         let device = session.device.node.display();
         let label = crate::sanitize::line(session.device.label.as_deref().unwrap_or_default());
         let dash = if detail.is_empty() { "" } else { ": " };
-        match profile {
-            Some(profile) => {
-                tracing::info!(%device, label, profile, "{state}{dash}{detail}");
-            }
-            None => tracing::info!(%device, label, "{state}{dash}{detail}"),
+        if let Some(profile) = profile {
+            tracing::info!(%device, label, profile, "{state}{dash}{detail}");
+        } else {
+            tracing::info!(%device, label, "{state}{dash}{detail}");
         }
     }
 
@@ -425,7 +424,7 @@ impl Agent {
         for (profile, run) in &runs {
             // What went wrong stays to be read.
             if matches!(run, Ended::Complete(_)) && released.removal != Removal::Gone {
-                self.remember(id, &[profile.clone()], state);
+                self.remember(id, std::slice::from_ref(profile), state);
             }
         }
         self.notifications

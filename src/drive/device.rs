@@ -5,6 +5,7 @@
 //! Called by `drive::monitor`, `agent` and `cli`.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -135,10 +136,9 @@ impl Device {
             return Err(DeviceError::NotBlock(path.to_owned()));
         }
         let known = udev::Device::from_devnum(udev::DeviceType::Block, meta.rdev());
-        // A database left behind by a udev that no longer runs describes former drives.
         if let Ok(known) = &known
             && known.is_initialized()
-            && Path::new("/run/udev/control").exists()
+            && super::monitor::udev_runs()
         {
             return Ok(Self::from_udev(known));
         }
@@ -265,7 +265,7 @@ fn decode(value: &OsStr) -> String {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            let _infallible = write!(text, "\\x{byte:02x}");
         }
     }
     text
