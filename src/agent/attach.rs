@@ -275,7 +275,18 @@ impl Attaches {
 
     /// A device was told of, for the first time or again.
     fn seen(&mut self, device: Device, world: &World<'_>, out: &mut Vec<Action>) {
-        if device.has_file_system() && self.list.iter().any(|a| same_attach(&a.device, &device)) {
+        let known = self
+            .list
+            .iter_mut()
+            .find(|attach| same_attach(&attach.device, &device));
+        if device.has_file_system()
+            && let Some(attach) = known
+        {
+            // It may have got another label, and with it another profile.
+            if !attach.gone && !self.stopping {
+                attach.device = device;
+                match_profiles(attach, world, out);
+            }
             return;
         }
         // Something else is at its place: another medium in a card reader, a new file system, or

@@ -351,6 +351,19 @@ fn a_stop_cancels_what_runs_and_starts_nothing_more() {
 }
 
 #[test]
+fn a_drive_that_gets_its_label_while_plugged_in_is_recognised() {
+    let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("NEW"))]);
+    replay.mounted.borrow_mut().push("/dev/loop0".into());
+    let mut device = loop_device(5, Some("OLD"));
+    replay.give(Input::Device(Happened::Add, device.clone()));
+    assert_eq!(replay.count("run"), 0);
+    device.label = Some("NEW".to_owned());
+    replay.give(Input::Device(Happened::Change, device.clone()));
+    replay.give(Input::Device(Happened::Change, device));
+    assert_eq!((replay.count("Seen"), replay.count("run docs")), (1, 1));
+}
+
+#[test]
 fn a_new_profile_finds_the_drive_that_is_there() {
     let mut replay = Replay::new(Vec::new());
     replay.mounted.borrow_mut().push("/dev/loop0".into());

@@ -46,7 +46,8 @@ struct Session {
     mounted: Option<Mounted>,
     /// Where it is mounted, also while a run holds `mounted`.
     place: Option<Place>,
-    stop: Option<Arc<AtomicBool>>,
+    /// The profile that runs, and what makes it stop.
+    running: Option<(String, Arc<AtomicBool>)>,
     /// Runs since it was mounted.
     runs: Vec<(String, Ended)>,
     timers: Vec<JoinHandle<()>>,
@@ -186,8 +187,8 @@ impl Agent {
             ),
             Action::Run(id, name) => self.start_run(id, &name),
             Action::Cancel(id) => {
-                let stop = self.sessions.get(&id).and_then(|s| s.stop.as_ref());
-                if let Some(stop) = stop {
+                let running = self.sessions.get(&id).and_then(|s| s.running.as_ref());
+                if let Some((_, stop)) = running {
                     stop.store(true, Ordering::Relaxed);
                 }
             }
@@ -286,7 +287,7 @@ impl Agent {
             Err(why) => {
                 let due = std::mem::take(&mut session.due);
                 let device = session.device.node.display().to_string();
-                tracing::error!(device, "no backup: {}", crate::sanitize::line(&why));
+                tracing::error!(%device, "no backup: {}", crate::sanitize::line(&why));
                 let text = texts::not_usable(&due, &session.device.name(), &why);
                 self.notifications.show(id.0, text);
                 self.remember(id, &due, &format!("failed: {why}"));
@@ -302,7 +303,7 @@ impl Agent {
         };
         session.due.retain(|due| due != name);
         let stop = Arc::new(AtomicBool::new(false));
-        session.stop = Some(Arc::clone(&stop));
+        session.running = Some((name.to_owned(), Arc::clone(&stop)));
         let (Some(profile), Some(mounted)) = (profile, session.mounted.take()) else {
             // The profile was taken away since it was queued, or a run lost the handle.
             let _ended = self.tell.send(Message::NotRun(id));
@@ -328,12 +329,12 @@ impl Agent {
             return;
         };
         session.mounted = mounted;
-        session.stop = None;
+        session.running = None;
         let device = session.device.node.display().to_string();
         let (state, report) = match &ended {
             Ended::Complete(report) => {
                 tracing::info!(
-                    device,
+                    %device,
                     profile,
                     new = report.new,
                     changed = report.changed,
@@ -358,11 +359,11 @@ impl Agent {
                 (state, Some(report.as_ref().clone()))
             }
             Ended::Stopped(kept) => {
-                tracing::info!(device, profile, "stopped; {}", crate::sanitize::line(kept));
+                tracing::info!(%device, profile, "stopped; {}", crate::sanitize::line(kept));
                 (format!("stopped; {kept}"), None)
             }
             Ended::Failed(why) => {
-                tracing::error!(device, profile, "failed: {}", crate::sanitize::line(why));
+                tracing::error!(%device, profile, "failed: {}", crate::sanitize::line(why));
                 (format!("failed: {why}"), None)
             }
         };
@@ -406,7 +407,7 @@ impl Agent {
         let name = session.device.name();
         if let Some(error) = &released.error {
             let device = session.device.node.display().to_string();
-            tracing::warn!(device, "{}", crate::sanitize::line(error));
+            tracing::warn!(%device, "{}", crate::sanitize::line(error));
         }
         if runs.is_empty() {
             return;
@@ -454,6 +455,13 @@ impl Agent {
             .filter_map(|session| session.place.take())
             .filter(|place| place.ours)
             .collect();
+        for session in self.sessions.values() {
+            if let Some((profile, _)) = &session.running {
+                self.store.update(profile, &session.device, |memory| {
+                    "interrupted; the next run goes on".clone_into(&mut memory.state);
+                });
+            }
+        }
         let unmounting = tokio::task::spawn_blocking(move || {
             for place in places {
                 if let Err(error) = mount::unmount_lazily(&place) {

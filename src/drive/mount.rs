@@ -421,7 +421,7 @@ fn is_there(place: &Place) -> Result<bool, MountError> {
 
 /// Removes the folder that was made to mount on; only ever an empty one.
 fn remove_folder(place: &Place) {
-    if place.ours && place.point.starts_with(RUN_DIR) {
+    if place.ours {
         let _left = std::fs::remove_dir(&place.point);
     }
 }

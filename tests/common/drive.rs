@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::run;
@@ -62,7 +62,11 @@ impl Drive {
     /// Pulls it.
     pub(crate) fn detach(&mut self) {
         if let Some(point) = self.mounted_at.take() {
-            let _status = Command::new("umount").arg("-l").arg(point).status();
+            let _status = Command::new("umount")
+                .arg("-l")
+                .arg(point)
+                .stderr(Stdio::null())
+                .status();
         }
         if let Some(node) = self.node.take() {
             let _status = Command::new("losetup").arg("-d").arg(node).status();
