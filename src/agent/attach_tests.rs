@@ -4,8 +4,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::*;
 use crate::agent::test_profile;
+use crate::config::{DriveMatch, Profile};
 use crate::drive::capture;
 
 /// An event loop in which runs take no time unless a test holds them.

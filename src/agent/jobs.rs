@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::attach::Release;
+use super::event::Release;
 use crate::backup::{self, Monitor, Options, RunError};
 use crate::config::Profile;
 use crate::drive::device::Device;

@@ -6,9 +6,11 @@
 
 pub mod attach;
 pub mod due;
+pub mod event;
 mod jobs;
 pub mod logging;
 pub mod memory;
+mod report;
 mod session;
 #[cfg(test)]
 pub(crate) mod test_profile;
@@ -22,7 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::Instant;
 
-use attach::Input;
+use event::Input;
 use session::{Agent, Message};
 
 use crate::drive::monitor::{Event, Monitor, MonitorError, udev_runs};

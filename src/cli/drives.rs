@@ -8,7 +8,7 @@ use serde::Serialize;
 use sysinfo::{Disk, DiskKind, DiskRefreshKind, Disks};
 
 use super::Exit;
-use crate::agent::attach::drive_of;
+use crate::agent::event::drive_of;
 use crate::config::Profile;
 use crate::drive::device::{self, Device};
 use crate::drive::mount;

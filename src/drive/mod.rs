@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod capture;
+mod choice;
 pub mod device;
 pub mod monitor;
 pub mod mount;
