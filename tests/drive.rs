@@ -145,6 +145,44 @@ fn mount_and_unmount(dir: &Path, node: &Path) {
 }
 
 #[test]
+fn a_foreign_mount_is_unmounted_only_when_asked_to() {
+    if let Some(why) = common::missing(&["losetup", "mkfs.ext4", "blkid", "mount"]) {
+        return println!("skipped: {why}");
+    }
+    let _lock = udevd::lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut drive = Drive::ext4(dir.path(), "DESKTOP");
+    let device = Device::from_node(&drive.attach()).unwrap();
+    let point = dir.path().join("media");
+    drive.mount(&point);
+    let open = || mount::open(&device, &mount::find(&device).unwrap().unwrap()).unwrap();
+    mount::unmount_lazily(&open().place()).unwrap();
+    mount::unmount(open()).unwrap();
+    assert!(mount::find(&device).unwrap().is_some());
+    mount::unmount_any(open()).unwrap();
+    assert!(mount::is_released(&device));
+    assert!(point.is_dir(), "a folder that is not ours stays");
+}
+
+#[test]
+fn a_link_to_a_device_names_the_device() {
+    if let Some(why) = common::missing(&["losetup", "mkfs.ext4", "blkid"]) {
+        return println!("skipped: {why}");
+    }
+    let _lock = udevd::lock().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut drive = Drive::ext4(dir.path(), "LINKED");
+    let node = drive.attach();
+    let link = dir.path().join("by-label");
+    std::os::unix::fs::symlink(&node, &link).unwrap();
+    let device = Device::from_node(&link).unwrap();
+    assert_eq!(
+        (device.label.as_deref(), device.node),
+        (Some("LINKED"), node)
+    );
+}
+
+#[test]
 fn a_mount_that_is_another_by_now_is_refused() {
     if let Some(why) = common::missing(&["losetup", "mkfs.ext4", "blkid", "mount"]) {
         return println!("skipped: {why}");

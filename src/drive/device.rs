@@ -151,19 +151,24 @@ impl Device {
                 .map(|(_, value)| OsString::from_vec(value.clone()))
         };
         let kernel = known.ok();
+        let plain = Self::from_properties(|name| {
+            find(name).or_else(|| {
+                // What the kernel itself says holds without udev; udev's database does not.
+                matches!(name, "DEVNAME" | "DEVPATH" | "DEVTYPE" | "DISKSEQ")
+                    .then(|| kernel.as_ref()?.property_value(name).map(OsStr::to_owned))?
+            })
+        });
         Ok(Self {
-            node: path.to_owned(),
+            node: if plain.node.as_os_str().is_empty() {
+                path.to_owned()
+            } else {
+                plain.node.clone()
+            },
             devnum: (
                 rustix::fs::major(meta.rdev()),
                 rustix::fs::minor(meta.rdev()),
             ),
-            ..Self::from_properties(|name| {
-                find(name).or_else(|| {
-                    // What the kernel itself says holds without udev; its database does not.
-                    matches!(name, "DEVPATH" | "DEVTYPE" | "DISKSEQ")
-                        .then(|| kernel.as_ref()?.property_value(name).map(OsStr::to_owned))?
-                })
-            })
+            ..plain
         })
     }
 
@@ -218,10 +223,17 @@ pub fn present() -> io::Result<Vec<Device>> {
 
 /// What `blkid` finds on the device at `node`, as udev's properties; nothing if it finds nothing.
 fn probe(node: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let output = Command::new("blkid")
-        .args(["-p", "-o", "udev", "--"])
-        .arg(node)
-        .output()?;
+    let ask = |program: &str| {
+        Command::new(program)
+            .args(["-p", "-o", "udev", "--"])
+            .arg(node)
+            .output()
+    };
+    // A user's search path often lacks the folder for system programs.
+    let output = match ask("blkid") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => ask("/usr/sbin/blkid"),
+        other => other,
+    }?;
     // 2 is "nothing found"; everything else is said in words on standard error.
     if !output.status.success() && output.status.code() != Some(2) {
         let said = String::from_utf8_lossy(&output.stderr);
