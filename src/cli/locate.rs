@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{CliError, Exit};
-use crate::agent::attach::drive_of;
+use crate::agent::event::drive_of;
 use crate::backup::place::Place;
 use crate::config::{Dist, Profile};
 use crate::drive::device::{self, Device};
