@@ -17,6 +17,7 @@ pub mod stamp;
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::drive::tree::{DriveFile, Tree, TreeError};
@@ -114,7 +115,12 @@ impl<'t> Repository<'t> {
     /// `format.json` comes last, so a repository either is whole or is made again.
     pub fn create(tree: &'t Tree) -> Result<Self, RepositoryError> {
         let ours = |name: &std::ffi::OsString| name == layout::META || name == layout::README;
-        if !tree.list(Path::new(""), 100)?.iter().all(ours) {
+        let is_free = match tree.list(Path::new(""), 100) {
+            Ok(names) => names.iter().all(ours),
+            Err(e) if e.is(Errno::TOOBIG) => false,
+            Err(e) => return Err(e.into()),
+        };
+        if !is_free {
             return Err(RepositoryError::Occupied(tree.shown().to_owned()));
         }
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
