@@ -251,11 +251,15 @@ impl<'t> Repository<'t> {
     /// Writes the stamp, the last thing of a run, and compacts the index if that pays.
     pub fn stamp_run(&mut self, time_ns: i64, rules: [u8; 32]) -> Result<(), RepositoryError> {
         if self.index.wants_compaction() {
-            self.log = write_base(self.tree, &self.index, self.log.generation() + 1)?;
+            self.log = write_base(
+                self.tree,
+                &self.index,
+                self.log.generation().saturating_add(1),
+            )?;
             self.index.compacted();
         }
         self.stamp = Stamp {
-            counter: self.stamp.counter + 1,
+            counter: self.stamp.counter.saturating_add(1),
             time_ns,
             generation: self.log.generation(),
             synced: self.log.end(),
