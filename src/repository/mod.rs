@@ -11,6 +11,8 @@ pub mod index;
 pub mod layout;
 mod lock;
 mod log;
+#[cfg(test)]
+mod parser_tests;
 pub mod record;
 pub mod stamp;
 
