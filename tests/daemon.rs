@@ -1,5 +1,12 @@
 //! The agent with real events: loop drives, udev, a session bus with a notification service.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says why it was skipped"
+)]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod common;
 
@@ -156,6 +163,34 @@ fn a_stop_while_it_waits_for_the_mount_leaves_nothing_behind() {
         "{time:?}"
     );
     assert_eq!(mounts_of_ours(), 0);
+}
+
+#[test]
+fn a_user_waits_for_the_desktop_and_uses_its_mount() {
+    const NOBODY: u32 = 65_534;
+    let Some(_udev) = machine() else { return };
+    if common::find_tool("setpriv").is_none() {
+        return println!("skipped: needs setpriv");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut drive = Drive::ext4(dir.path(), "USERS");
+    Agent::profile(dir.path(), "docs", "USERS");
+    let agent = Agent::start_as(NOBODY, dir.path(), "unix:path=/nonexistent/bus");
+    drive.attach();
+    agent.wait_logged(&["waiting for it to be mounted"]);
+    assert_eq!(agent.count(&["mounted:"]), 0, "{}", agent.log());
+    let point = dir.path().join("media/USERS");
+    drive.mount(&point);
+    std::os::unix::fs::chown(&point, Some(NOBODY), Some(NOBODY)).unwrap();
+    agent.wait_logged(&["finished, eject before you pull"]);
+    assert!(is_mounted(&point));
+    // Nothing holds it once the run is over: the desktop can eject it.
+    common::run(std::process::Command::new("umount").arg(&point));
+    let (status, time) = agent.terminate();
+    assert!(
+        status.success() && time < Duration::from_secs(5),
+        "{time:?}"
+    );
 }
 
 fn is_mounted(point: &Path) -> bool {

@@ -78,25 +78,25 @@ fn check_on(fs: &str) {
     match LoopDrive::new(fs, if fs == "xfs" { 320 } else { 256 }) {
         Err(why) => println!("skipped: {why}"),
         Ok(drive) => {
-            check(2, 5, &[profile::all_tracked()], Some(drive.point()));
-            check(1, 5, &[profile::mixed(), profile::turned_round()], Some(drive.point()));
+            check(8, 5, &[profile::all_tracked()], Some(drive.point()));
+            check(4, 5, &[profile::mixed(), profile::turned_round()], Some(drive.point()));
         }
     }
 }
 
 #[test]
 fn everything_tracked_comes_back_as_of_every_run() {
-    check(12, 8, &[profile::all_tracked()], None);
+    check(60, 8, &[profile::all_tracked()], None);
 }
 
 #[test]
 fn tracked_files_come_back_beside_mirrored_ones() {
-    check(8, 8, &[profile::mixed()], None);
+    check(40, 8, &[profile::mixed()], None);
 }
 
 #[test]
 fn a_mirror_without_versions_is_the_source() {
-    check(4, 6, &[profile::all_mirrored()], None);
+    check(20, 6, &[profile::all_mirrored()], None);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn rules_that_change_between_runs_lose_nothing() {
         profile::turned_round(),
         profile::all_tracked(),
     ];
-    check(12, 9, &rules, None);
+    check(60, 9, &rules, None);
 }
 
 #[test]

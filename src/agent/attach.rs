@@ -7,138 +7,12 @@
 //! replayed in its tests.
 
 use std::collections::VecDeque;
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::due;
-use crate::config::{After, Dist, DriveMatch, Profile};
+use super::event::{Action, AttachId, Input, Release, State, Timer, World, drive_of};
+use crate::config::After;
 use crate::drive::device::Device;
 use crate::drive::monitor::Action as Happened;
-
-/// Names one attach for as long as the agent runs; never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AttachId(pub u64);
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input {
-    /// udev told of one device.
-    Device(Happened, Box<Device>),
-    /// These and no other devices with file systems are present.
-    Present(Vec<Device>),
-    /// The mount table changed.
-    Mounts,
-    /// A timer that was asked for is over.
-    Timer(AttachId, Timer),
-    /// The drive was mounted (or opened where it was), or not.
-    Mounted(AttachId, bool),
-    /// A run ended, or could not be started.
-    RunEnded(AttachId),
-    /// The drive was let go of.
-    Released(AttachId),
-    /// The profiles were read anew.
-    Reloaded,
-    /// The agent is to end.
-    Stop,
-}
-
-/// What a timer is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Timer {
-    /// The desktop had its time to mount the drive.
-    Mount,
-    /// A profile's `every` is over.
-    Every(String),
-}
-
-/// What the event loop is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Log and remember a state; of one profile or of all that matched.
-    State(AttachId, Box<Device>, Option<String>, State),
-    /// Open the drive where it is mounted; else, if `make`, mount it. Answer: [`Input::Mounted`].
-    Mount {
-        /// Which attach.
-        attach: AttachId,
-        /// The drive.
-        device: Box<Device>,
-        /// Whether to mount it if nobody did.
-        make: bool,
-    },
-    /// Run one profile. Answer: [`Input::RunEnded`].
-    Run(AttachId, String),
-    /// Make the run stop at its next safe point.
-    Cancel(AttachId),
-    /// Let go of the drive. Answer: [`Input::Released`].
-    Release(AttachId, Release),
-    /// Answer with [`Input::Timer`] after this time.
-    SetTimer(AttachId, Timer, Duration),
-    /// The attach is over: forget what is held for it.
-    Forget(AttachId),
-}
-
-/// How to let go of a drive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
-    /// Unmount it if we mounted it.
-    AsFound,
-    /// Unmount it whoever mounted it, as far as we may.
-    Unmount,
-    /// Leave it mounted.
-    Keep,
-    /// It is gone: take a mount of ours away at once.
-    Gone,
-}
-
-/// Where a plug-in stands, in the words of log and `status`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// A device with a file system is there.
-    Seen,
-    /// A profile is for it.
-    Matched,
-    /// A run is to be done.
-    Due,
-    /// The last complete run is too recent.
-    NotDue(String),
-    /// Nobody has mounted it yet.
-    WaitingForMount,
-    /// Another run uses the source or the drive.
-    Queued,
-    /// The drive was pulled.
-    Removed,
-}
-
-/// What the state machine may know beside its inputs.
-pub struct World<'a> {
-    /// The valid profiles.
-    pub profiles: &'a [Profile],
-    /// The time now.
-    pub now: Timestamp,
-    /// When the last complete run of a profile on a drive was.
-    pub last_complete: &'a dyn Fn(&str, &Device) -> Option<Timestamp>,
-    /// Whether somebody has mounted the device.
-    pub is_mounted: &'a dyn Fn(&Device) -> bool,
-    /// Whether this process may mount by itself (it is root).
-    pub may_mount: bool,
-    /// How long the desktop is given to mount a drive.
-    pub mount_wait: Duration,
-}
-
-impl World<'_> {
-    fn profile(&self, name: &str) -> Option<&Profile> {
-        self.profiles.iter().find(|profile| profile.name == name)
-    }
-}
-
-/// Which drive a profile is for; `None` for one without a drive.
-pub fn drive_of(profile: &Profile) -> Option<&DriveMatch> {
-    match &profile.dist {
-        Dist::Drive { drive, .. } => Some(drive),
-        Dist::Folder(_) => None,
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
@@ -202,7 +76,6 @@ impl Attaches {
             Input::Device(Happened::Add | Happened::Change, device) => {
                 self.seen(*device, world, &mut out);
             }
-            Input::Device(Happened::Other, _) => {}
             Input::Present(devices) => {
                 self.vanished(&mut out, |attach| {
                     !devices.iter().any(|d| same_attach(d, &attach.device))
@@ -211,7 +84,8 @@ impl Attaches {
                     self.seen(device, world, &mut out);
                 }
             }
-            Input::Mounts => {}
+            // What waits for a mount looks for it below, whatever happened.
+            Input::Device(Happened::Other, _) | Input::Mounts => {}
             Input::Timer(id, Timer::Mount) => {
                 if let Some(attach) = self.get(id)
                     && attach.phase == Phase::Waiting
@@ -275,7 +149,18 @@ impl Attaches {
 
     /// A device was told of, for the first time or again.
     fn seen(&mut self, device: Device, world: &World<'_>, out: &mut Vec<Action>) {
-        if device.has_file_system() && self.list.iter().any(|a| same_attach(&a.device, &device)) {
+        let known = self
+            .list
+            .iter_mut()
+            .find(|attach| same_attach(&attach.device, &device));
+        if device.has_file_system()
+            && let Some(attach) = known
+        {
+            // It may have got another label, and with it another profile.
+            if !attach.gone && !self.stopping {
+                attach.device = device;
+                match_profiles(attach, world, out);
+            }
             return;
         }
         // Something else is at its place: another medium in a card reader, a new file system, or
@@ -397,11 +282,11 @@ impl Attaches {
                     };
                     out.push(Action::Release(attach.id, how));
                 }
+                Phase::Ready if busy_source && attach.queued => {}
                 Phase::Ready if busy_source => {
-                    if !std::mem::replace(&mut attach.queued, true) {
-                        let next = attach.queue.front().cloned();
-                        out.push(state(attach, next, State::Queued));
-                    }
+                    attach.queued = true;
+                    let next = attach.queue.front().cloned();
+                    out.push(state(attach, next, State::Queued));
                 }
                 Phase::Ready => {
                     attach.queued = false;

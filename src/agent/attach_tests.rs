@@ -4,8 +4,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::*;
 use crate::agent::test_profile;
+use crate::config::{DriveMatch, Profile};
 use crate::drive::capture;
 
 /// An event loop in which runs take no time unless a test holds them.
@@ -116,7 +121,10 @@ fn labelled(label: &str) -> DriveMatch {
     }
 }
 
-fn split(events: Vec<(Happened, Device)>) -> (Vec<(Happened, Device)>, Vec<(Happened, Device)>) {
+type Events = Vec<(Happened, Device)>;
+
+/// Plugging in, and pulling.
+fn split(events: Events) -> (Events, Events) {
     events
         .into_iter()
         .partition(|(happened, _)| *happened != Happened::Remove)
@@ -306,8 +314,8 @@ fn one_source_runs_on_one_drive_at_a_time() {
 #[test]
 fn too_soon_is_not_due_and_every_runs_again() {
     let mut profile = test_profile::drive("docs", labelled("A"));
-    profile.min_interval = Some(Duration::from_secs(6 * 3600));
-    profile.every = Some(Duration::from_secs(24 * 3600));
+    profile.min_interval = Some(Duration::from_hours(6));
+    profile.every = Some(Duration::from_hours(24));
     let mut replay = Replay::new(vec![profile]);
     replay.mounted.borrow_mut().push("/dev/loop0".into());
     let hour_ago = Timestamp::from_second(NOW - 3600).unwrap();
@@ -315,16 +323,12 @@ fn too_soon_is_not_due_and_every_runs_again() {
     replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
     assert_eq!((replay.count("NotDue"), replay.count("run")), (1, 0));
     let (id, timer, after) = replay.timers.pop().unwrap();
-    assert_eq!(after, Duration::from_secs(23 * 3600));
+    assert_eq!(after, Duration::from_hours(23));
     replay.last_complete.clear();
     replay.give(Input::Timer(id, timer));
     assert_eq!(replay.count("run docs"), 1);
     let (id, timer, after) = replay.timers.pop().unwrap();
-    assert_eq!(
-        after,
-        Duration::from_secs(24 * 3600),
-        "from the end of the run"
-    );
+    assert_eq!(after, Duration::from_hours(24), "from the end of the run");
     replay.give(Input::Timer(id, timer));
     assert_eq!(replay.count("run docs"), 2, "mounted and run again");
     assert_eq!(replay.timers.len(), 1, "one timer, however often it ran");
@@ -349,6 +353,19 @@ fn a_stop_cancels_what_runs_and_starts_nothing_more() {
     assert!(replay.attaches.quiet());
     replay.give(Input::Device(Happened::Change, loop_device(9, Some("A"))));
     assert_eq!(replay.count("run"), 1);
+}
+
+#[test]
+fn a_drive_that_gets_its_label_while_plugged_in_is_recognised() {
+    let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("NEW"))]);
+    replay.mounted.borrow_mut().push("/dev/loop0".into());
+    let mut device = loop_device(5, Some("OLD"));
+    replay.give(Input::Device(Happened::Add, device.clone()));
+    assert_eq!(replay.count("run"), 0);
+    device.label = Some("NEW".to_owned());
+    replay.give(Input::Device(Happened::Change, device.clone()));
+    replay.give(Input::Device(Happened::Change, device));
+    assert_eq!((replay.count("Seen"), replay.count("run docs")), (1, 1));
 }
 
 #[test]

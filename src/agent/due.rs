@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn what_is_left_of_an_interval() {
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let left = |last, now| remaining(hour, at(last), at(now)).map(|d| d.as_secs());
         assert_eq!(left(0, 600), Some(3000));
         assert_eq!(left(0, 3600), None);

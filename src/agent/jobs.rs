@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::attach::Release;
+use super::event::Release;
 use crate::backup::{self, Options, RunError, Silent};
 use crate::config::Profile;
 use crate::drive::device::Device;

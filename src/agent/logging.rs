@@ -2,6 +2,7 @@
 //! both. Called once, by the `daemon` command.
 
 use std::env;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -20,7 +21,12 @@ pub fn start() {
             .with(layer.with_syslog_identifier("bkm-agent".to_owned()))
             .try_init(),
         None => registry
-            .with(fmt::layer().with_writer(std::io::stderr).with_target(false))
+            .with(
+                fmt::layer()
+                    .with_writer(io::stderr)
+                    .with_ansi(io::stderr().is_terminal())
+                    .with_target(false),
+            )
             .try_init(),
     };
 }
@@ -28,7 +34,7 @@ pub fn start() {
 /// Whether systemd connected standard error to the journal. The variable alone says nothing: it is
 /// inherited by everything that a service starts.
 fn stderr_is_the_journal() -> bool {
-    let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else {
+    let Ok(stat) = rustix::fs::fstat(io::stderr()) else {
         return false;
     };
     env::var("JOURNAL_STREAM")

@@ -5,6 +5,7 @@
 //! that cannot be read is reported and counts as absent. Called by `agent`, and by the commands
 //! `run` and `status`.
 
+use std::fmt::Write as _;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -154,7 +155,7 @@ fn file_name(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
             name.push(char::from(byte));
         } else {
-            name.push_str(&format!("%{byte:02X}"));
+            let _infallible = write!(name, "%{byte:02X}");
         }
     }
     name

@@ -6,9 +6,11 @@
 
 pub mod attach;
 pub mod due;
+pub mod event;
 mod jobs;
 pub mod logging;
 pub mod memory;
+mod report;
 mod session;
 #[cfg(test)]
 pub(crate) mod test_profile;
@@ -22,10 +24,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::Instant;
 
-use attach::Input;
+use event::Input;
 use session::{Agent, Message};
 
-use crate::drive::monitor::{Event, Monitor, MonitorError};
+use crate::drive::monitor::{Event, Monitor, MonitorError, udev_runs};
 
 /// How long the desktop is given to mount a drive before root does it: desktops take about a second.
 pub const MOUNT_WAIT: Duration = Duration::from_secs(2);
@@ -91,7 +93,7 @@ async fn listen(settings: Settings) -> Result<(), AgentError> {
     let (heard, mut events) = mpsc::unbounded_channel();
     let mut agent = Agent::new(settings, tell);
     let monitor = Monitor::start(heard)?;
-    if !std::path::Path::new("/run/udev/control").exists() {
+    if !udev_runs() {
         tracing::warn!("udev does not run here: no drive will be seen");
     }
     notify(&[NotifyState::Ready]);

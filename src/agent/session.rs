@@ -12,7 +12,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 use super::Settings;
-use super::attach::{Action, AttachId, Attaches, Input, Release, State, Timer, World, drive_of};
+use super::attach::Attaches;
+use super::event::{Action, AttachId, Input, Release, Timer, World, drive_of};
 use super::jobs::{self, Released};
 use super::memory::Store;
 use crate::config::Profile;
@@ -23,7 +24,7 @@ use crate::notify::texts::{self, Ended, Removal};
 
 /// The longest sleep until an `every` is over. The kernel's timer stands still while the computer
 /// sleeps, so the clock is looked at once in a while; only where a profile has `every`.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+const LONGEST_SLEEP: Duration = Duration::from_hours(1);
 
 /// What jobs and timers report to the event loop.
 #[derive(Debug)]
@@ -37,18 +38,19 @@ pub(super) enum Message {
 
 /// What is held for one attach.
 #[derive(Default)]
-struct Session {
-    device: Device,
+pub(super) struct Session {
+    pub(super) device: Device,
     /// Profiles that are for it.
-    matched: Vec<String>,
+    pub(super) matched: Vec<String>,
     /// Those of them that are to run.
-    due: Vec<String>,
-    mounted: Option<Mounted>,
+    pub(super) due: Vec<String>,
+    pub(super) mounted: Option<Mounted>,
     /// Where it is mounted, also while a run holds `mounted`.
-    place: Option<Place>,
-    stop: Option<Arc<AtomicBool>>,
+    pub(super) place: Option<Place>,
+    /// The profile that runs, and what makes it stop.
+    pub(super) running: Option<(String, Arc<AtomicBool>)>,
     /// Runs since it was mounted.
-    runs: Vec<(String, Ended)>,
+    pub(super) runs: Vec<(String, Ended)>,
     timers: Vec<JoinHandle<()>>,
 }
 
@@ -56,10 +58,10 @@ struct Session {
 pub(super) struct Agent {
     settings: Settings,
     profiles: Vec<Profile>,
-    store: Store,
+    pub(super) store: Store,
     attaches: Attaches,
-    sessions: BTreeMap<AttachId, Session>,
-    notifications: Notifications,
+    pub(super) sessions: BTreeMap<AttachId, Session>,
+    pub(super) notifications: Notifications,
     tell: UnboundedSender<Message>,
     is_root: bool,
 }
@@ -101,7 +103,12 @@ impl Agent {
                     }
                     self.profiles.push(profile);
                 }
-                Err(error) => tracing::error!("a profile is left out: {error}"),
+                Err(error) => {
+                    tracing::error!(
+                        "a profile is left out: {}",
+                        crate::in_words::in_words(&error)
+                    );
+                }
             }
         }
         if self.profiles.is_empty() {
@@ -186,8 +193,8 @@ impl Agent {
             ),
             Action::Run(id, name) => self.start_run(id, &name),
             Action::Cancel(id) => {
-                let stop = self.sessions.get(&id).and_then(|s| s.stop.as_ref());
-                if let Some(stop) = stop {
+                let running = self.sessions.get(&id).and_then(|s| s.running.as_ref());
+                if let Some((_, stop)) = running {
                     stop.store(true, Ordering::Relaxed);
                 }
             }
@@ -215,100 +222,23 @@ impl Agent {
         }));
     }
 
-    fn state(&mut self, id: AttachId, device: Device, profile: Option<&str>, state: &State) {
-        let session = self.sessions.entry(id).or_default();
-        session.device = device;
-        match (state, profile) {
-            (State::Matched, Some(profile)) => session.matched.push(profile.to_owned()),
-            (State::Due, Some(profile)) => session.due.push(profile.to_owned()),
-            _ => {}
-        }
-        let (shown, detail) = match state {
-            State::Seen => ("seen", ""),
-            State::Matched => ("matched", ""),
-            State::Due => ("due", ""),
-            State::NotDue(why) => ("not due", why.as_str()),
-            State::WaitingForMount => ("waiting for it to be mounted", ""),
-            State::Queued => ("waiting for another run of the same source", ""),
-            State::Removed => ("unplugged", ""),
-        };
-        let concerned = match (profile, state) {
-            (Some(profile), _) => vec![profile.to_owned()],
-            (None, State::Removed) => session.matched.clone(),
-            (None, _) => session.due.clone(),
-        };
-        self.log(id, profile, shown, detail);
-        if matches!(state, State::Seen | State::Matched | State::Due) {
-            // What follows at once says more; a plug-in costs few writes.
-            return;
-        }
-        self.remember(id, &concerned, shown);
-    }
-
-    /// One log line for a state of a plug-in.
-    fn log(&self, id: AttachId, profile: Option<&str>, state: &str, detail: &str) {
-        let Some(session) = self.sessions.get(&id) else {
-            return;
-        };
-        let device = session.device.node.display();
-        let label = crate::sanitize::line(session.device.label.as_deref().unwrap_or_default());
-        let dash = if detail.is_empty() { "" } else { ": " };
-        match profile {
-            Some(profile) => {
-                tracing::info!(%device, label, profile, "{state}{dash}{detail}");
-            }
-            None => tracing::info!(%device, label, "{state}{dash}{detail}"),
-        }
-    }
-
-    fn remember(&self, id: AttachId, profiles: &[String], state: &str) {
-        if let Some(session) = self.sessions.get(&id) {
-            for profile in profiles {
-                self.store.update(profile, &session.device, |memory| {
-                    state.clone_into(&mut memory.state);
-                });
-            }
-        }
-    }
-
-    fn mounted(&mut self, id: AttachId, result: Result<Mounted, String>) -> bool {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return false;
-        };
-        match result {
-            Ok(mounted) => {
-                let point = crate::sanitize::line(&mounted.point.to_string_lossy());
-                let by = if mounted.ours { "by us" } else { "already" };
-                session.place = Some(mounted.place());
-                session.mounted = Some(mounted);
-                self.log(id, None, "mounted", &format!("{by}, at {point}"));
-                true
-            }
-            Err(why) => {
-                let due = std::mem::take(&mut session.due);
-                let device = session.device.node.display().to_string();
-                tracing::error!(device, "no backup: {}", crate::sanitize::line(&why));
-                let text = texts::not_usable(&due, &session.device.name(), &why);
-                self.notifications.show(id.0, text);
-                self.remember(id, &due, &format!("failed: {why}"));
-                false
-            }
-        }
-    }
-
     fn start_run(&mut self, id: AttachId, name: &str) {
         let profile = self.profiles.iter().find(|p| p.name == name).cloned();
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         session.due.retain(|due| due != name);
-        let stop = Arc::new(AtomicBool::new(false));
-        session.stop = Some(Arc::clone(&stop));
-        let (Some(profile), Some(mounted)) = (profile, session.mounted.take()) else {
-            // The profile was taken away since it was queued, or a run lost the handle.
+        // The profile was taken away since it was queued, or a run lost the handle.
+        let Some(profile) = profile else {
             let _ended = self.tell.send(Message::NotRun(id));
             return;
         };
+        let Some(mounted) = session.mounted.take() else {
+            let _ended = self.tell.send(Message::NotRun(id));
+            return;
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        session.running = Some((name.to_owned(), Arc::clone(&stop)));
         let device = session.device.clone();
         self.notifications
             .show(id.0, texts::started(name, &device.name()));
@@ -322,58 +252,6 @@ impl Agent {
             },
             move || Message::RunEnded(id, lost, None, Ended::Failed(LOST.to_owned())),
         );
-    }
-
-    fn run_ended(&mut self, id: AttachId, profile: String, mounted: Option<Mounted>, ended: Ended) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        session.mounted = mounted;
-        session.stop = None;
-        let device = session.device.node.display().to_string();
-        let (state, report) = match &ended {
-            Ended::Complete(report) => {
-                tracing::info!(
-                    device,
-                    profile,
-                    new = report.new,
-                    changed = report.changed,
-                    moved = report.moved,
-                    deleted = report.deleted,
-                    bytes_copied = report.bytes_copied,
-                    problems = report.problems.len(),
-                    duration_s = report.duration_s,
-                    "complete"
-                );
-                for problem in &report.problems {
-                    let reason = crate::sanitize::line(&problem.reason);
-                    tracing::warn!(profile, "{}: {reason}", problem.path);
-                }
-                let state = match report.problems.len() as u64 {
-                    0 => "complete".to_owned(),
-                    n => {
-                        let many = crate::human::count(n, "problem", "problems");
-                        format!("complete with {many}")
-                    }
-                };
-                (state, Some(report.as_ref().clone()))
-            }
-            Ended::Stopped(kept) => {
-                tracing::info!(device, profile, "stopped; {}", crate::sanitize::line(kept));
-                (format!("stopped; {kept}"), None)
-            }
-            Ended::Failed(why) => {
-                tracing::error!(device, profile, "failed: {}", crate::sanitize::line(why));
-                (format!("failed: {why}"), None)
-            }
-        };
-        self.store.update(&profile, &session.device, |memory| {
-            memory.state = state;
-            if let Some(report) = report {
-                memory.complete(report);
-            }
-        });
-        session.runs.push((profile, ended));
     }
 
     fn start_release(&mut self, id: AttachId, how: Release) {
@@ -395,41 +273,6 @@ impl Agent {
                 Message::Released(id, Released { removal, error })
             },
         );
-    }
-
-    fn released(&mut self, id: AttachId, released: &Released) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        session.place = None;
-        session.due.clear();
-        let runs = std::mem::take(&mut session.runs);
-        let name = session.device.name();
-        if let Some(error) = &released.error {
-            let device = session.device.node.display().to_string();
-            tracing::warn!(device, "{}", crate::sanitize::line(error));
-        }
-        if runs.is_empty() {
-            return;
-        }
-        let state = match released.removal {
-            Removal::Safe => {
-                self.log(id, None, "unmounted", "");
-                "safe to remove"
-            }
-            Removal::EjectFirst => "finished, eject before you pull",
-            Removal::Doubtful => "unmounted, but writing to it failed",
-            Removal::Gone => "unplugged",
-        };
-        self.log(id, None, state, "");
-        for (profile, run) in &runs {
-            // What went wrong stays to be read.
-            if matches!(run, Ended::Complete(_)) && released.removal != Removal::Gone {
-                self.remember(id, &[profile.clone()], state);
-            }
-        }
-        self.notifications
-            .show(id.0, texts::ended(&name, &runs, released.removal));
     }
 
     fn set_timer(&mut self, id: AttachId, timer: Timer, after: Duration) {
@@ -455,6 +298,13 @@ impl Agent {
             .filter_map(|session| session.place.take())
             .filter(|place| place.ours)
             .collect();
+        for session in self.sessions.values() {
+            if let Some((profile, _)) = &session.running {
+                self.store.update(profile, &session.device, |memory| {
+                    "interrupted; the next run goes on".clone_into(&mut memory.state);
+                });
+            }
+        }
         let unmounting = tokio::task::spawn_blocking(move || {
             for place in places {
                 if let Err(error) = mount::unmount_lazily(&place) {

@@ -91,7 +91,7 @@ fn file_verdict(
     if before.kind != Kind::File || before.size != size {
         return Ok(Verdict::Other);
     }
-    let Some(now) = content::hash(&file, before.size, stop)? else {
+    let Some(now) = content::hash(&file, before.size, before.has_holes(), stop)? else {
         return Ok(Verdict::Other);
     };
     let after = source.stat_fd(&file)?;

@@ -41,7 +41,11 @@ pub(super) struct Done {
     pub(super) skipped: std::collections::BTreeSet<RelPath>,
 }
 
-/// Carries out `plan` in batches of at most `most_paths` paths. On an error everything published stays, and `done` says how much that is.
+/// Carries out `plan` in batches of at most `most_paths` paths. On an error everything published stays,
+/// and `done` says how much that is.
+///
+/// While one batch is synced and published, the next one is staged: the drive writes and the processor
+/// hashes at the same time.
 pub(super) fn execute(
     repository: &mut Repository<'_>,
     plan: Vec<Work<'_>>,
@@ -52,14 +56,32 @@ pub(super) fn execute(
 ) -> Result<(), RunError> {
     let mut limit = BATCH_BYTES;
     let mut work = plan.into_iter().peekable();
-    while work.peek().is_some() {
+    let mut staged = Vec::new();
+    loop {
         let begun = Instant::now();
         let batch = next_batch(&mut work, limit, most_paths);
-        let bytes: u64 = batch.iter().map(Work::bytes).sum();
-        one_batch(repository, &batch, run, stager, done)?;
+        let bytes = batch.iter().map(Work::bytes).sum();
+        let ready = std::mem::take(&mut staged);
+        let (committed, next) = std::thread::scope(|scope| {
+            let commit = scope.spawn(|| commit(repository, ready, run, stager.set_owner));
+            let next = stage_batch(&batch, stager, done);
+            // A panic over there is a panic here.
+            (
+                commit
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                next,
+            )
+        });
+        let (published, occupied) = committed?;
+        done.published += published;
+        done.notes.extend(occupied.into_iter().map(occupied_note));
+        staged = next?;
+        if staged.is_empty() && work.peek().is_none() {
+            return Ok(());
+        }
         limit = fitting(bytes, begun.elapsed(), limit);
     }
-    Ok(())
 }
 
 fn next_batch<'s>(
@@ -95,13 +117,12 @@ fn fitting(bytes: u64, took: Duration, limit: u64) -> u64 {
     per_batch.clamp(least, most)
 }
 
-fn one_batch(
-    repository: &mut Repository<'_>,
+/// Stages one batch; its changes are in the order in which they are to be published.
+fn stage_batch(
     work: &[Work<'_>],
-    run: Option<&RunMark>,
     stager: &Stager<'_>,
     done: &mut Done,
-) -> Result<(), RunError> {
+) -> Result<Vec<Change>, RunError> {
     let staged: Vec<Result<Staged, RunError>> =
         work.par_iter().map(|work| stage(work, stager)).collect();
     let mut changes = Vec::new();
@@ -114,23 +135,34 @@ fn one_batch(
         done.problems.extend(staged.problems);
         done.bytes += staged.bytes;
     }
-    if changes.is_empty() {
-        return Ok(());
-    }
     changes.sort_by_key(rank);
+    Ok(changes)
+}
+
+/// Makes a staged batch durable, writes it to the index and publishes it. Returns how many files it
+/// brought in place, and the folders that could not be removed.
+fn commit(
+    repository: &mut Repository<'_>,
+    changes: Vec<Change>,
+    run: Option<&RunMark>,
+    set_owner: bool,
+) -> Result<(u64, Vec<RelPath>), RunError> {
+    if changes.is_empty() {
+        return Ok((0, Vec::new()));
+    }
     let tree = repository.tree();
     tree.sync()?;
     repository.begin_batch(Batch {
         run: run.cloned(),
         changes,
     })?;
-    if let Some(batch) = repository.index().pending() {
-        let occupied = publish::publish(tree, repository.index(), batch, stager.set_owner, false)?;
-        done.published += files(batch);
-        done.notes.extend(occupied.into_iter().map(occupied_note));
-    }
+    let Some(batch) = repository.index().pending() else {
+        return Ok((0, Vec::new()));
+    };
+    let occupied = publish::publish(tree, repository.index(), batch, set_owner, false)?;
+    let published = files(batch);
     repository.finish_batch();
-    Ok(())
+    Ok((published, occupied))
 }
 
 fn stage(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {

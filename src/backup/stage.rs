@@ -230,18 +230,19 @@ impl Stager<'_> {
                     .tree
                     .open_file(&mirror)?
                     .ok_or_else(|| damaged("it is gone"))?;
-                let mut to = self.tree.create_file(&staged)?;
-                let (len, found) = match content::copy(&from, *size, &mut to, self.stop, &|_| {}) {
-                    Ok(copied) => copied,
-                    Err(CopyError::Stopped) => return Err(RunError::stopped()),
-                    Err(CopyError::Drive(e)) => return Err(e.into()),
-                    Err(CopyError::Source(e)) => return Err(RepositoryError::Read(e).into()),
-                };
+                let sparse = content::has_holes(&from, *size);
+                let mut to = self.tree.create_file(&staged, 0o600)?;
+                let (len, found) =
+                    match content::copy(&from, *size, sparse, &mut to, 0, self.stop, &|_| {}) {
+                        Ok(copied) => copied,
+                        Err(CopyError::Stopped) => return Err(RunError::stopped()),
+                        Err(CopyError::Drive(e)) => return Err(e.into()),
+                        Err(CopyError::Source(e)) => return Err(RepositoryError::Read(e).into()),
+                    };
                 if len != *size || found != *hash {
                     return Err(damaged("its content is not what was backed up").into());
                 }
-                self.finish(&mut to, &old.meta)?;
-                let placed = to.stat()?.ino;
+                let placed = self.finish(&mut to, &old.meta)?;
                 Content::File {
                     size: *size,
                     hash: *hash,
@@ -285,12 +286,13 @@ impl Stager<'_> {
                 "it is no regular file any more",
             )));
         }
-        let (name, mut to) = self.staged_file(entry, &before)?;
+        let (name, mut to, mut there) = self.staged_file(entry, &before)?;
         let mut unsettled = true;
         let (mut size, mut hash) = (0, [0; 32]);
         for _ in 0..TRIES {
             let told = |bytes| self.monitor.copied(0, bytes);
-            match content::copy(&from, before.size, &mut to, self.stop, &told) {
+            let sparse = before.has_holes();
+            match content::copy(&from, before.size, sparse, &mut to, there, self.stop, &told) {
                 Ok(copied) => (size, hash) = copied,
                 Err(CopyError::Source(e)) => {
                     drop(to);
@@ -305,15 +307,14 @@ impl Stager<'_> {
                 break;
             }
             read_at = repository::now_ns();
-            before = after;
+            (before, there) = (after, size);
         }
         let xattrs = self.source.xattrs_fd(&from).map_err(CopyError::Source)?;
         let mut meta = meta_of(&before, xattrs, read_at);
         if unsettled {
             meta.ctime_ns = 0;
         }
-        self.finish(&mut to, &meta)?;
-        let placed = to.stat()?.ino;
+        let placed = self.finish(&mut to, &meta)?;
         Ok((
             name,
             Content::File {
@@ -327,33 +328,36 @@ impl Stager<'_> {
         ))
     }
 
-    /// Where a file is staged: a large one goes on in the part that an interrupted run left.
+    /// Where a file is staged, and how many bytes are there: a large one goes on in the part that an
+    /// interrupted run left.
     fn staged_file(
         &self,
         entry: &Entry,
         stat: &Stat,
-    ) -> Result<(String, DriveFile<'_>), CopyError> {
+    ) -> Result<(String, DriveFile<'_>, u64), CopyError> {
+        let mode = mode_on_drive(stat.mode);
         if stat.size < RESUMABLE {
             let name = self.name();
-            let file = self.tree.create_file(&layout::staged(&name))?;
-            return Ok((name, file));
+            let file = self.tree.create_file(&layout::staged(&name), mode)?;
+            return Ok((name, file, 0));
         }
         let name = part_name(&entry.path, stat);
         let path = layout::staged(&name);
         match self.tree.stat(&path)? {
             Some(found) if found.nlink == 1 => {
                 let file = self.tree.open_record_file(&path, false)?;
-                return Ok((name, file));
+                return Ok((name, file, found.size));
             }
             Some(_) => {
                 self.tree.remove_file(&path)?;
             }
             None => {}
         }
-        Ok((name, self.tree.create_file(&path)?))
+        Ok((name, self.tree.create_file(&path, mode)?, 0))
     }
 
-    fn finish(&self, to: &mut DriveFile<'_>, meta: &Meta) -> Result<(), TreeError> {
+    /// Gives a staged file its attributes; returns its inode.
+    fn finish(&self, to: &mut DriveFile<'_>, meta: &Meta) -> Result<u64, TreeError> {
         for (name, value) in &meta.xattrs {
             to.set_xattr(name, value)?;
         }
@@ -362,8 +366,7 @@ impl Stager<'_> {
 
     fn attributes(&self, meta: &Meta) -> Attributes {
         Attributes {
-            // Set-id bits are never set on the drive, and its owner can always read a file.
-            mode: (meta.mode & 0o777) | 0o400,
+            mode: mode_on_drive(meta.mode),
             owner: self.set_owner.then_some((meta.uid, meta.gid)),
             mtime_ns: meta.mtime_ns,
         }
@@ -394,6 +397,11 @@ impl Stager<'_> {
     fn name(&self) -> String {
         self.next.fetch_add(1, Ordering::Relaxed).to_string()
     }
+}
+
+/// Set-id bits are never set on the drive, and the owner can always read a file there.
+fn mode_on_drive(mode: u32) -> u32 {
+    (mode & 0o777) | 0o400
 }
 
 fn put(path: &RelPath, record: Record, stage: String) -> Change {

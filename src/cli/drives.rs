@@ -1,12 +1,14 @@
 //! `bkm-agent drives`: the file systems that are plugged in, and which profiles are for them.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
+use sysinfo::{Disk, DiskKind, DiskRefreshKind, Disks};
 
 use super::Exit;
-use crate::agent::attach::drive_of;
+use crate::agent::event::drive_of;
 use crate::config::Profile;
 use crate::drive::device::{self, Device};
 use crate::drive::mount;
@@ -31,6 +33,9 @@ struct Shown {
     partuuid: Option<String>,
     partlabel: Option<String>,
     serial: Option<String>,
+    /// What kind of medium the kernel takes it for, if it is mounted: `ssd`, or `hdd` (which it also
+    /// calls most sticks). Only an illustration; nothing is decided by it.
+    medium: Option<&'static str>,
     /// Size of the device in bytes.
     size: Option<u64>,
     /// Where it is mounted.
@@ -53,11 +58,15 @@ pub fn drives(args: &DrivesArgs, out: &mut dyn Write) -> io::Result<Exit> {
         .into_iter()
         .flatten()
         .collect();
-    let shown: Vec<Shown> = present.iter().map(|d| show(d, &profiles)).collect();
+    let media = media();
+    let shown: Vec<Shown> = present
+        .iter()
+        .map(|device| show(device, &profiles, &media))
+        .collect();
     print(&shown, args.json, out)
 }
 
-fn show(device: &Device, profiles: &[Profile]) -> Shown {
+fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
     let entry = mount::find(device).ok().flatten();
     let space = entry.as_ref().and_then(|entry| space(&entry.point));
     Shown {
@@ -68,6 +77,10 @@ fn show(device: &Device, profiles: &[Profile]) -> Shown {
         partuuid: device.partuuid.clone(),
         partlabel: device.partlabel.clone(),
         serial: device.serial.clone().or_else(|| device.serial_long.clone()),
+        medium: media
+            .iter()
+            .find(|(node, _)| Path::new(node) == device.node)
+            .map(|(_, medium)| *medium),
         size: device.size,
         mount_point: entry
             .as_ref()
@@ -83,6 +96,23 @@ fn show(device: &Device, profiles: &[Profile]) -> Shown {
             .map(|profile| profile.name.clone())
             .collect(),
     }
+}
+
+/// Device nodes and what kind of medium they are.
+type Media = Vec<(OsString, &'static str)>;
+
+/// The kinds of the mounted devices, as sysinfo tells them; asked for nothing that touches a drive.
+fn media() -> Media {
+    let Ok(mut disks) = Disks::new() else {
+        return Vec::new();
+    };
+    disks.refresh_specifics(true, DiskRefreshKind::nothing().with_kind());
+    let known = |disk: &Disk| match disk.kind() {
+        DiskKind::SSD => Some((disk.name().to_owned(), "ssd")),
+        DiskKind::HDD => Some((disk.name().to_owned(), "hdd")),
+        DiskKind::Unknown(_) => None,
+    };
+    disks.iter().filter_map(known).collect()
 }
 
 /// Total and free bytes. Asked of the one mount that matters: the list that sysinfo makes asks every
@@ -115,7 +145,8 @@ fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
         let fs_type = drive.fs_type.as_deref().unwrap_or("?");
         let size = drive.size.map_or_else(|| "?".to_owned(), human::size);
         let parts = [drive.device.as_str(), label, fs_type].map(sanitize::line);
-        writeln!(out, "{}  {size}", parts.join("  "))?;
+        let medium = drive.medium.map(|m| format!("  {m}")).unwrap_or_default();
+        writeln!(out, "{}  {size}{medium}", parts.join("  "))?;
         for (name, value) in [
             ("uuid", &drive.uuid),
             ("partuuid", &drive.partuuid),
@@ -166,7 +197,7 @@ mod tests {
             size: Some(15_500_000_000),
             ..Device::default()
         };
-        let shown = [show(&device, &[])];
+        let shown = [show(&device, &[], &Vec::new())];
         let mut text = Vec::new();
         print(&shown, false, &mut text).unwrap();
         insta::assert_snapshot!(String::from_utf8(text).unwrap(), @r"

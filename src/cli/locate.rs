@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{CliError, Exit};
-use crate::agent::attach::drive_of;
+use crate::agent::event::drive_of;
 use crate::backup::place::Place;
 use crate::config::{Dist, Profile};
 use crate::drive::device::{self, Device};
@@ -50,12 +50,11 @@ impl Which {
             return Located::read(tree, None, None);
         }
         let profile = self.one_profile()?;
-        let mounted = match drive_of(&profile) {
-            None => None,
-            Some(_) => {
-                let device = drive_for(&profile, self.device.as_deref())?;
-                Some(open_mount(&device, true)?)
-            }
+        let mounted = if drive_of(&profile).is_some() {
+            let device = drive_for(&profile, self.device.as_deref())?;
+            Some(open_mount(&device, true)?)
+        } else {
+            None
         };
         let place = place_of(&profile, mounted.as_ref())?;
         let opened = place

@@ -12,7 +12,7 @@ mod signals;
 pub mod status;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

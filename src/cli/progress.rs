@@ -11,7 +11,7 @@ use crate::backup::Monitor;
 
 /// A bar on standard error, or nothing if that is no terminal.
 pub(super) struct Bar {
-    bar: ProgressBar,
+    inner: ProgressBar,
     files: AtomicU64,
     files_done: AtomicU64,
 }
@@ -32,7 +32,7 @@ impl Bar {
             bar.set_style(style.progress_chars("=> "));
         }
         Self {
-            bar,
+            inner: bar,
             files: AtomicU64::new(0),
             files_done: AtomicU64::new(0),
         }
@@ -40,7 +40,7 @@ impl Bar {
 
     /// Takes the bar away.
     pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
+        self.inner.finish_and_clear();
     }
 
     fn show_files(&self) {
@@ -48,14 +48,14 @@ impl Bar {
             self.files_done.load(Ordering::Relaxed),
             self.files.load(Ordering::Relaxed),
         );
-        self.bar.set_message(format!("{done}/{all} files"));
+        self.inner.set_message(format!("{done}/{all} files"));
     }
 }
 
 impl Monitor for Bar {
     fn planned(&self, files: u64, bytes: u64) {
         self.files.store(files, Ordering::Relaxed);
-        self.bar.set_length(bytes);
+        self.inner.set_length(bytes);
         self.show_files();
     }
 
@@ -64,10 +64,10 @@ impl Monitor for Bar {
             self.files_done.fetch_add(files, Ordering::Relaxed);
             self.show_files();
         }
-        self.bar.inc(bytes);
+        self.inner.inc(bytes);
     }
 
     fn phase(&self, phase: &str) {
-        self.bar.set_message(phase.to_owned());
+        self.inner.set_message(phase.to_owned());
     }
 }

@@ -34,7 +34,7 @@ pub struct RestoreArgs {
     /// Where to; made if it does not exist
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// As of this increment or time: backup_20261123_091500, 2026-11-23, '2026-11-23 09:15'
+    /// As of this increment (see `list`) or time: 2026-11-23, '2026-11-23 09:15'
     #[arg(long, value_name = "INCREMENT|TIME")]
     at: Option<String>,
     /// Replace files that exist

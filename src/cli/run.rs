@@ -11,7 +11,7 @@ use super::locate::{
 };
 use super::progress::Bar;
 use super::{CliError, Exit, signals};
-use crate::agent::attach::drive_of;
+use crate::agent::event::drive_of;
 use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
 use crate::config::{After, Profile};

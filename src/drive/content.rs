@@ -16,6 +16,9 @@ use super::tree::{DriveFile, TreeError};
 /// second on a slow drive.
 const CHUNK: usize = 1 << 20;
 
+/// Bytes of a hole that are hashed at a time.
+const HOLE_PIECE: u64 = 256 << 20;
+
 /// After so many bytes of one file the drive is made to catch up, so that a stop, a suspend and the
 /// last sync are quick and progress is honest.
 const WRITE_BACK: u64 = 128 << 20;
@@ -42,10 +45,15 @@ impl From<TreeError> for CopyError {
     }
 }
 
-/// Hash of the first `size` bytes; `None` if told to stop.
-pub fn hash(file: &File, size: u64, stop: &AtomicBool) -> io::Result<Option<[u8; 32]>> {
+/// Hash of the first `size` bytes, `sparse`: skipping holes; `None` if told to stop.
+pub fn hash(
+    file: &File,
+    size: u64,
+    sparse: bool,
+    stop: &AtomicBool,
+) -> io::Result<Option<[u8; 32]>> {
     let mut hasher = blake3::Hasher::new();
-    let read = each_piece(file, size, stop, |piece| {
+    let read = each_piece(file, size, sparse, stop, |piece| {
         match piece {
             Piece::Data(bytes, _) => hasher.update(bytes),
             Piece::Hole(len, _) => hash_zeros(&mut hasher, len),
@@ -60,26 +68,29 @@ pub fn hash(file: &File, size: u64, stop: &AtomicBool) -> io::Result<Option<[u8;
     }
 }
 
-/// Copies the first `size` bytes of `from` to `to`, keeping what `to` already has of them (a part
-/// that an earlier run left: it is compared, not believed). Returns length and hash; `told` hears of
-/// bytes as they are done.
+/// Copies the first `size` bytes of `from` to `to`, which has `there` bytes already: they are kept as
+/// far as they are the same (a part that an earlier run left is compared, not believed). `sparse`: look
+/// for holes. Returns length and hash; `told` hears of bytes as they are done.
 pub fn copy(
     from: &File,
     size: u64,
+    sparse: bool,
     to: &mut DriveFile<'_>,
+    there: u64,
     stop: &AtomicBool,
     told: &dyn Fn(u64),
 ) -> Result<(u64, [u8; 32]), CopyError> {
     let mut hasher = blake3::Hasher::new();
-    let mut kept = to.stat()?.size;
+    // How far `to` may be as it should, and how long it is.
+    let (mut kept, mut to_len) = (there, there);
     let mut unsynced = 0;
-    let len = each_piece(from, size, stop, |piece| {
+    let len = each_piece(from, size, sparse, stop, |piece| {
         match piece {
             Piece::Hole(len, offset) => {
                 hash_zeros(&mut hasher, len);
                 if offset < kept && next_data(to.file(), offset, kept).0 < offset + len {
                     to.set_len(offset)?;
-                    kept = offset;
+                    (kept, to_len) = (offset, offset);
                 }
                 told(len);
             }
@@ -88,6 +99,7 @@ pub fn copy(
                 let end = offset + bytes.len() as u64;
                 if end > kept || !has(to, bytes, offset)? {
                     to.write_at(bytes, offset)?;
+                    to_len = to_len.max(end);
                     unsynced += bytes.len() as u64;
                     if unsynced >= WRITE_BACK {
                         to.sync()?;
@@ -100,7 +112,7 @@ pub fn copy(
         Ok(())
     })?;
     // A hole at the end, or a longer part of before.
-    if to.stat()?.size != len {
+    if to_len != len {
         to.set_len(len)?;
     }
     Ok((len, hasher.finalize().into()))
@@ -126,11 +138,10 @@ enum Piece<'b> {
 fn each_piece(
     file: &File,
     size: u64,
+    sparse: bool,
     stop: &AtomicBool,
     mut take: impl FnMut(Piece<'_>) -> Result<(), CopyError>,
 ) -> Result<u64, CopyError> {
-    let sparse = rustix::fs::fstat(file)
-        .is_ok_and(|stat| stat.st_blocks.cast_unsigned().saturating_mul(512) < size);
     let mut offset = 0;
     BUFFER.with_borrow_mut(|buffer| {
         while offset < size {
@@ -141,8 +152,10 @@ fn each_piece(
             if sparse {
                 let (data_start, end) = next_data(file, offset, size);
                 if data_start > offset {
-                    take(Piece::Hole(data_start - offset, offset))?;
-                    offset = data_start;
+                    // In pieces as well: hashing the zeros of a large hole takes time.
+                    let len = (data_start - offset).min(HOLE_PIECE);
+                    take(Piece::Hole(len, offset))?;
+                    offset += len;
                     continue;
                 }
                 data_end = end;
@@ -162,6 +175,11 @@ fn each_piece(
         }
         Ok(offset)
     })
+}
+
+/// Whether a file of the drive has holes, as far as its allocation tells.
+pub fn has_holes(file: &File, size: u64) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| stat.st_blocks.cast_unsigned() < size.div_ceil(512))
 }
 
 /// Start and end of the data at or after `offset`; without support for holes everything is data.

@@ -5,6 +5,7 @@
 //! Called by `drive::monitor`, `agent` and `cli`.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -135,10 +136,9 @@ impl Device {
             return Err(DeviceError::NotBlock(path.to_owned()));
         }
         let known = udev::Device::from_devnum(udev::DeviceType::Block, meta.rdev());
-        // A database left behind by a udev that no longer runs describes former drives.
         if let Ok(known) = &known
             && known.is_initialized()
-            && Path::new("/run/udev/control").exists()
+            && super::monitor::udev_runs()
         {
             return Ok(Self::from_udev(known));
         }
@@ -151,19 +151,24 @@ impl Device {
                 .map(|(_, value)| OsString::from_vec(value.clone()))
         };
         let kernel = known.ok();
+        let plain = Self::from_properties(|name| {
+            find(name).or_else(|| {
+                // What the kernel itself says holds without udev; udev's database does not.
+                matches!(name, "DEVNAME" | "DEVPATH" | "DEVTYPE" | "DISKSEQ")
+                    .then(|| kernel.as_ref()?.property_value(name).map(OsStr::to_owned))?
+            })
+        });
         Ok(Self {
-            node: path.to_owned(),
+            node: if plain.node.as_os_str().is_empty() {
+                path.to_owned()
+            } else {
+                plain.node.clone()
+            },
             devnum: (
                 rustix::fs::major(meta.rdev()),
                 rustix::fs::minor(meta.rdev()),
             ),
-            ..Self::from_properties(|name| {
-                find(name).or_else(|| {
-                    // What the kernel itself says holds without udev; its database does not.
-                    matches!(name, "DEVPATH" | "DEVTYPE" | "DISKSEQ")
-                        .then(|| kernel.as_ref()?.property_value(name).map(OsStr::to_owned))?
-                })
-            })
+            ..plain
         })
     }
 
@@ -205,23 +210,44 @@ impl Device {
     }
 }
 
-/// The block devices with file systems that udev knows now.
+/// The block devices with file systems that are there now, as udev knows them; where no udev runs, as
+/// `blkid` reads them from the devices.
 pub fn present() -> io::Result<Vec<Device>> {
     let mut search = udev::Enumerator::new()?;
     search.match_subsystem("block")?;
+    let udev_runs = super::monitor::udev_runs();
+    let device = |device: udev::Device| {
+        if udev_runs {
+            return Some(Device::from_udev(&device));
+        }
+        let size = device.attribute_value("size").and_then(OsStr::to_str)?;
+        // A loop device without a file has no size, and nothing to be asked.
+        if size.trim() == "0" {
+            None
+        } else {
+            Device::from_node(device.devnode()?).ok()
+        }
+    };
     Ok(search
         .scan_devices()?
-        .map(|device| Device::from_udev(&device))
+        .filter_map(device)
         .filter(Device::has_file_system)
         .collect())
 }
 
 /// What `blkid` finds on the device at `node`, as udev's properties; nothing if it finds nothing.
 fn probe(node: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let output = Command::new("blkid")
-        .args(["-p", "-o", "udev", "--"])
-        .arg(node)
-        .output()?;
+    let ask = |program: &str| {
+        Command::new(program)
+            .args(["-p", "-o", "udev", "--"])
+            .arg(node)
+            .output()
+    };
+    // A user's search path often lacks the folder for system programs.
+    let output = match ask("blkid") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => ask("/usr/sbin/blkid"),
+        other => other,
+    }?;
     // 2 is "nothing found"; everything else is said in words on standard error.
     if !output.status.success() && output.status.code() != Some(2) {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -265,7 +291,7 @@ fn decode(value: &OsStr) -> String {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            let _infallible = write!(text, "\\x{byte:02x}");
         }
     }
     text

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod capture;
+mod choice;
 pub mod content;
 pub mod device;
 pub mod faults;

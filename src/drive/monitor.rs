@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
@@ -70,6 +71,20 @@ pub struct MonitorError {
     what: &'static str,
     #[source]
     source: io::Error,
+}
+
+/// Whether udev runs here: what it said of devices stays in its database after it ended, and would
+/// pass for the present.
+pub fn udev_runs() -> bool {
+    // The connection itself always fails, this being another type of socket. A user may not even
+    // try, and has to trust that the socket is not left over.
+    let error = UnixStream::connect("/run/udev/control").err();
+    !error.is_some_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        )
+    })
 }
 
 /// A running monitor; dropping it ends its thread.

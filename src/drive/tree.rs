@@ -188,15 +188,16 @@ impl Tree {
         })
     }
 
-    /// Creates a file that must not exist yet, open for reading and writing, mode 0600.
-    pub fn create_file(&self, path: &Path) -> Result<DriveFile<'_>, TreeError> {
+    /// Creates a file that must not exist yet, open for reading and writing. It gets at most the
+    /// permission bits of `mode`.
+    pub fn create_file(&self, path: &Path, mode: u32) -> Result<DriveFile<'_>, TreeError> {
         self.step("create", path)?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (folder, name) = self
             .split(path)
             .map_err(|e| self.error("create", path, e))?;
-        let fd = rustix::fs::openat(&*folder, name, flags, Mode::RUSR | Mode::WUSR)
+        let fd = rustix::fs::openat(&*folder, name, flags, Mode::from_raw_mode(mode & 0o777))
             .map_err(|e| self.error("create", path, e))?;
         Ok(DriveFile {
             file: File::from(fd),
@@ -562,9 +563,15 @@ impl DriveFile<'_> {
         self.op("sync", File::sync_data)
     }
 
-    /// Sets owner, permission bits and times, in the order that keeps them.
-    pub fn set_attributes(&mut self, attributes: &Attributes) -> Result<(), TreeError> {
-        if let Some((uid, gid)) = attributes.owner {
+    /// Sets owner, permission bits and times where they differ, in the order that keeps them; returns
+    /// the inode number.
+    pub fn set_attributes(&mut self, attributes: &Attributes) -> Result<u64, TreeError> {
+        let stat =
+            rustix::fs::fstat(&self.file).map_err(|e| self.tree.error("look at", &self.path, e))?;
+        let chown = attributes
+            .owner
+            .filter(|owner| *owner != (stat.st_uid, stat.st_gid));
+        if let Some((uid, gid)) = chown {
             self.op("set the owner of", |file| {
                 let (uid, gid) = (
                     rustix::fs::Uid::from_raw(uid),
@@ -573,14 +580,18 @@ impl DriveFile<'_> {
                 Ok(tolerate(rustix::fs::fchown(file, Some(uid), Some(gid)))?)
             })?;
         }
-        let mode = Mode::from_raw_mode(attributes.mode & 0o777);
-        self.op("set the mode of", |file| {
-            Ok(tolerate(rustix::fs::fchmod(file, mode))?)
-        })?;
+        let mode = attributes.mode & 0o777;
+        if chown.is_some() || stat.st_mode & 0o7777 != mode {
+            let mode = Mode::from_raw_mode(mode);
+            self.op("set the mode of", |file| {
+                Ok(tolerate(rustix::fs::fchmod(file, mode))?)
+            })?;
+        }
         let times = times(attributes.mtime_ns);
         self.op("set the time of", |file| {
             Ok(tolerate(rustix::fs::futimens(file, &times))?)
-        })
+        })?;
+        Ok(stat.st_ino)
     }
 
     /// Sets an extended attribute where the drive can hold it; `false` where it cannot.
@@ -717,7 +728,7 @@ mod tests {
         let through = Path::new("mirror/secret");
         assert!(tree.open_file(through).unwrap_err().is(Errno::LOOP));
         assert!(
-            tree.create_file(Path::new("mirror/new"))
+            tree.create_file(Path::new("mirror/new"), 0o600)
                 .unwrap_err()
                 .is(Errno::LOOP)
         );
@@ -777,11 +788,11 @@ mod tests {
     fn a_folder_made_again_is_found() {
         let (dir, tree) = tree();
         tree.create_folders(Path::new("a/b"), 0o755).unwrap();
-        tree.create_file(Path::new("a/b/c")).unwrap();
+        tree.create_file(Path::new("a/b/c"), 0o600).unwrap();
         tree.remove_file(Path::new("a/b/c")).unwrap();
         tree.remove_folder(Path::new("a/b")).unwrap();
         tree.create_folder(Path::new("a/b"), 0o755, None).unwrap();
-        tree.create_file(Path::new("a/b/c")).unwrap();
+        tree.create_file(Path::new("a/b/c"), 0o600).unwrap();
         assert!(dir.path().join("a/b/c").exists());
     }
 

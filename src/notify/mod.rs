@@ -108,13 +108,11 @@ impl Service {
         old: Option<NotificationHandle>,
         text: &Text,
     ) -> Result<NotificationHandle, String> {
-        let markup = match self.markup {
-            Some(known) => known,
-            None => {
-                let asked = in_time(blocking(notify_rust::get_capabilities)).await??;
-                let known = asked.iter().any(|c| c == "body-markup");
-                *self.markup.insert(known)
-            }
+        let markup = if let Some(known) = self.markup {
+            known
+        } else {
+            let asked = in_time(blocking(notify_rust::get_capabilities)).await??;
+            *self.markup.insert(asked.iter().any(|c| c == "body-markup"))
         };
         let body = if markup {
             escape(&text.body)

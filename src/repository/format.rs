@@ -62,7 +62,7 @@ pub(super) fn write(tree: &Tree) -> Result<(), RepositoryError> {
     let text = serde_json::to_vec_pretty(&format)
         .map_err(|e| RepositoryError::Read(std::io::Error::other(e)))?;
     let staged = layout::staged("format");
-    let mut file = tree.create_file(&staged)?;
+    let mut file = tree.create_file(&staged, 0o600)?;
     file.write_all(&text)?;
     file.sync()?;
     Ok(tree.rename_over(&staged, Path::new(layout::FORMAT))?)
@@ -71,7 +71,7 @@ pub(super) fn write(tree: &Tree) -> Result<(), RepositoryError> {
 /// Tries what keeping versions needs: a second name for a file.
 pub(super) fn probe_links(tree: &Tree) -> Result<(), RepositoryError> {
     let (one, two) = (layout::staged("probe-1"), layout::staged("probe-2"));
-    drop(tree.create_file(&one)?);
+    drop(tree.create_file(&one, 0o600)?);
     let linked = tree.link(&one, &two);
     tree.remove_file(&one)?;
     match linked {
@@ -101,14 +101,15 @@ fn place_text(tree: &Tree, path: &Path, text: &str) -> Result<(), RepositoryErro
     if tree.stat(path)?.is_some() {
         return Ok(());
     }
-    let mut file = tree.create_file(path)?;
+    let mut file = tree.create_file(path, 0o600)?;
     file.write_all(text.as_bytes())?;
     let attributes = crate::drive::tree::Attributes {
         mode: 0o644,
         owner: None,
         mtime_ns: super::now_ns(),
     };
-    Ok(file.set_attributes(&attributes)?)
+    file.set_attributes(&attributes)?;
+    Ok(())
 }
 
 const BESIDE: &str = "\

@@ -69,3 +69,10 @@ pub struct Stat {
     /// Allocated size, in units of 512 bytes.
     pub blocks: u64,
 }
+
+impl Stat {
+    /// Whether a file has holes, as far as its allocation tells.
+    pub fn has_holes(&self) -> bool {
+        self.blocks < self.size.div_ceil(512)
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Running, wait_for};
+use super::{Running, run, wait_for};
 
 /// A running `bkm-agent daemon`.
 pub(crate) struct Agent {
@@ -32,10 +32,32 @@ impl Agent {
 
     /// Starts the agent with the profiles in `folder` and waits until it is ready.
     pub(crate) fn start(folder: &Path, bus: &str) -> Self {
+        Self::start_by(command(folder), folder, bus)
+    }
+
+    /// The same as the user `uid`, who is nobody's user and owns `folder` from now on.
+    pub(crate) fn start_as(uid: u32, folder: &Path, bus: &str) -> Self {
+        run(Command::new("chown")
+            .arg("-R")
+            .arg(format!("{uid}:{uid}"))
+            .arg(folder));
+        // The program may lie where that user cannot go.
+        let program = folder.join("bkm-agent");
+        run(Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_bkm-agent"))
+            .arg(&program));
+        let mut command = with_folders(Command::new("setpriv"), folder);
+        let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
+        command.args(ids).arg("--clear-groups").arg(program);
+        Self::start_by(command, folder, bus)
+    }
+
+    fn start_by(mut command: Command, folder: &Path, bus: &str) -> Self {
         let log = folder.join("agent.log");
         let socket = folder.join("notify.sock");
         let systemd = UnixDatagram::bind(&socket).unwrap();
-        let process = command(folder)
+        run(Command::new("chmod").arg("666").arg(&socket));
+        let process = command
             .arg("daemon")
             .env("DBUS_SESSION_BUS_ADDRESS", bus)
             .env("NOTIFY_SOCKET", &socket)
@@ -103,7 +125,10 @@ impl Agent {
 }
 
 fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bkm-agent"));
+    with_folders(Command::new(env!("CARGO_BIN_EXE_bkm-agent")), folder)
+}
+
+fn with_folders(mut command: Command, folder: &Path) -> Command {
     command
         .env_remove("STATE_DIRECTORY")
         .env_remove("JOURNAL_STREAM")

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::run;
 
@@ -16,11 +17,23 @@ pub(crate) struct Drive {
 impl Drive {
     /// Makes an ext4 image in `folder`, labelled `label`; not attached yet.
     pub(crate) fn ext4(folder: &Path, label: &str) -> Self {
-        let image = folder.join(format!("{}.img", label.replace('/', "_")));
-        File::create(&image).unwrap().set_len(64 << 20).unwrap();
-        run(Command::new("mkfs.ext4")
-            .args(["-q", "-F", "-L", label])
-            .arg(&image));
+        Self::made_by(
+            Command::new("mkfs.ext4").args(["-q", "-F", "-L", label]),
+            folder,
+        )
+    }
+
+    /// The same with btrfs.
+    pub(crate) fn btrfs(folder: &Path, label: &str) -> Self {
+        Self::made_by(Command::new("mkfs.btrfs").args(["-q", "-L", label]), folder)
+    }
+
+    fn made_by(mkfs: &mut Command, folder: &Path) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let image = folder.join(format!("{}.img", MADE.fetch_add(1, Ordering::Relaxed)));
+        // The smallest that mkfs.btrfs takes is 109 MiB; what is not written takes no space.
+        File::create(&image).unwrap().set_len(128 << 20).unwrap();
+        run(mkfs.arg(&image));
         Self {
             image,
             node: None,
@@ -49,7 +62,11 @@ impl Drive {
     /// Pulls it.
     pub(crate) fn detach(&mut self) {
         if let Some(point) = self.mounted_at.take() {
-            let _status = Command::new("umount").arg("-l").arg(point).status();
+            let _status = Command::new("umount")
+                .arg("-l")
+                .arg(point)
+                .stderr(Stdio::null())
+                .status();
         }
         if let Some(node) = self.node.take() {
             let _status = Command::new("losetup").arg("-d").arg(node).status();

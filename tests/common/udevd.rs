@@ -17,8 +17,7 @@ pub(crate) struct Udev {
 impl Udev {
     /// Makes sure that udev runs; says why it cannot.
     pub(crate) fn start() -> Result<Self, String> {
-        let lock = File::create("/run/lock/bkm-agent-tests").map_err(|e| e.to_string())?;
-        lock.lock().map_err(|e| e.to_string())?;
+        let lock = lock().map_err(|error| error.to_string())?;
         if answers() {
             return Ok(Self {
                 child: None,
@@ -46,13 +45,15 @@ impl Udev {
         Ok(udev)
     }
 
-    /// Makes udev tell of a change of a device, and waits until it did.
+    /// Makes udev tell of a change of a device.
+    #[expect(clippy::unused_self, reason = "it makes sense only where udev runs")]
     pub(crate) fn change(&self, node: &Path) {
         let name = node.file_name().unwrap();
         std::fs::write(Path::new("/sys/block").join(name).join("uevent"), "change").unwrap();
     }
 
     /// Waits until udev has handled everything.
+    #[expect(clippy::unused_self, reason = "it makes sense only where udev runs")]
     pub(crate) fn settle(&self) {
         run(Command::new("udevadm").args(["settle", "--timeout=30"]));
     }
@@ -79,7 +80,15 @@ impl Drop for Udev {
     }
 }
 
-fn answers() -> bool {
+/// Waits for the right to use this machine's drives; given back when dropped.
+pub(crate) fn lock() -> std::io::Result<File> {
+    let lock = File::create("/run/lock/bkm-agent-tests")?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+/// Whether udev runs and does its work.
+pub(crate) fn answers() -> bool {
     Path::new("/run/udev/control").exists()
         && Command::new("udevadm")
             .args(["control", "--ping", "--timeout=5"])

@@ -13,6 +13,7 @@ use bkm_agent::drive::mount::Mounted;
 use bkm_agent::drive::tree::Tree;
 use bkm_agent::history::restore::{self, Selection};
 use bkm_agent::history::timeline::{self, Versions};
+use bkm_agent::problem::Problem;
 use bkm_agent::repository::catalog::EntryCategory;
 use bkm_agent::repository::index::Index;
 use bkm_agent::repository::{Repository, Status, layout, read_catalog};
@@ -199,6 +200,11 @@ impl World {
         assert!(times.is_sorted_by(|a, b| a < b), "times of increment folders follow their order");
     }
 
+    /// Takes note of what a run of another process made.
+    pub(crate) fn learn_all(&mut self) {
+        self.learn(None);
+    }
+
     /// Every version is where the catalog says, with the content it says; a new version shares its
     /// inode with the mirror.
     fn check_catalog(&self, name: &str, is_newest: bool) {
@@ -287,13 +293,19 @@ impl World {
 
     /// Restores everything in `versions` to the folder `to`.
     pub(crate) fn restore(&self, versions: &Versions, to: &Path) {
+        let problems = self.restore_with_problems(versions, to);
+        assert_eq!(problems, [], "problems while restoring");
+    }
+
+    /// The same; returns what could not be done.
+    pub(crate) fn restore_with_problems(&self, versions: &Versions, to: &Path) -> Vec<Problem> {
         let destination = Tree::open(to).unwrap();
         let everything = Selection::new(Vec::new(), &[]).unwrap();
         let stop = AtomicBool::new(false);
         let done =
             restore::restore(&self.tree(), versions, &everything, &destination, false, &stop, &|_| {})
                 .unwrap();
-        assert_eq!(done.problems, [], "problems while restoring");
+        done.problems
     }
 
     /// How many increments are known.
