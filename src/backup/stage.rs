@@ -345,15 +345,22 @@ impl Stager<'_> {
         let path = layout::staged(&name);
         match self.tree.stat(&path)? {
             Some(found) if found.nlink == 1 => {
-                let file = self.tree.open_record_file(&path, false)?;
-                return Ok((name, file, found.size));
+                match self.tree.open_record_file(&path, false) {
+                    Ok(file) => return Ok((name, file, found.size)),
+                    // It was whole and has the attributes of a read-only file already.
+                    Err(e) if e.is(Errno::ACCESS) => {
+                        self.tree.remove_file(&path)?;
+                    }
+                    Err(e) => return Err(e.into()),
+                }
             }
             Some(_) => {
                 self.tree.remove_file(&path)?;
             }
             None => {}
         }
-        Ok((name, self.tree.create_file(&path, mode)?, 0))
+        // The next run must be able to go on with it.
+        Ok((name, self.tree.create_file(&path, mode | 0o600)?, 0))
     }
 
     /// Gives a staged file its attributes; returns its inode.
