@@ -178,6 +178,8 @@ fn check_repaired(scene: &mut Scene, total: u64) {
     );
     scene.world.check_run(&report);
     scene.world.check_points();
+    let readme = fs::read_to_string(scene.world.repository().join("README.txt")).unwrap();
+    assert!(readme.contains("mirror/"), "README.txt is not whole: {readme:?}");
     for folder in fs::read_dir(scene.world.repository()).unwrap() {
         let name = folder.unwrap().file_name().into_string().unwrap();
         let known = ["mirror", ".bkm", "README.txt"].contains(&&*name) || name.starts_with("backup_");

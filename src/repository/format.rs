@@ -101,7 +101,10 @@ fn place_text(tree: &Tree, path: &Path, text: &str) -> Result<(), RepositoryErro
     if tree.stat(path)?.is_some() {
         return Ok(());
     }
-    let mut file = tree.create_file(path, 0o600)?;
+    // It gets its name when it is whole: one that is there is never looked at again.
+    let part = path.with_file_name(layout::README_PART);
+    tree.remove_file(&part)?;
+    let mut file = tree.create_file(&part, 0o600)?;
     file.write_all(text.as_bytes())?;
     let attributes = crate::drive::tree::Attributes {
         mode: 0o644,
@@ -109,7 +112,7 @@ fn place_text(tree: &Tree, path: &Path, text: &str) -> Result<(), RepositoryErro
         mtime_ns: super::now_ns(),
     };
     file.set_attributes(&attributes)?;
-    Ok(())
+    Ok(tree.rename_new(&part, path)?)
 }
 
 const BESIDE: &str = "\

@@ -26,6 +26,8 @@ pub const STAGE: &str = ".bkm/stage";
 pub const MIRROR: &str = "mirror";
 /// How to get files back without this program.
 pub const README: &str = "README.txt";
+/// The same while it is written.
+pub const README_PART: &str = ".README.bkm-part";
 
 /// Name of a file in the staging area.
 pub type StageName = String;

@@ -116,7 +116,8 @@ impl<'t> Repository<'t> {
     /// Makes a repository in `tree`, whose folder must be empty but for what an earlier attempt left.
     /// `format.json` comes last, so a repository either is whole or is made again.
     pub fn create(tree: &'t Tree) -> Result<Self, RepositoryError> {
-        let ours = |name: &std::ffi::OsString| name == layout::META || name == layout::README;
+        let known = [layout::META, layout::README, layout::README_PART];
+        let ours = |name: &std::ffi::OsString| known.iter().any(|known| name == known);
         let is_free = match tree.list(Path::new(""), 100) {
             Ok(names) => names.iter().all(ours),
             Err(e) if e.is(Errno::TOOBIG) => false,
