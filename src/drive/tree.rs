@@ -68,7 +68,7 @@ pub struct Found {
 /// Owner, permission bits and times to set on a file before it is published.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes {
-    /// Permission bits, at most 0o777.
+    /// Permission bits; of files at most 0o777 are set, of folders 0o3777.
     pub mode: u32,
     /// Owner and group; `None` leaves them as they are.
     pub owner: Option<(u32, u32)>,
@@ -400,7 +400,8 @@ impl Tree {
         }
         tolerate(rustix::fs::fchmod(
             &folder,
-            Mode::from_raw_mode(attributes.mode & 0o1777),
+            // For a folder setgid means that what is made in it gets its group: no privilege.
+            Mode::from_raw_mode(attributes.mode & 0o3777),
         ))
         .map_err(at)?;
         tolerate(rustix::fs::futimens(&folder, &times(attributes.mtime_ns))).map_err(at)

@@ -321,15 +321,27 @@ impl Restorer<'_> {
             let sparse = content::has_holes(&from, size);
             match content::copy(&from, size, sparse, &mut to, 0, self.stop, self.told) {
                 Ok((len, now)) if len == size && hash.is_none_or(|hash| hash == now) => {
+                    // A change of owner takes capabilities away; without root there is none, and a
+                    // file that is read-only takes no attributes any more.
+                    if self.root {
+                        to.set_attributes(&self.attributes(version))?;
+                    }
                     for (name, value) in &version.xattrs {
                         if !to.set_xattr(name, value)? {
                             let name = String::from_utf8_lossy(name);
                             self.problem(path, format!("the attribute {name} could not be set"));
                         }
                     }
-                    to.set_attributes(&self.attributes(version))?;
+                    if !self.root {
+                        to.set_attributes(&self.attributes(version))?;
+                    }
                     drop(to);
                     self.say_owner(path, version);
+                    if version.mode & 0o6000 != 0 {
+                        let reason = "its set-id bits were not restored: a backup is not trusted \
+                                      with them; set them with chmod";
+                        self.problem(path, reason);
+                    }
                     return Ok(());
                 }
                 Ok(_) => DAMAGED.clone_into(&mut found),
@@ -345,7 +357,7 @@ impl Restorer<'_> {
 
     fn attributes(&self, version: &Version) -> Attributes {
         Attributes {
-            mode: version.mode & 0o1777,
+            mode: version.mode & 0o3777,
             owner: self.root.then_some((version.uid, version.gid)),
             mtime_ns: version.mtime_ns,
         }
