@@ -222,7 +222,16 @@ mod tests {
         let mut to = tree.create_file(Path::new("to"), 0o600).unwrap();
         to.write_at(part, 0).unwrap();
         let stop = AtomicBool::new(false);
-        let (len, hash) = copy(from, LEN as u64, true, &mut to, part.len() as u64, &stop, &|_| {}).unwrap();
+        let (len, hash) = copy(
+            from,
+            LEN as u64,
+            true,
+            &mut to,
+            part.len() as u64,
+            &stop,
+            &|_| {},
+        )
+        .unwrap();
         assert_eq!(len, LEN as u64);
         (std::fs::read(dir.path().join("to")).unwrap(), hash)
     }

@@ -410,12 +410,17 @@ impl Index {
     /// Whether deltas outweigh the base so far that a new base pays: it is written once per half of
     /// it that was superseded, so the cost per change stays constant.
     pub(super) fn wants_compaction(&self) -> bool {
-        !self.unclosed && self.superseded > self.records.len() as u64 / 2 + SLACK
+        !self.unclosed && outweighs(self.superseded, self.records.len() as u64)
     }
 
     pub(super) fn compacted(&mut self) {
         self.superseded = 0;
     }
+}
+
+/// Whether so many superseded records are worth writing a base of so many anew.
+fn outweighs(superseded: u64, records: u64) -> bool {
+    superseded > records / 2 + SLACK
 }
 
 impl OpenIncrement {
@@ -464,5 +469,18 @@ impl Change {
             } => *size,
             _ => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_written_anew_when_half_of_it_and_the_slack_are_superseded() {
+        assert!(!outweighs(SLACK, 0));
+        assert!(outweighs(SLACK + 1, 0));
+        assert!(!outweighs(500_000 + SLACK, 1_000_000));
+        assert!(outweighs(500_001 + SLACK, 1_000_000));
     }
 }
