@@ -1,5 +1,7 @@
 //! Places where a backup program goes wrong: one test for each, named after what must not happen.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 

@@ -4,6 +4,13 @@
 //! One worker and small batches, so that operation k is the same each time. `BKM_FAULTS_STEP` sweeps
 //! every n-th operation only (1: all of them).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "what fails here fails the test"
+)]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 

@@ -3,6 +3,8 @@
 //!
 //! `BKM_KILLS` and `BKM_CLONES` raise the numbers.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 

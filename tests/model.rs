@@ -3,6 +3,14 @@
 //!
 //! `BKM_MODEL_CASES` raises the number of cases.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "what fails here fails the test"
+)]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 

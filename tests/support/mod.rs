@@ -4,6 +4,13 @@
 //! What a test attaches or mounts is taken away by a `Drop`, also when it fails. A test that cannot run
 //! here says "skipped" and why.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails here fails the test"
+)]
+
 pub(crate) mod edits;
 pub(crate) mod loop_drive;
 pub(crate) mod profile;

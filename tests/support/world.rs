@@ -2,6 +2,7 @@
 //! and checks what the product promises.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -269,7 +270,6 @@ impl World {
             }
             if tracked && is_newest {
                 let mirror = std::fs::symlink_metadata(self.mirror().join(path.as_path())).unwrap();
-                use std::os::unix::fs::MetadataExt as _;
                 assert_eq!(mirror.ino(), on_drive.ino(), "{name}: inodes of {path}");
             }
         }
