@@ -2,6 +2,7 @@
 # For demo and bench: udev, a message bus and a notification service, as long as the script runs.
 # Sourced; needs $tmp, a folder of the script's own.
 
+: "${tmp:?}"
 started=()
 
 # Whether udev runs and answers.
