@@ -21,6 +21,8 @@ if [ -t 1 ]; then
     bold=$(printf '\033[1m') dim=$(printf '\033[2m') normal=$(printf '\033[0m')
 fi
 
+# A label that no drive of this computer has.
+label=BKM-DEMO-$((RANDOM % 900 + 100))
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/bkm-demo.XXXXXX")
 node=''
 # shellcheck source=scripts/desktop.sh
@@ -31,6 +33,7 @@ clean_up() {
     stop_all
     if mountpoint -q "$tmp/drive" 2>/dev/null; then umount -l "$tmp/drive" || true; fi
     if [ -n "$node" ]; then losetup -d "$node" 2>/dev/null || true; fi
+    stop_udev
     rm -rf "$tmp"
 }
 trap clean_up EXIT
@@ -159,18 +162,20 @@ look() {
 tree() {
     (
         cd "$repo"
-        find . -mindepth 1 \( -path ./.bkm -prune -o -path '*/bkm-agent' -prune \) -print |
+        find . -mindepth 1 -print \( -name .bkm -o -name bkm-agent \) -prune |
             LC_ALL=C sort | while IFS= read -r path; do
             name=${path##*/}
             depth=$(printf %s "${path#./}" | tr -cd / | wc -c)
             if [ -d "$path" ]; then
                 name=$name/
-                if [ "${path##*/}" = bkm-agent ]; then
-                    name="$name … $(find "$path" -type f | wc -l) files"
-                fi
+                case ${path##*/} in
+                bkm-agent) name="$name  ($(find "$path" -type f | wc -l) files)" ;;
+                .bkm) name="$name  (the program's own records)" ;;
+                esac
             fi
-            if [ "$(stat -c %F:%h "$path")" = 'regular file:2' ]; then
-                name="$name  (2 names, stored once)"
+            links=$(stat -c %h "$path")
+            if [ -f "$path" ] && [ "$links" -gt 1 ]; then
+                name="$name  ($links names, stored once)"
             fi
             printf '   %*s%s\n' $((depth * 3)) '' "$name"
         done
@@ -193,7 +198,7 @@ make_source
 if [ -z "$because" ]; then
     repo=$tmp/drive/Backups
     truncate -s 64M "$tmp/drive.img"
-    mkfs.ext4 -q -F -L BKM-DEMO "$tmp/drive.img"
+    mkfs.ext4 -q -F -L "$label" "$tmp/drive.img"
     if ! start_udev; then
         because="udev does not start here"
     fi
@@ -201,13 +206,12 @@ fi
 
 if [ -z "$because" ]; then
     heading "A profile says which drive is for which folder"
-    printf '{ "drive": { "label": "BKM-DEMO" }, "src": "~/Documents", "dist": "Backups" }\n' >"$profile"
+    printf '{ "drive": { "label": "%s" }, "src": "~/Documents", "dist": "Backups" }\n' "$label" >"$profile"
     does "write ~/.config/bkm-agent/profiles/documents.json:"
     indent <"$profile"
     "$program" check | indent
     start_desktop
     start_agent "$program"
-    wait_for 10 grep -q 'listening' "$tmp/log" || sleep 0.5
     heading "Plug in the drive: the backup starts by itself"
     plug_in 1
     check "plugging in the drive started the backup" grep -q '"Backup started"' "$tmp/shown"
@@ -254,7 +258,7 @@ check "the older version did not change" \
 check "the deleted file is kept" \
     cmp "$tmp/as-it-was/Letters/shopping.txt" "$repo/$second/deleted/Letters/shopping.txt"
 
-heading "What is on the drive: plain files, readable without this program"
+heading "What is in the backup: plain files, readable without this program"
 tree
 
 heading "What the last backup found  (+ new or changed, = the same content, - deleted)"
@@ -262,7 +266,7 @@ does "bkm-agent list --detailed"
 "$program" list --detailed --repo "$repo" >"$tmp/listed"
 sed -n "/^$second/,\$p" "$tmp/listed" | indent
 
-heading "The letter as it was yesterday"
+heading "The letter as it was before"
 does "bkm-agent restore Letters/ada.txt --at $first --to ~/restored"
 "$program" restore Letters/ada.txt --at "$first" --to "$tmp/restored" --repo "$repo" | indent
 does "cat ~/restored/Letters/ada.txt"

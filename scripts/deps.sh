@@ -21,6 +21,10 @@ have() {
 }
 
 build() {
+    if ! command -v cargo >/dev/null; then
+        echo 'cargo is missing. Rust is best installed with rustup: https://rustup.rs' >&2
+        exit 1
+    fi
     have gcc cc
     have pkg-config pkg-config
     need libudev-dev pkg-config --exists libudev
@@ -52,10 +56,6 @@ bench() {
     have python3 python3
 }
 
-if ! command -v cargo >/dev/null; then
-    echo 'cargo is missing. Rust is best installed with rustup: https://rustup.rs' >&2
-    exit 1
-fi
 for group in "$@"; do
     case $group in
     build)

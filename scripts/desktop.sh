@@ -39,6 +39,9 @@ start_udev() {
             "$program" >/dev/null 2>&1 9>&- &
             own_udev=$!
             wait_for 10 udev_answers
+            # What an earlier udev wrote down of a loop device is not true of the next image on it.
+            udevadm trigger --subsystem-match=block --action=change
+            udevadm settle --timeout=30
             return
         fi
     done
@@ -72,7 +75,7 @@ start_agent() {
     started+=("$agent")
 }
 
-# Ends what was started here, the last first, and nothing else.
+# Ends the processes that were started here, the last first, and nothing else; udev has `stop_udev`.
 stop_all() {
     local at pid
     for ((at = ${#started[@]} - 1; at >= 0; at--)); do
@@ -81,7 +84,12 @@ stop_all() {
         wait "$pid" 2>/dev/null || true
     done
     started=()
+}
+
+# Ends udev, if it is ours. To be called when the drives are detached, so that it has noted that.
+stop_udev() {
     if [ -n "${own_udev:-}" ]; then
+        udevadm settle --timeout=10 || true
         kill "$own_udev" 2>/dev/null || true
         wait "$own_udev" 2>/dev/null || true
         # What is left of it would pass for a udev that runs.
