@@ -103,7 +103,12 @@ impl Agent {
                     }
                     self.profiles.push(profile);
                 }
-                Err(error) => tracing::error!("a profile is left out: {error}"),
+                Err(error) => {
+                    tracing::error!(
+                        "a profile is left out: {}",
+                        crate::in_words::in_words(&error)
+                    );
+                }
             }
         }
         if self.profiles.is_empty() {

@@ -137,10 +137,11 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Told to stop; what is kept is filled in at the end.
+    /// Told to stop before anything of this run was in place.
     fn stopped() -> Self {
         Self::Stopped {
-            kept: String::new(),
+            kept: "nothing of this run was written; what earlier runs backed up is untouched"
+                .to_owned(),
         }
     }
 }

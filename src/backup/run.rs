@@ -344,7 +344,8 @@ fn check_room(repository: &Repository<'_>, plan: &Plan<'_>) -> Result<(), RunErr
 
 fn kept(done: &Done) -> String {
     match done.published {
-        0 => "what earlier runs backed up is untouched, and the next run starts over".to_owned(),
+        0 => "nothing of this run is in place yet, what earlier runs backed up is untouched; the next run goes on"
+            .to_owned(),
         n => format!(
             "{} of this run are kept on the drive, and the next run goes on from there",
             crate::human::count(n, "file", "files")

@@ -240,7 +240,7 @@ mod tests {
         place(
             dir.path(),
             r#"{ "src": "/x/docs", "dist": "there", "drive": { "label": "A\u001b" },
-                "exclude_files": ["*.log"], "on_battery": true }"#,
+                "exclude_files": ["*.log"], "on_battery": "ask" }"#,
         );
         let (text, exit) = run(&ALL, dir.path());
         assert_eq!(exit, Exit::Done);

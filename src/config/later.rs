@@ -42,8 +42,14 @@ pub(super) fn check(raw: &RawLater<'_>) -> Result<Vec<String>, ConfigError> {
         pairing.is_some_and(|pairing| pairing != "off"),
         "\"pairing\" is not acted on yet: any drive that matches \"drive\" is used",
     );
+    let on_battery = raw.on_battery.as_ref().map(|given| given.value.as_str());
+    if let Some(given) = &raw.on_battery
+        && !matches!(on_battery, Some("run" | "ask" | "skip"))
+    {
+        return Err(given.place.error("must be \"run\", \"ask\" or \"skip\""));
+    }
     warn(
-        raw.on_battery.is_some(),
+        on_battery.is_some_and(|wish| wish != "run"),
         "\"on_battery\" is not acted on yet: runs start on battery as well",
     );
     if let (Some(place), None) = (&raw.unlock, &raw.keyfile) {

@@ -128,18 +128,37 @@ fn files(dir: &Path) -> Vec<Result<PathBuf, ConfigError>> {
 
 /// What profiles refer to of this computer and user.
 fn surroundings() -> Surroundings {
-    let user = ["USER", "LOGNAME"]
-        .iter()
-        .filter_map(env::var_os)
-        .filter_map(|user| user.into_string().ok())
-        .find(|user| !user.is_empty())
-        .unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
     let uname = rustix::system::uname();
     Surroundings {
         home: crate::state_dir::home(),
-        user,
+        user: user_name(),
         host: uname.nodename().to_string_lossy().into_owned(),
     }
+}
+
+/// The user's name as `/etc/passwd` has it, so that a service (whose environment names no user) and a
+/// shell come to the same folder on a drive; users that only a directory service knows are taken from
+/// the environment.
+fn user_name() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let environment = ["USER", "LOGNAME"].iter().filter_map(env::var_os);
+    name_of(uid, &passwd)
+        .or_else(|| {
+            environment
+                .filter_map(|user| user.into_string().ok())
+                .find(|u| !u.is_empty())
+        })
+        .unwrap_or_else(|| format!("uid{uid}"))
+}
+
+/// The name of `uid` in the text of passwd(5).
+fn name_of(uid: u32, passwd: &str) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
 }
 
 #[cfg(test)]
@@ -150,6 +169,14 @@ mod tests {
         let path = dir.join(name);
         fs::write(&path, text).unwrap();
         path
+    }
+
+    #[test]
+    fn the_user_is_named_by_the_number_not_by_the_environment() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n";
+        assert_eq!(name_of(1000, passwd).as_deref(), Some("alice"));
+        assert_eq!(name_of(0, passwd).as_deref(), Some("root"));
+        assert_eq!(name_of(7, passwd), None);
     }
 
     const FOLDER: &str = r#"{ "src": "/home/a", "dist": "/mnt/b" }"#;

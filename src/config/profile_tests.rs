@@ -72,7 +72,7 @@ fn what_has_no_effect_yet_is_told() {
         r#"{ "src": "/s", "dist": "/d", "after": "power-off", "remind_after": "14d",
         "retention": { "keep_last": 10, "keep_within": "30d", "keep_hourly": 1, "keep_daily": 14,
             "keep_weekly": 8, "keep_monthly": 24, "keep_yearly": 5 },
-        "pairing": "first-use", "on_battery": false, "unlock": { "keyfile": "/k" },
+        "pairing": "first-use", "on_battery": "skip", "unlock": { "keyfile": "/k" },
         "hooks": { "before": ["a"], "after": ["b", "c"], "failed": ["d"] },
         "mass_change": { "percent": 50, "files": 1000 } }"#,
     );

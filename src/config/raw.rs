@@ -53,7 +53,7 @@ pub(super) struct RawLater<'t> {
     pub(super) keep_within: Text<'t>,
     pub(super) remind_after: Text<'t>,
     pub(super) pairing: Text<'t>,
-    pub(super) on_battery: Flag<'t>,
+    pub(super) on_battery: Text<'t>,
     pub(super) unlock: Option<Place<'t>>,
     pub(super) keyfile: Text<'t>,
     pub(super) hooks: Option<Place<'t>>,

@@ -140,7 +140,7 @@ mod tests {
     fn profile(source: &Path, dist: &Path) -> Profile {
         let file = source.join("p.json");
         let text = format!(
-            r#"{{ "src": {source:?}, "dist": {dist:?}, "exclude_dirs": ["none"], "on_battery": true,
+            r#"{{ "src": {source:?}, "dist": {dist:?}, "exclude_dirs": ["none"], "on_battery": "ask",
                 "track_dirs": ["a"], "include_files": ["p.json"] }}"#
         );
         fs::write(&file, text).unwrap();

@@ -16,6 +16,9 @@ use super::tree::{DriveFile, TreeError};
 /// second on a slow drive.
 const CHUNK: usize = 1 << 20;
 
+/// Bytes of a hole that are hashed at a time.
+const HOLE_PIECE: u64 = 256 << 20;
+
 /// After so many bytes of one file the drive is made to catch up, so that a stop, a suspend and the
 /// last sync are quick and progress is honest.
 const WRITE_BACK: u64 = 128 << 20;
@@ -150,8 +153,10 @@ fn each_piece(
             if sparse {
                 let (data_start, end) = next_data(file, offset, size);
                 if data_start > offset {
-                    take(Piece::Hole(data_start - offset, offset))?;
-                    offset = data_start;
+                    // In pieces as well: hashing the zeros of a large hole takes time.
+                    let len = (data_start - offset).min(HOLE_PIECE);
+                    take(Piece::Hole(len, offset))?;
+                    offset += len;
                     continue;
                 }
                 data_end = end;

@@ -210,13 +210,27 @@ impl Device {
     }
 }
 
-/// The block devices with file systems that udev knows now.
+/// The block devices with file systems that are there now, as udev knows them; where no udev runs, as
+/// `blkid` reads them from the devices.
 pub fn present() -> io::Result<Vec<Device>> {
     let mut search = udev::Enumerator::new()?;
     search.match_subsystem("block")?;
+    let udev_runs = super::monitor::udev_runs();
+    let device = |device: udev::Device| {
+        if udev_runs {
+            return Some(Device::from_udev(&device));
+        }
+        let size = device.attribute_value("size").and_then(OsStr::to_str)?;
+        // A loop device without a file has no size, and nothing to be asked.
+        if size.trim() == "0" {
+            None
+        } else {
+            Device::from_node(device.devnode()?).ok()
+        }
+    };
     Ok(search
         .scan_devices()?
-        .map(|device| Device::from_udev(&device))
+        .filter_map(device)
         .filter(Device::has_file_system)
         .collect())
 }

@@ -67,8 +67,7 @@ pub fn list(tree: &Tree, index: &Index, detailed: bool) -> Result<Vec<Listed>, R
                 .file_catalog
                 .values()
                 .filter(tracked)
-                .map(|e| e.size)
-                .sum(),
+                .fold(0, |sum, e| u64::saturating_add(sum, e.size)),
             problems: catalog.problems.len(),
             files: detailed.then(|| {
                 let file = |(path, entry)| ListedFile { path, entry };

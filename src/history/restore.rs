@@ -22,6 +22,9 @@ use crate::relpath::RelPath;
 /// Longest mask that is taken, as for rules.
 const MAX_MASK: usize = 4096;
 
+/// What is said of a version that is not what was backed up.
+const DAMAGED: &str = "the copy on the drive is damaged: its content is not what was backed up";
+
 /// What to restore.
 #[derive(Debug, Default)]
 pub struct Selection {
@@ -309,6 +312,11 @@ impl Restorer<'_> {
                     continue;
                 }
             };
+            // A length that the file has not would be filled up with the zeros of a hole.
+            if from.metadata().is_ok_and(|meta| meta.len() != size) {
+                DAMAGED.clone_into(&mut found);
+                continue;
+            }
             let mut to = self.destination.create_file(staged, 0o600)?;
             let sparse = content::has_holes(&from, size);
             match content::copy(&from, size, sparse, &mut to, 0, self.stop, self.told) {
@@ -324,8 +332,7 @@ impl Restorer<'_> {
                     self.say_owner(path, version);
                     return Ok(());
                 }
-                Ok(_) => "the copy on the drive is damaged: its content is not what was backed up"
-                    .clone_into(&mut found),
+                Ok(_) => DAMAGED.clone_into(&mut found),
                 Err(CopyError::Stopped) => return Err(Failure::Stopped),
                 Err(CopyError::Drive(e)) => return Err(e.into()),
                 Err(CopyError::Source(e)) => found = format!("cannot be read from the drive: {e}"),

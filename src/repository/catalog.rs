@@ -179,7 +179,10 @@ pub(super) fn write(
         match entry {
             IndexEntry::Version { .. } => {
                 summary.new_or_changed_tracked += 1;
-                total_size += index.records().get(path).map_or(0, Record::size);
+                total_size = u64::saturating_add(
+                    total_size,
+                    index.records().get(path).map_or(0, Record::size),
+                );
             }
             IndexEntry::Deleted(_) => summary.deleted_tracked += 1,
         }

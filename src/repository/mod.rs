@@ -11,12 +11,15 @@ pub mod index;
 pub mod layout;
 mod lock;
 mod log;
+#[cfg(test)]
+mod parser_tests;
 pub mod record;
 pub mod stamp;
 
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::drive::tree::{DriveFile, Tree, TreeError};
@@ -114,7 +117,12 @@ impl<'t> Repository<'t> {
     /// `format.json` comes last, so a repository either is whole or is made again.
     pub fn create(tree: &'t Tree) -> Result<Self, RepositoryError> {
         let ours = |name: &std::ffi::OsString| name == layout::META || name == layout::README;
-        if !tree.list(Path::new(""), 100)?.iter().all(ours) {
+        let is_free = match tree.list(Path::new(""), 100) {
+            Ok(names) => names.iter().all(ours),
+            Err(e) if e.is(Errno::TOOBIG) => false,
+            Err(e) => return Err(e.into()),
+        };
+        if !is_free {
             return Err(RepositoryError::Occupied(tree.shown().to_owned()));
         }
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
@@ -245,11 +253,15 @@ impl<'t> Repository<'t> {
     /// Writes the stamp, the last thing of a run, and compacts the index if that pays.
     pub fn stamp_run(&mut self, time_ns: i64, rules: [u8; 32]) -> Result<(), RepositoryError> {
         if self.index.wants_compaction() {
-            self.log = write_base(self.tree, &self.index, self.log.generation() + 1)?;
+            self.log = write_base(
+                self.tree,
+                &self.index,
+                self.log.generation().saturating_add(1),
+            )?;
             self.index.compacted();
         }
         self.stamp = Stamp {
-            counter: self.stamp.counter + 1,
+            counter: self.stamp.counter.saturating_add(1),
             time_ns,
             generation: self.log.generation(),
             synced: self.log.end(),
