@@ -43,7 +43,11 @@ fn rename(root: &Path, from: &str, to: &str) {
 /// Tracked but for `m`, and `t2m` in the beginning; `m2t` is mirrored in the beginning.
 fn rules(later: bool) -> RawRules {
     let list = |rules: &[&str]| rules.iter().map(|&r| r.to_owned()).collect();
-    let (tracked, mirrored) = if later { ("m2t", "t2m") } else { ("t2m", "m2t") };
+    let (tracked, mirrored) = if later {
+        ("m2t", "t2m")
+    } else {
+        ("t2m", "m2t")
+    };
     RawRules {
         track_dirs: list(&["t", "deep", "turn", "gone", "moved*", "empty*", tracked]),
         include_dirs: list(&["m", mirrored]),
@@ -63,11 +67,38 @@ fn empty_world() -> (tempfile::TempDir, World) {
 
 fn first_state(root: &Path) {
     for path in [
-        "t/same", "t/changed", "t/grown", "t/touched", "t/gone", "t/linked", "t/to-folder", "t/secret",
-        "m/same", "m/changed", "m/gone", "m/to-folder", "m/to-move", "t/renamed", "t/touched-and-moved",
-        "deep/a/b/c/file", "deep/a/b/other", "turn/x/y/file", "turn/x/file", "turn/file", "turn/y/z/file",
-        "gone/a/file", "gone/b/file", "moved/one", "moved/two/three", "t2m/file", "t2m/changed",
-        "m2t/file", "m2t/changed", "t/swap-1", "t/swap-2", "t/link-to-file",
+        "t/same",
+        "t/changed",
+        "t/grown",
+        "t/touched",
+        "t/gone",
+        "t/linked",
+        "t/to-folder",
+        "t/secret",
+        "m/same",
+        "m/changed",
+        "m/gone",
+        "m/to-folder",
+        "m/to-move",
+        "t/renamed",
+        "t/touched-and-moved",
+        "deep/a/b/c/file",
+        "deep/a/b/other",
+        "turn/x/y/file",
+        "turn/x/file",
+        "turn/file",
+        "turn/y/z/file",
+        "gone/a/file",
+        "gone/b/file",
+        "moved/one",
+        "moved/two/three",
+        "t2m/file",
+        "t2m/changed",
+        "m2t/file",
+        "m2t/changed",
+        "t/swap-1",
+        "t/swap-2",
+        "t/link-to-file",
     ] {
         write(root, path, path);
     }
@@ -89,7 +120,10 @@ fn second_state(root: &Path) {
     for gone in ["t/gone", "m/gone", "gone", "empty/er"] {
         delete(&root.join(gone));
     }
-    for (file, folder) in [("t/to-folder", "t/to-folder/in/it"), ("m/to-folder", "m/to-folder/in")] {
+    for (file, folder) in [
+        ("t/to-folder", "t/to-folder/in/it"),
+        ("m/to-folder", "m/to-folder/in"),
+    ] {
         delete(&root.join(file));
         write(root, folder, folder);
     }
@@ -102,7 +136,11 @@ fn second_state(root: &Path) {
     rename(root, "t/renamed", "deep/a/renamed");
     rename(root, "m/to-move", "m/moved");
     rename(root, "t/touched-and-moved", "t/moved-and-touched");
-    fs::set_permissions(root.join("t/moved-and-touched"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(
+        root.join("t/moved-and-touched"),
+        fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
     rename(root, "moved", "moved-away");
     rename(root, "deep/a/b", "deep/b");
     rename(root, "t/swap-1", "t/swap");
@@ -122,7 +160,11 @@ fn second_state(root: &Path) {
     fs::hard_link(root.join("t/same"), root.join("t/new-link-to-same")).unwrap();
     fs::create_dir_all(root.join("empty-new/er")).unwrap();
     for number in 0..6 {
-        write(root, &format!("deep/n{number}/file"), &format!("new file {number}"));
+        write(
+            root,
+            &format!("deep/n{number}/file"),
+            &format!("new file {number}"),
+        );
     }
 }
 
@@ -154,9 +196,17 @@ fn bytes_published(scene: &Scene) -> u64 {
     if !scene.world.mirror().is_dir() {
         return 0;
     }
-    let known: BTreeSet<_> = scene.before.0.values().filter_map(|n| n.hash.map(|h| h.to_hex())).collect();
+    let known: BTreeSet<_> = scene
+        .before
+        .0
+        .values()
+        .filter_map(|n| n.hash.map(|h| h.to_hex()))
+        .collect();
     let now = Snapshot::of(&scene.world.mirror());
-    let new = now.0.values().filter(|n| n.hash.is_some_and(|h| !known.contains(&h.to_hex())));
+    let new = now
+        .0
+        .values()
+        .filter(|n| n.hash.is_some_and(|h| !known.contains(&h.to_hex())));
     let by_inode: BTreeMap<u64, u64> = new.map(|n| (n.ino, n.size)).collect();
     by_inode.values().sum()
 }
@@ -167,10 +217,16 @@ fn check_repaired(scene: &mut Scene, total: u64) {
     let published = bytes_published(scene);
     let stage = scene.world.repository().join(".bkm/stage");
     let staged = stage.is_dir() && fs::read_dir(stage).unwrap().next().is_some();
-    let report = scene.world.run(None).unwrap_or_else(|e| panic!("the next run failed: {}", words(&e)));
+    let report = scene
+        .world
+        .run(None)
+        .unwrap_or_else(|e| panic!("the next run failed: {}", words(&e)));
     assert_eq!(report.problems, [], "problems of the next run");
     let had_repository = !scene.before.0.is_empty();
-    assert!(report.recovered || !had_repository || !staged, "it does not tell that it recovered");
+    assert!(
+        report.recovered || !had_repository || !staged,
+        "it does not tell that it recovered"
+    );
     assert!(
         published + report.bytes_copied <= total,
         "{published} bytes were published, and {} of {total} copied again",
@@ -180,7 +236,8 @@ fn check_repaired(scene: &mut Scene, total: u64) {
     scene.world.check_points();
     for folder in fs::read_dir(scene.world.repository()).unwrap() {
         let name = folder.unwrap().file_name().into_string().unwrap();
-        let known = ["mirror", ".bkm", "README.txt"].contains(&&*name) || name.starts_with("backup_");
+        let known =
+            ["mirror", ".bkm", "README.txt"].contains(&&*name) || name.starts_with("backup_");
         assert!(known, "{name} is left in the repository");
     }
 }
@@ -228,16 +285,24 @@ fn any_single_operation_that_fails_is_repaired_by_the_next_run() {
     each_batch(|batch, first| {
         let (operations, total) = measure(&scene(), batch);
         let errors = [Errno::IO, Errno::NOSPC, Errno::ROFS];
-        sweep("fail", batch, (1 + first..=operations).step_by(step()), |k| {
-            let mut scene = scene();
-            let error = errors[usize::try_from(k).unwrap() % errors.len()];
-            let faults = Faults::fail_at(k, error).with_batches_of(batch);
-            let failed = scene.world.run(Some(Arc::new(faults)));
-            let error = failed.expect_err("a failed operation went unnoticed");
-            let text = words(&error);
-            assert!(text.contains("os error"), "the error does not say why: {text}");
-            check_repaired(&mut scene, total);
-        });
+        sweep(
+            "fail",
+            batch,
+            (1 + first..=operations).step_by(step()),
+            |k| {
+                let mut scene = scene();
+                let error = errors[usize::try_from(k).unwrap() % errors.len()];
+                let faults = Faults::fail_at(k, error).with_batches_of(batch);
+                let failed = scene.world.run(Some(Arc::new(faults)));
+                let error = failed.expect_err("a failed operation went unnoticed");
+                let text = words(&error);
+                assert!(
+                    text.contains("os error"),
+                    "the error does not say why: {text}"
+                );
+                check_repaired(&mut scene, total);
+            },
+        );
     });
 }
 
@@ -254,12 +319,17 @@ fn a_first_run_that_is_cut_off_anywhere_is_done_again() {
     };
     each_batch(|batch, first| {
         let (operations, total) = measure(&begin(), batch);
-        sweep("first run", batch, (first..operations).step_by(step()), |k| {
-            let mut scene = begin();
-            let faults = Faults::stop_after(k).with_batches_of(batch);
-            scene.world.run(Some(Arc::new(faults))).unwrap_err();
-            check_repaired(&mut scene, total);
-        });
+        sweep(
+            "first run",
+            batch,
+            (first..operations).step_by(step()),
+            |k| {
+                let mut scene = begin();
+                let faults = Faults::stop_after(k).with_batches_of(batch);
+                scene.world.run(Some(Arc::new(faults))).unwrap_err();
+                check_repaired(&mut scene, total);
+            },
+        );
     });
 }
 
@@ -269,7 +339,9 @@ fn a_recovery_that_is_cut_off_as_well_is_repaired() {
         let (operations, total) = measure(&scene(), batch);
         let cuts: Vec<u64> = (20 + first..operations).step_by(23).collect();
         let second = (first..70).step_by(5 * step());
-        let points = cuts.into_iter().flat_map(|k| second.clone().map(move |j| k * 1000 + j));
+        let points = cuts
+            .into_iter()
+            .flat_map(|k| second.clone().map(move |j| k * 1000 + j));
         sweep("recovery", batch, points, |both| {
             let mut scene = scene();
             let cut = |k| Some(Arc::new(Faults::stop_after(k).with_batches_of(batch)));

@@ -114,9 +114,8 @@ fn turned<'b>(
 ) -> Result<BTreeSet<&'b RelPath>, RepositoryError> {
     let mut turned = BTreeSet::new();
     for change in &batch.changes {
-        let (path, record) = match change {
-            Change::Put { path, record, .. } | Change::Folder { path, record } => (path, record),
-            _ => continue,
+        let (Change::Put { path, record, .. } | Change::Folder { path, record }) = change else {
+            continue;
         };
         let old = index.records().get(path).map(Record::kind);
         if old.is_none_or(|old| (old == Kind::Folder) == (record.kind() == Kind::Folder)) {

@@ -226,7 +226,10 @@ impl Run<'_> {
             ..
         } = plan;
         let mut done = Done::default();
-        let most_paths = options.faults.as_ref().and_then(|faults| faults.batch_paths());
+        let most_paths = options
+            .faults
+            .as_ref()
+            .and_then(|faults| faults.batch_paths());
         let most_paths = most_paths.unwrap_or(execute::BATCH_PATHS);
         let mark = mark.as_ref();
         if let Err(e) = execute(&mut repository, work, mark, &stager, most_paths, &mut done) {

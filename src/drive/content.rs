@@ -219,10 +219,11 @@ mod tests {
     fn copied_over(from: &File, part: &[u8]) -> (Vec<u8>, [u8; 32]) {
         let dir = tempfile::tempdir().unwrap();
         let tree = Tree::open(dir.path()).unwrap();
-        let mut to = tree.create_file(Path::new("to")).unwrap();
+        let mut to = tree.create_file(Path::new("to"), 0o600).unwrap();
         to.write_at(part, 0).unwrap();
         let stop = AtomicBool::new(false);
-        let (len, hash) = copy(from, LEN as u64, &mut to, &stop, &|_| {}).unwrap();
+        let there = part.len() as u64;
+        let (len, hash) = copy(from, LEN as u64, true, &mut to, there, &stop, &|_| {}).unwrap();
         assert_eq!(len, LEN as u64);
         (std::fs::read(dir.path().join("to")).unwrap(), hash)
     }

@@ -12,28 +12,85 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
 /// One edit; the numbers pick what it is done to among what is there.
 #[derive(Debug, Clone)]
 pub(crate) enum Edit {
-    Create { folder: u8, name: u8, size: u16 },
-    Sparse { folder: u8, name: u8 },
-    Overwrite { file: u8 },
+    Create {
+        folder: u8,
+        name: u8,
+        size: u16,
+    },
+    Sparse {
+        folder: u8,
+        name: u8,
+    },
+    Overwrite {
+        file: u8,
+    },
     /// Other bytes, but size and time stay: as by a container that hides its changes.
-    OverwriteInSecret { file: u8 },
-    Resize { file: u8, size: u16 },
-    Append { file: u8 },
+    OverwriteInSecret {
+        file: u8,
+    },
+    Resize {
+        file: u8,
+        size: u16,
+    },
+    Append {
+        file: u8,
+    },
     /// As editors do: a new file takes the old one's place.
-    ReplaceBySave { file: u8 },
-    Chmod { any: u8, mode: u16 },
-    Chown { any: u8, owner: u8 },
-    Touch { any: u8, time: i32 },
-    Xattr { any: u8, value: u8 },
-    Rename { any: u8, folder: u8, name: u8 },
-    Swap { one: u8, two: u8 },
-    Delete { any: u8 },
-    DeleteFolder { folder: u8 },
-    MakeFolder { folder: u8, name: u8 },
-    Turn { any: u8, into: u8 },
-    Link { folder: u8, name: u8, target: u8 },
-    HardLink { file: u8, folder: u8, name: u8 },
-    BreakLink { file: u8 },
+    ReplaceBySave {
+        file: u8,
+    },
+    Chmod {
+        any: u8,
+        mode: u16,
+    },
+    Chown {
+        any: u8,
+        owner: u8,
+    },
+    Touch {
+        any: u8,
+        time: i32,
+    },
+    Xattr {
+        any: u8,
+        value: u8,
+    },
+    Rename {
+        any: u8,
+        folder: u8,
+        name: u8,
+    },
+    Swap {
+        one: u8,
+        two: u8,
+    },
+    Delete {
+        any: u8,
+    },
+    DeleteFolder {
+        folder: u8,
+    },
+    MakeFolder {
+        folder: u8,
+        name: u8,
+    },
+    Turn {
+        any: u8,
+        into: u8,
+    },
+    Link {
+        folder: u8,
+        name: u8,
+        target: u8,
+    },
+    HardLink {
+        file: u8,
+        folder: u8,
+        name: u8,
+    },
+    BreakLink {
+        file: u8,
+    },
 }
 
 /// Any edit, the usual ones more often.
@@ -65,7 +122,18 @@ pub(crate) fn any_edit() -> impl Strategy<Value = Edit> {
 
 /// Names that files and folders get: few, so that edits meet.
 const NAMES: [&[u8]; 12] = [
-    b"a", b"b", b"c", b"d", b"e", b"f1", b"f2", b"f3", b"f4", b"two\nlines", b"caf\xe9", b"a b\\c",
+    b"a",
+    b"b",
+    b"c",
+    b"d",
+    b"e",
+    b"f1",
+    b"f2",
+    b"f3",
+    b"f4",
+    b"two\nlines",
+    b"caf\xe9",
+    b"a b\\c",
 ];
 
 /// Does edits to the tree at `root`.
@@ -128,7 +196,12 @@ impl Editor {
     /// Anything but the root.
     fn any(&self, pick: u8) -> Option<PathBuf> {
         let (files, links, folders) = self.list();
-        let all: Vec<_> = files.into_iter().chain(links).chain(folders).filter(|p| *p != self.root).collect();
+        let all: Vec<_> = files
+            .into_iter()
+            .chain(links)
+            .chain(folders)
+            .filter(|p| *p != self.root)
+            .collect();
         pick_of(&all, pick)
     }
 
@@ -177,7 +250,9 @@ impl Editor {
             Edit::Append { file } => {
                 let path = self.file(file)?;
                 let bytes = self.content(33);
-                open(&path).write_all_at(&bytes, size_of(&path) as u64).unwrap();
+                open(&path)
+                    .write_all_at(&bytes, size_of(&path) as u64)
+                    .unwrap();
             }
             Edit::ReplaceBySave { file } => {
                 let path = self.file(file)?;
@@ -203,13 +278,24 @@ impl Editor {
             }
             Edit::Touch { any, time } => {
                 let path = self.any(any)?;
-                set_mtime(&path, (i64::from(time), i64::from(time.unsigned_abs() % 1_000_000_000)));
+                set_mtime(
+                    &path,
+                    (
+                        i64::from(time),
+                        i64::from(time.unsigned_abs() % 1_000_000_000),
+                    ),
+                );
             }
             Edit::Xattr { any, value } => {
                 let path = self.any(any)?;
                 if !path.is_symlink() {
-                    let name = if value % 2 == 0 { "user.one" } else { "user.two" };
-                    let _unless_unknown_here = rustix::fs::setxattr(&path, name, &[value], XattrFlags::empty());
+                    let name = if value % 2 == 0 {
+                        "user.one"
+                    } else {
+                        "user.two"
+                    };
+                    let _unless_unknown_here =
+                        rustix::fs::setxattr(&path, name, &[value], XattrFlags::empty());
                 }
             }
             Edit::Rename { any, folder, name } => {
@@ -225,7 +311,11 @@ impl Editor {
                     rustix::fs::renameat_with(CWD, one, CWD, two, flags).unwrap();
                 }
             }
-            Edit::Delete { any } => delete(&self.any(any).filter(|path| path.is_symlink() || !path.is_dir())?),
+            Edit::Delete { any } => delete(
+                &self
+                    .any(any)
+                    .filter(|path| path.is_symlink() || !path.is_dir())?,
+            ),
             Edit::DeleteFolder { folder } => {
                 let folder = self.folder(folder);
                 if folder != self.root {
@@ -251,7 +341,11 @@ impl Editor {
                     }
                 }
             }
-            Edit::Link { folder, name, target } => {
+            Edit::Link {
+                folder,
+                name,
+                target,
+            } => {
                 let path = self.free(folder, name)?;
                 let targets = ["a", "../b", "/etc/hostname", "no/such", "."];
                 symlink(targets[usize::from(target) % targets.len()], path).unwrap();

@@ -24,7 +24,10 @@ impl LoopDrive {
         }
         let folder = super::scratch();
         let image = folder.path().join("image");
-        File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
+        File::create(&image)
+            .unwrap()
+            .set_len(megabytes << 20)
+            .unwrap();
         let mut mkfs = Command::new(format!("mkfs.{fs}"));
         match fs {
             "ext4" => mkfs.args(["-q", "-F", "-L", "TESTS"]),
@@ -80,7 +83,14 @@ impl LoopDrive {
 
     fn mount(&mut self) {
         let node = self.node.as_deref().unwrap();
-        mount(node, &self.point, self.fs.as_str(), MountFlags::empty(), None).unwrap();
+        mount(
+            node,
+            &self.point,
+            self.fs.as_str(),
+            MountFlags::empty(),
+            None,
+        )
+        .unwrap();
         self.mounted = true;
     }
 

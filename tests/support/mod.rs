@@ -16,7 +16,9 @@ use std::path::Path;
 /// disk.
 pub(crate) fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() && let Ok(folder) = tempfile::tempdir_in(memory) {
+    if memory.is_dir()
+        && let Ok(folder) = tempfile::tempdir_in(memory)
+    {
         return folder;
     }
     tempfile::tempdir().unwrap()

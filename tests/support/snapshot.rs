@@ -93,15 +93,43 @@ impl Node {
             }
         };
         compare("kind", self.kind.to_owned(), found.kind.to_owned());
-        compare("hash", format!("{:?}", self.hash), format!("{:?}", found.hash));
+        compare(
+            "hash",
+            format!("{:?}", self.hash),
+            format!("{:?}", found.hash),
+        );
         compare("size", self.size.to_string(), found.size.to_string());
-        compare("mode", format!("{:o}", self.mode), format!("{:o}", found.mode));
-        compare("owner", format!("{}:{}", self.uid, self.gid), format!("{}:{}", found.uid, found.gid));
-        compare("mtime", self.mtime_ns.to_string(), found.mtime_ns.to_string());
-        compare("target", format!("{:?}", self.target), format!("{:?}", found.target));
-        compare("xattrs", format!("{:?}", self.xattrs), format!("{:?}", found.xattrs));
+        compare(
+            "mode",
+            format!("{:o}", self.mode),
+            format!("{:o}", found.mode),
+        );
+        compare(
+            "owner",
+            format!("{}:{}", self.uid, self.gid),
+            format!("{}:{}", found.uid, found.gid),
+        );
+        compare(
+            "mtime",
+            self.mtime_ns.to_string(),
+            found.mtime_ns.to_string(),
+        );
+        compare(
+            "target",
+            format!("{:?}", self.target),
+            format!("{:?}", found.target),
+        );
+        compare(
+            "xattrs",
+            format!("{:?}", self.xattrs),
+            format!("{:?}", found.xattrs),
+        );
         let twin = |node: &Self| node.twin_of.as_deref().map(shown);
-        compare("twin", format!("{:?}", twin(self)), format!("{:?}", twin(found)));
+        compare(
+            "twin",
+            format!("{:?}", twin(self)),
+            format!("{:?}", twin(found)),
+        );
         if inodes {
             compare("inode", self.ino.to_string(), found.ino.to_string());
         }
@@ -141,9 +169,18 @@ fn walk(folder: &Path, prefix: &mut Vec<u8>, nodes: &mut BTreeMap<Vec<u8>, Node>
             uid: meta.uid(),
             gid: meta.gid(),
             mtime_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
-            target: (kind == "link")
-                .then(|| std::fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec()),
-            xattrs: if is_file || kind == "folder" { xattrs(&path) } else { Vec::new() },
+            target: (kind == "link").then(|| {
+                std::fs::read_link(&path)
+                    .unwrap()
+                    .as_os_str()
+                    .as_bytes()
+                    .to_vec()
+            }),
+            xattrs: if is_file || kind == "folder" {
+                xattrs(&path)
+            } else {
+                Vec::new()
+            },
             ino: meta.ino(),
             twin_of: None,
         };
@@ -164,7 +201,9 @@ fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     names.truncate(length);
     let mut found = Vec::new();
     let kept = |name: &[u8]| {
-        name.starts_with(b"user.") || name.starts_with(b"system.posix_acl") || name == b"security.capability"
+        name.starts_with(b"user.")
+            || name.starts_with(b"system.posix_acl")
+            || name == b"security.capability"
     };
     for name in names.split(|&b| b == 0).filter(|name| kept(name)) {
         let mut value = vec![0; 64 * 1024];
