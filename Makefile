@@ -1,0 +1,49 @@
+# What people do with this project. Steps that take more than a line are in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench install uninstall deps fmt lint
+
+# Where `install` puts things; DESTDIR in front is for packagers.
+PREFIX ?= $(HOME)/.local
+DESTDIR ?=
+UDEV_RULES ?= /etc/udev/rules.d
+export PREFIX DESTDIR UDEV_RULES
+
+# mkfs, losetup and udevadm lie where an ordinary search path does not lead.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+demo: ## Plug in a drive (an image), see the backup start by itself, restore a file
+	@scripts/deps.sh build demo
+	cargo build --locked
+	@scripts/demo.sh target/debug/bkm-agent
+
+test: ## Run all tests; those that need root or a tool say so and are skipped
+	@scripts/deps.sh build test
+	cargo test --locked
+
+bench: ## Compare with rsync on 50,000 files (root; some minutes, 3 GB in /var/tmp)
+	@scripts/deps.sh build demo bench
+	cargo build --locked --release
+	benches/run.sh target/release/bkm-agent
+
+install: ## Install for this user, into ~/.local
+	@scripts/deps.sh build
+	cargo build --locked --release
+	@scripts/install.sh target/release/bkm-agent
+
+uninstall: ## Take away what install put there; profiles and backups stay
+	@scripts/uninstall.sh
+
+deps: ## Install what building and testing need (Debian, Ubuntu)
+	@scripts/deps.sh build test
+
+fmt: ## Format the code
+	cargo fmt
+
+lint: ## What CI asks beside the tests
+	@scripts/deps.sh build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings

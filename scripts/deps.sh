@@ -1,0 +1,101 @@
+#!/bin/sh
+# Installs what is missing of the named groups (build, demo, test, bench) on Debian and Ubuntu.
+# Looks first, so that nothing is asked of apt, or of sudo, where all is there. Without root and sudo
+# only what building needs is insisted on: demo and tests leave out what they lack, and say so.
+set -eu
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=''
+needed=''
+
+# need PACKAGE COMMAND...: the package is missing if the command fails.
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+# have PACKAGE PROGRAM
+have() {
+    need "$1" command -v "$2"
+}
+
+build() {
+    if ! command -v cargo >/dev/null; then
+        echo 'cargo is missing. Rust is best installed with rustup: https://rustup.rs' >&2
+        exit 1
+    fi
+    have gcc cc
+    have pkg-config pkg-config
+    need libudev-dev pkg-config --exists libudev
+}
+
+# A machine with drives and a desktop session.
+demo() {
+    have udev udevadm
+    have dbus dbus-daemon
+    have dbus dbus-send
+    need python3-dbusmock /usr/bin/python3 -c 'import dbusmock'
+    have e2fsprogs mkfs.ext4
+    have mount losetup
+    have util-linux flock
+}
+
+tests() {
+    demo
+    have util-linux setpriv
+    have xfsprogs mkfs.xfs
+    have btrfs-progs mkfs.btrfs
+    have rsync rsync
+    have acl setfacl
+    have attr setfattr
+}
+
+bench() {
+    have rsync rsync
+    have python3 python3
+}
+
+for group in "$@"; do
+    case $group in
+    build)
+        build
+        needed=$missing
+        ;;
+    demo) demo ;;
+    test) tests ;;
+    bench) bench ;;
+    *)
+        echo "deps.sh: no group $group" >&2
+        exit 2
+        ;;
+    esac
+done
+
+missing=$(printf '%s\n' "$missing" | tr ' ' '\n' | sort -u | tr '\n' ' ' | sed 's/^ *//; s/ *$//')
+if [ -z "$missing" ]; then
+    exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "Please install what Debian calls: $missing" >&2
+    exit 1
+fi
+if [ "$(id -u)" -eq 0 ]; then
+    sudo=''
+elif command -v sudo >/dev/null; then
+    sudo=sudo
+else
+    echo "Missing; as root: apt-get install $missing" >&2
+    [ -z "$needed" ]
+    exit
+fi
+echo "Installing: $missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# shellcheck disable=SC2086 # both are lists of words
+if ! { $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    echo "apt-get could not install: $missing" >&2
+    exit 1
+fi
