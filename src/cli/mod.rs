@@ -34,6 +34,24 @@ pub enum Exit {
     Stopped = 130,
 }
 
+impl Exit {
+    /// What this and `other` come to together: the worse of the two.
+    fn and(self, other: Self) -> Self {
+        let rank = |exit: Self| match exit {
+            Self::Done => 0,
+            Self::Problems => 1,
+            Self::Usage => 2,
+            Self::Failed => 3,
+            Self::Stopped => 4,
+        };
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
+        }
+    }
+}
+
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]

@@ -38,6 +38,12 @@ impl Bar {
         }
     }
 
+    /// Shows `phase`, which does so many bytes.
+    pub(super) fn begin(&self, phase: &'static str, bytes: u64) {
+        self.inner.set_length(bytes);
+        self.inner.set_message(phase);
+    }
+
     /// Takes the bar away.
     pub(super) fn finish(&self) {
         self.inner.finish_and_clear();

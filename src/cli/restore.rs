@@ -63,12 +63,15 @@ pub fn restore(args: &RestoreArgs, out: &mut dyn Write) -> Result<Exit, CliError
         writeln!(out, "{text}")?;
         return Ok(exit);
     }
+    let folders = match restored.folders {
+        0 => String::new(),
+        n => format!(" and {}", human::count(n, "folder", "folders")),
+    };
     writeln!(
         out,
-        "restored {} ({}) and {} to {}",
+        "restored {} ({}){folders} to {}",
         human::count(restored.restored, "file", "files"),
         human::size(restored.bytes),
-        human::count(restored.folders, "folder", "folders"),
         crate::sanitize::line(&args.to.to_string_lossy())
     )?;
     print_list("problem", "problems", &restored.problems, out)?;
@@ -101,11 +104,14 @@ fn from(args: &RestoreArgs, located: &Located) -> Result<Restored, CliError> {
     }
     .map_err(failed)?;
     let versions = versions(args, located)?;
+    // Before the destination is made: a name that was mistyped leaves no empty folder.
+    let bytes = selection.bytes(&versions).map_err(failed)?;
     std::fs::create_dir_all(&args.to)
         .map_err(|e| CliError::failed(format!("cannot make {}: {e}", args.to.display())))?;
     let destination = Tree::open(&args.to).map_err(|e| CliError::new(&e, Exit::Failed))?;
     let stop = signals::stop_flag()?;
     let bar = Bar::new(!args.json);
+    bar.begin("restoring", bytes);
     let told = |bytes| bar.copied(0, bytes);
     let restored = bring_back(
         &located.tree,

@@ -47,30 +47,33 @@ pub struct RunArgs {
 
 /// Backs up, one profile after the other.
 pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let jobs = jobs(args)?;
+    let (profiles, mut exit) = named_profiles(args.profile.as_deref(), args.config.as_deref())?;
+    let jobs = jobs(args, profiles)?;
     let stop = signals::stop_flag()?;
-    let mut worst = Exit::Done;
     for (profile, device) in jobs {
-        match one(args, &profile, device.as_ref(), &stop, out) {
-            Ok(Exit::Done) => {}
-            Ok(exit) => worst = if worst == Exit::Failed { worst } else { exit },
-            Err(error) if error.exit == Exit::Stopped => return Err(error),
+        exit = exit.and(match one(args, &profile, device.as_ref(), &stop, out) {
+            Ok(exit) => exit,
             Err(error) => {
-                super::say(&format!(
-                    "{}: {}",
-                    crate::sanitize::line(&profile.name),
-                    error.message
-                ));
-                worst = error.exit;
+                // A reader that went away is told nothing.
+                if !error.message.is_empty() {
+                    let name = crate::sanitize::line(&profile.name);
+                    super::say(&format!("{name}: {}", error.message));
+                }
+                error.exit
             }
+        });
+        if exit == Exit::Stopped {
+            break;
         }
     }
-    Ok(worst)
+    Ok(exit)
 }
 
 /// What is to be backed up, and to which drive.
-fn jobs(args: &RunArgs) -> Result<Vec<(Profile, Option<Device>)>, CliError> {
-    let profiles = named_profiles(args.profile.as_deref(), args.config.as_deref())?;
+fn jobs(
+    args: &RunArgs,
+    profiles: Vec<Profile>,
+) -> Result<Vec<(Profile, Option<Device>)>, CliError> {
     if args.profile.is_some() || args.config.is_some() {
         let with_drive = |profile: Profile| {
             let needed = drive_of(&profile).is_some() || args.device.is_some();
@@ -95,7 +98,7 @@ fn jobs(args: &RunArgs) -> Result<Vec<(Profile, Option<Device>)>, CliError> {
         };
     }
     if profiles.is_empty() {
-        return Err(no_profiles());
+        return Err(no_profiles(&state_dir::profile_dirs()));
     }
     let present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
     let mut jobs = Vec::new();
@@ -181,7 +184,11 @@ fn one(
                 _ => Exit::Failed,
             };
             let error = CliError::new(&error, exit);
-            remember(&error.message, None);
+            if exit == Exit::Stopped {
+                remember(&error.message, None);
+            } else {
+                remember(&format!("failed: {}", error.message), None);
+            }
             Err(error)
         }
     }

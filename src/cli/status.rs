@@ -27,7 +27,7 @@ fn print(all: &[Memory], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
         return Ok(Exit::Done);
     }
     if all.is_empty() {
-        writeln!(out, "No drive of a profile was plugged in yet.")?;
+        writeln!(out, "No backup was made or tried on this computer yet.")?;
     }
     for memory in all {
         let drive = &memory.drive;

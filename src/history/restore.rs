@@ -110,6 +110,18 @@ impl Selection {
         })
     }
 
+    /// How many bytes are to be restored of `versions`; an error if nothing is, or nothing at a path that
+    /// was named.
+    pub fn bytes(&self, versions: &Versions) -> Result<u64, RestoreError> {
+        let picked = self.pick(versions)?;
+        Ok(picked.iter().fold(0, |sum: u64, (_, version)| {
+            sum.saturating_add(match &version.body {
+                Body::File { size, .. } => *size,
+                Body::Link(_) | Body::Folder => 0,
+            })
+        }))
+    }
+
     fn selects(&self, path: &RelPath) -> bool {
         self.everything
             || self.paths.iter().any(|p| p == path || path.is_below(p))
