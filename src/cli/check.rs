@@ -17,7 +17,7 @@ use crate::sanitize::line;
 /// How many problems or notes of one profile are printed; JSON has all.
 const SHOWN: usize = 20;
 
-/// Options of `check`.
+/// Say whether the profiles are valid and what they select
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Check only this profile
