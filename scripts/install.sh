@@ -14,8 +14,9 @@ put() {
 
 put 755 "$program" "$bin/bkm-agent"
 for file in README.md CHANGELOG.md config/*.json docs/*.md; do
-    put 644 "$file" "$share/$file"
+    install -D -m 644 "$file" "$DESTDIR$share/$file"
 done
+echo "installed $DESTDIR$share/ (sample profiles, their schema, documentation)"
 
 made=$(mktemp)
 trap 'rm -f "$made"' EXIT
@@ -37,7 +38,10 @@ END
 fi
 if user_manager_runs; then
     systemctl --user daemon-reload
-    systemctl --user enable --now "$unit"
+    systemctl --user enable "$unit"
+    # Also where an older one runs; a backup under way is stopped in order and goes on.
+    systemctl --user restart "$unit"
+    echo "started $unit"
 elif [ -z "$DESTDIR" ]; then
     echo "No systemd of this user runs here. In a session of yours: systemctl --user enable --now $unit"
 fi

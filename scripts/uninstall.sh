@@ -17,11 +17,14 @@ if user_manager_runs && [ -e "$units/$unit" ]; then
 fi
 take "$bin/bkm-agent"
 take "$units/$unit"
+rm -f "$DESTDIR$units/default.target.wants/$unit"
 for file in README.md CHANGELOG.md config/*.json docs/*.md; do
-    take "$share/$file"
+    rm -f "$DESTDIR$share/$file"
 done
 # What somebody else put there stays, and so does its folder.
-rmdir "$DESTDIR$share/config" "$DESTDIR$share/docs" "$DESTDIR$share" 2>/dev/null || true
+if rmdir "$DESTDIR$share/config" "$DESTDIR$share/docs" "$DESTDIR$share" 2>/dev/null; then
+    echo "removed $DESTDIR$share/"
+fi
 if user_manager_runs; then
     systemctl --user daemon-reload
 fi
