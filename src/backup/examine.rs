@@ -126,8 +126,8 @@ pub(super) struct Moved<'s, 'i> {
     pub(super) meta: Meta,
 }
 
-/// Finds moves among what appeared and vanished: the same inode, size, time and birth time; without
-/// birth times the content is compared as well.
+/// Finds moves among what appeared and vanished: the same inode, size, time and birth time. Without
+/// birth times, or with another change time, the content is compared as well.
 pub(super) fn find_moves<'s, 'i>(
     source: &Source,
     found: &Comparison<'s, 'i>,
@@ -162,7 +162,11 @@ pub(super) fn find_moves<'s, 'i>(
         .into_par_iter()
         .filter(|_| !stop.load(Ordering::Relaxed))
         .filter_map(|(entry, from, record)| {
+            // Where the change time is the one of then as well (the folder above was renamed), nothing
+            // was written since; a file that was renamed itself has another one, and its time can
+            // have been set back after a change of content.
             let born = entry.stat.btime_ns.is_some() && record.meta.btime_ns.is_some();
+            let untouched = born && entry.stat.ctime_ns == record.meta.ctime_ns;
             let unsettled = matches!(
                 record.content,
                 Content::File {
@@ -170,7 +174,7 @@ pub(super) fn find_moves<'s, 'i>(
                     ..
                 }
             );
-            let meta = if born && !unsettled && record.kind() == Kind::File {
+            let meta = if untouched && !unsettled && record.kind() == Kind::File {
                 meta_of(
                     &entry.stat,
                     source.xattrs(&entry.path).ok()?,

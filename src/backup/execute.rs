@@ -17,7 +17,7 @@ use crate::repository::Repository;
 use crate::repository::index::{Batch, Change, RunMark};
 
 /// Most paths in one batch: bounds the journal's frame and the folder of staged files.
-const BATCH_PATHS: usize = 4096;
+pub(super) const BATCH_PATHS: usize = 4096;
 
 /// Bytes of the first batch, and the bounds for later ones.
 const BATCH_BYTES: u64 = 64 << 20;
@@ -41,7 +41,8 @@ pub(super) struct Done {
     pub(super) skipped: std::collections::BTreeSet<RelPath>,
 }
 
-/// Carries out `plan`. On an error everything published stays, and `done` says how much that is.
+/// Carries out `plan` in batches of at most `most_paths` paths. On an error everything published stays,
+/// and `done` says how much that is.
 ///
 /// While one batch is synced and published, the next one is staged: the drive writes and the processor
 /// hashes at the same time.
@@ -50,6 +51,7 @@ pub(super) fn execute(
     plan: Vec<Work<'_>>,
     run: Option<&RunMark>,
     stager: &Stager<'_>,
+    most_paths: usize,
     done: &mut Done,
 ) -> Result<(), RunError> {
     let mut limit = BATCH_BYTES;
@@ -57,7 +59,7 @@ pub(super) fn execute(
     let mut staged = Vec::new();
     loop {
         let begun = Instant::now();
-        let batch = next_batch(&mut work, limit);
+        let batch = next_batch(&mut work, limit, most_paths);
         let bytes = batch.iter().map(Work::bytes).sum();
         let ready = std::mem::take(&mut staged);
         let (committed, next) = std::thread::scope(|scope| {
@@ -85,11 +87,12 @@ pub(super) fn execute(
 fn next_batch<'s>(
     work: &mut std::iter::Peekable<impl Iterator<Item = Work<'s>>>,
     limit: u64,
+    most_paths: usize,
 ) -> Vec<Work<'s>> {
     let mut batch = Vec::new();
     let (mut bytes, mut paths) = (0, 0);
     while let Some(next) = work.next_if(|next| {
-        paths == 0 || (bytes + next.bytes() <= limit && paths + next.paths() <= BATCH_PATHS)
+        paths == 0 || (bytes + next.bytes() <= limit && paths + next.paths() <= most_paths)
     }) {
         bytes += next.bytes();
         paths += next.paths();

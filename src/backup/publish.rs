@@ -4,6 +4,7 @@
 //! doing a step again does no harm, so the same code finishes a batch that the power cut off. It never
 //! writes content and never touches what it did not expect. Called by `execute` and `recover`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -13,6 +14,7 @@ use crate::relpath::RelPath;
 use crate::repository::index::{Batch, Change, Index};
 use crate::repository::record::{Identity, Record};
 use crate::repository::{RepositoryError, layout};
+use crate::select::Kind;
 
 /// No file has inode 0.
 const NOTHING: Identity = Identity { ino: 0, size: 0 };
@@ -37,7 +39,15 @@ pub(super) fn publish(
 ) -> Result<Vec<RelPath>, RepositoryError> {
     let increment = batch.run.as_ref().map(|run| run.name.as_str());
     let mut occupied = Vec::new();
+    let turned = if again {
+        turned(tree, index, batch)?
+    } else {
+        BTreeSet::new()
+    };
     for change in &batch.changes {
+        if leaves(change) && is_at_or_below(change.path(), &turned) {
+            continue;
+        }
         let old = index.records().get(change.path());
         match change {
             Change::Put {
@@ -93,6 +103,42 @@ pub(super) fn publish(
         }
     }
     Ok(occupied)
+}
+
+/// The paths where this batch already put a file in place of a folder, or a folder in place of a file:
+/// what was there before, and below it, has left.
+fn turned<'b>(
+    tree: &Tree,
+    index: &Index,
+    batch: &'b Batch,
+) -> Result<BTreeSet<&'b RelPath>, RepositoryError> {
+    let mut turned = BTreeSet::new();
+    for change in &batch.changes {
+        let (Change::Put { path, record, .. } | Change::Folder { path, record }) = change else {
+            continue;
+        };
+        let old = index.records().get(path).map(Record::kind);
+        if old.is_none_or(|old| (old == Kind::Folder) == (record.kind() == Kind::Folder)) {
+            continue;
+        }
+        let in_place = tree.stat(&layout::mirror(path))?.is_some_and(|found| {
+            let identity = record.identity();
+            identity.map_or(found.file_type.is_dir(), |new| identity_of(&found) == new)
+        });
+        if in_place {
+            turned.insert(path);
+        }
+    }
+    Ok(turned)
+}
+
+fn leaves(change: &Change) -> bool {
+    matches!(change, Change::Remove { .. } | Change::RemoveFolder { .. })
+}
+
+fn is_at_or_below(path: &RelPath, turned: &BTreeSet<&RelPath>) -> bool {
+    !turned.is_empty()
+        && (turned.contains(path) || path.ancestors().any(|above| turned.contains(&above)))
 }
 
 /// A staged file gets its name in the increment, then takes its place in the mirror.

@@ -226,7 +226,13 @@ impl Run<'_> {
             ..
         } = plan;
         let mut done = Done::default();
-        if let Err(e) = execute(&mut repository, work, mark.as_ref(), &stager, &mut done) {
+        let most_paths = options
+            .faults
+            .as_ref()
+            .and_then(|faults| faults.batch_paths());
+        let most_paths = most_paths.unwrap_or(execute::BATCH_PATHS);
+        let mark = mark.as_ref();
+        if let Err(e) = execute(&mut repository, work, mark, &stager, most_paths, &mut done) {
             return Err(match e {
                 RunError::Stopped { .. } => RunError::Stopped { kept: kept(&done) },
                 other => other,

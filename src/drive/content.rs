@@ -98,7 +98,6 @@ pub fn copy(
                 hasher.update(bytes);
                 let end = offset + bytes.len() as u64;
                 if end > kept || !has(to, bytes, offset)? {
-                    kept = kept.min(offset);
                     to.write_at(bytes, offset)?;
                     to_len = to_len.max(end);
                     unsynced += bytes.len() as u64;
@@ -205,4 +204,43 @@ fn hash_zeros(hasher: &mut blake3::Hasher, mut len: u64) -> &mut blake3::Hasher 
         len -= piece.len() as u64;
     }
     hasher
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::drive::tree::Tree;
+
+    const LEN: usize = 4 << 20;
+
+    /// Copies `from` over what `part` left; returns what is on the drive then, and the hash told.
+    fn copied_over(from: &File, part: &[u8]) -> (Vec<u8>, [u8; 32]) {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::open(dir.path()).unwrap();
+        let mut to = tree.create_file(Path::new("to"), 0o600).unwrap();
+        to.write_at(part, 0).unwrap();
+        let stop = AtomicBool::new(false);
+        let there = part.len() as u64;
+        let (len, hash) = copy(from, LEN as u64, true, &mut to, there, &stop, &|_| {}).unwrap();
+        assert_eq!(len, LEN as u64);
+        (std::fs::read(dir.path().join("to")).unwrap(), hash)
+    }
+
+    #[test]
+    fn a_hole_is_a_hole_also_where_an_earlier_part_had_data_behind_a_difference() {
+        let from = tempfile::tempfile().unwrap();
+        from.set_len(LEN as u64).unwrap();
+        from.write_all_at(b"new head", 0).unwrap();
+        from.write_all_at(b"new tail", LEN as u64 - 8).unwrap();
+        let mut expected = vec![0; LEN];
+        expected[..8].copy_from_slice(b"new head");
+        expected[LEN - 8..].copy_from_slice(b"new tail");
+        for part in [LEN, LEN / 2, LEN + 100, 5, 0] {
+            let (found, hash) = copied_over(&from, &vec![7; part]);
+            assert!(found == expected, "a part of {part} bytes shines through");
+            assert_eq!(hash, *blake3::hash(&expected).as_bytes());
+        }
+    }
 }

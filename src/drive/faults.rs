@@ -14,6 +14,7 @@ pub struct Faults {
     first_bad: u64,
     last_bad: u64,
     error: rustix::io::Errno,
+    batch_paths: Option<usize>,
 }
 
 impl Faults {
@@ -29,6 +30,7 @@ impl Faults {
             first_bad: k + 1,
             last_bad: u64::MAX,
             error: rustix::io::Errno::NODEV,
+            batch_paths: None,
         }
     }
 
@@ -39,7 +41,20 @@ impl Faults {
             first_bad: k,
             last_bad: k,
             error,
+            batch_paths: None,
         }
+    }
+
+    /// With batches of at most `paths` paths, so that a run of few files has several.
+    #[must_use]
+    pub fn with_batches_of(mut self, paths: usize) -> Self {
+        self.batch_paths = Some(paths);
+        self
+    }
+
+    /// How many paths a batch may have, if a test wants other batches than the program's.
+    pub fn batch_paths(&self) -> Option<usize> {
+        self.batch_paths
     }
 
     /// How many operations were tried.

@@ -132,14 +132,16 @@ impl Meta {
         }
     }
 
-    /// Whether what a restore brings back (mode, owner, time, extended attributes, being linked) is
-    /// the same.
+    /// Whether what a restore brings back (mode, owner, time, extended attributes, to which other files
+    /// it is linked) is the same.
     pub fn restores_like(&self, other: &Self) -> bool {
         self.mtime_ns == other.mtime_ns
             && self.mode == other.mode
             && self.uid == other.uid
             && self.gid == other.gid
             && self.linked == other.linked
+            // The inode tells which files are links to one another.
+            && (!self.linked || self.ino == other.ino)
             && self.xattrs == other.xattrs
     }
 }

@@ -1,0 +1,305 @@
+//! Every attribute comes back, and nothing strange in a source stops a run or is taken as deleted.
+
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bkm_agent::drive::faults::Faults;
+use bkm_agent::history::timeline;
+use rustix::fs::XattrFlags;
+use support::edits::set_mtime;
+use support::profile;
+use support::snapshot::Snapshot;
+use support::world::World;
+
+fn world() -> (tempfile::TempDir, World) {
+    let folder = support::scratch();
+    let (source, drive) = (folder.path().join("source"), folder.path().join("drive"));
+    fs::create_dir(&source).unwrap();
+    fs::create_dir(&drive).unwrap();
+    let world = World::new(&source, &drive, profile::all_tracked());
+    (folder, world)
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn modes_owners_times_and_links_come_back() {
+    let (_folder, mut world) = world();
+    let root = world.source.clone();
+    fs::create_dir_all(root.join("shared/empty")).unwrap();
+    for (name, bits) in [
+        ("locked", 0o400),
+        ("open", 0o666),
+        ("none", 0o000),
+        ("runs", 0o755),
+    ] {
+        fs::write(root.join(name), name).unwrap();
+        mode(
+            &root.join(name),
+            if is_root() { bits } else { bits | 0o600 },
+        );
+        set_mtime(&root.join(name), (1_234_567_890, 123_456_789));
+    }
+    symlink("no/such/thing", root.join("dangling")).unwrap();
+    symlink("/etc/passwd", root.join("absolute")).unwrap();
+    set_mtime(&root.join("dangling"), (-5, 999_999_999));
+    fs::hard_link(root.join("open"), root.join("shared/twin")).unwrap();
+    if is_root() {
+        std::os::unix::fs::lchown(root.join("absolute"), Some(1234), Some(5678)).unwrap();
+        std::os::unix::fs::lchown(root.join("shared"), Some(1234), Some(5678)).unwrap();
+        std::os::unix::fs::lchown(root.join("runs"), Some(1234), Some(5678)).unwrap();
+    }
+    mode(&root.join("shared/empty"), 0o2750);
+    mode(&root.join("shared"), 0o1777);
+    set_mtime(&root.join("shared/empty"), (1_000_000_000, 1));
+    set_mtime(&root.join("shared"), (1_000_000_000, 2));
+    world.back_up();
+    world.check_points();
+}
+
+#[test]
+fn extended_attributes_acls_and_capabilities_come_back() {
+    let (_folder, mut world) = world();
+    let (file, folder) = (world.source.join("file"), world.source.join("folder"));
+    fs::write(&file, "content").unwrap();
+    fs::create_dir(&folder).unwrap();
+    let set = |path: &Path, name: &str, value: &[u8]| {
+        rustix::fs::setxattr(path, name, value, XattrFlags::empty()).is_ok()
+    };
+    if !set(&file, "user.comment", b"\0any\xffbytes") || !set(&folder, "user.empty", b"") {
+        return println!("skipped: no extended attributes here");
+    }
+    for (path, acl) in [
+        (&file, "u:1234:rw,g:77:r"),
+        (&folder, "d:u:1234:rwx,u:55:x"),
+    ] {
+        if Command::new("setfacl")
+            .args(["-m", acl])
+            .arg(path)
+            .status()
+            .is_err()
+        {
+            println!("without ACLs: setfacl is missing");
+        }
+    }
+    // cap_net_raw, as `setcap` writes it.
+    let capability = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    if is_root() && !set(&file, "security.capability", capability) {
+        println!("without capabilities: not here");
+    }
+    world.back_up();
+    world.check_points();
+}
+
+#[test]
+fn a_file_with_a_set_id_bit_comes_back_with_it_or_with_a_word_about_it() {
+    let (_folder, mut world) = world();
+    let file = world.source.join("tool");
+    fs::write(&file, "content").unwrap();
+    mode(&file, 0o4755);
+    let report = world.run(None).unwrap();
+    assert_eq!(report.new, 1);
+    let on_drive = fs::metadata(world.mirror().join("tool")).unwrap().mode();
+    assert_eq!(
+        on_drive & 0o7777,
+        0o755,
+        "set-id bits are never set on the drive"
+    );
+    let to = support::scratch();
+    let problems = world.restore_with_problems(&timeline::now(&world.index()), to.path());
+    let restored = fs::metadata(to.path().join("tool")).unwrap().mode() & 0o7777;
+    assert!(
+        restored == 0o4755 || problems.iter().any(|p| p.reason.contains("set-id")),
+        "{problems:?}"
+    );
+    let _silence = &mut world;
+}
+
+#[test]
+fn holes_are_kept_on_the_drive_and_by_a_restore() {
+    let (_folder, mut world) = world();
+    let file = File::create(world.source.join("sparse")).unwrap();
+    file.set_len(64 << 20).unwrap();
+    file.write_all_at(b"in the middle", 20 << 20).unwrap();
+    world.back_up();
+    let small = |path: &Path| fs::metadata(path).unwrap().blocks() * 512 < 4 << 20;
+    assert!(
+        small(&world.mirror().join("sparse")),
+        "no hole on the drive"
+    );
+    let to = support::scratch();
+    world.restore(&timeline::now(&world.index()), to.path());
+    assert!(small(&to.path().join("sparse")), "no hole after a restore");
+}
+
+#[test]
+fn fifos_and_sockets_are_noted_and_do_not_hold_the_run() {
+    let (_folder, world) = world();
+    fs::write(world.source.join("file"), "content").unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(world.source.join("fifo"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let _socket = std::os::unix::net::UnixListener::bind(world.source.join("socket")).unwrap();
+    let report = world.run(None).unwrap();
+    assert_eq!(report.problems, []);
+    let notes: Vec<_> = report.notes.iter().map(|n| n.path.to_key()).collect();
+    assert_eq!(notes, ["fifo", "socket"]);
+}
+
+#[test]
+fn a_large_file_goes_on_where_it_was_cut_off() {
+    let (_folder, mut world) = world();
+    let bytes: Vec<u8> = (0..40 << 20)
+        .map(|n: u32| n.to_le_bytes()[1] ^ n.to_le_bytes()[2])
+        .collect();
+    fs::write(world.source.join("large"), &bytes).unwrap();
+    let world_one = world.at(world.repository().parent().unwrap()).one_worker();
+    let whole = Arc::new(Faults::none());
+    {
+        let (_other, fresh) = self::world();
+        fs::write(fresh.source.join("large"), &bytes).unwrap();
+        fresh.one_worker().run(Some(Arc::clone(&whole))).unwrap();
+    }
+    world_one
+        .run(Some(Arc::new(Faults::stop_after(whole.count() - 25))))
+        .unwrap_err();
+    let rest = Arc::new(Faults::none());
+    let report = world_one.run(Some(Arc::clone(&rest))).unwrap();
+    assert!(report.recovered);
+    // One write of 1 MiB is one operation; some 20 of 40 are on the drive already.
+    assert!(
+        rest.count() + 15 < whole.count(),
+        "{} of {}",
+        rest.count(),
+        whole.count()
+    );
+    world.check_run(&report);
+    world.check_points();
+}
+
+#[test]
+fn a_read_only_large_file_whose_copy_was_whole_but_not_published_goes_on() {
+    if !is_root() {
+        return println!("skipped: only root can run a part of this as another user");
+    }
+    let place = support::scratch();
+    mode(place.path(), 0o755);
+    let (source, drive) = (place.path().join("source"), place.path().join("drive"));
+    for folder in [&source, &drive] {
+        fs::create_dir(folder).unwrap();
+        std::os::unix::fs::chown(folder, Some(65534), Some(65534)).unwrap();
+    }
+    let file = source.join("large");
+    File::create(&file).unwrap().set_len(33 << 20).unwrap();
+    mode(&file, 0o444);
+    std::os::unix::fs::chown(&file, Some(65534), Some(65534)).unwrap();
+    // The operations on the drive are the same until the attributes are set: cut off at each of them.
+    for k in [18, 19, 20, 21, 22, 23, 24] {
+        as_nobody(&source, &drive, Some(k));
+    }
+    assert!(
+        as_nobody(&source, &drive, None),
+        "the run after all the cut ones failed"
+    );
+    assert_eq!(
+        fs::metadata(drive.join("repository/mirror/large"))
+            .unwrap()
+            .len(),
+        33 << 20
+    );
+}
+
+/// A run by a user who is not root, cut off after `k` operations; whether it went well.
+fn as_nobody(source: &Path, drive: &Path, k: Option<u64>) -> bool {
+    use std::os::unix::process::CommandExt as _;
+    let exe = std::env::current_exe().unwrap();
+    let here = source.parent().unwrap().join("tests");
+    if !here.exists() {
+        fs::write(&here, fs::read(exe).unwrap()).unwrap();
+        mode(&here, 0o755);
+    }
+    // A memory file system may be mounted noexec; the loader runs the program then.
+    let mut child = Command::new(here);
+    child.args(["--exact", "child", "--test-threads", "1"]);
+    child
+        .env("BKM_TEST_CHILD_SOURCE", source)
+        .env("BKM_TEST_CHILD_DRIVE", drive);
+    if let Some(k) = k {
+        child.env("BKM_TEST_CHILD_STOP", k.to_string());
+    }
+    child
+        .uid(65534)
+        .gid(65534)
+        .current_dir("/")
+        .output()
+        .unwrap()
+        .status
+        .success()
+}
+
+/// Not a test by itself: what another test starts as another user.
+#[test]
+fn child() {
+    let var = |name| std::env::var_os(name);
+    if let (Some(source), Some(drive)) = (var("BKM_TEST_CHILD_SOURCE"), var("BKM_TEST_CHILD_DRIVE"))
+    {
+        let world = World::new(
+            Path::new(&source),
+            Path::new(&drive),
+            profile::all_tracked(),
+        );
+        let stop = var("BKM_TEST_CHILD_STOP").map(|k| k.to_str().unwrap().parse().unwrap());
+        let run = world
+            .one_worker()
+            .run(stop.map(|k| Arc::new(Faults::stop_after(k))));
+        run.unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_never_settles_is_kept_with_a_problem() {
+    let (_folder, world) = world();
+    let path = world.source.join("log");
+    fs::write(&path, vec![0; 8 << 20]).unwrap();
+    let stop = AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            for n in 0_u64.. {
+                file.write_all_at(&n.to_le_bytes(), n % 1000 * 8).unwrap();
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let report = world.run(None);
+        stop.store(true, Ordering::Relaxed);
+        report.unwrap()
+    });
+    assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
+    assert_eq!(report.problems[0].path.to_key(), "log");
+    let again = world.run(None).unwrap();
+    assert_eq!(again.problems, []);
+    let mirror = Snapshot::of(&world.mirror());
+    assert_eq!(
+        mirror.0[&b"log"[..]].hash,
+        Snapshot::of(&world.source).0[&b"log"[..]].hash
+    );
+}

@@ -1,0 +1,355 @@
+//! The plug is pulled, or the drive fails, at every single operation of a run: nothing old is lost, and
+//! the next run puts everything right.
+//!
+//! One worker and small batches, so that operation k is the same each time. `BKM_FAULTS_STEP` sweeps
+//! every n-th operation only (1: all of them).
+
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::sync::Arc;
+
+use bkm_agent::drive::faults::Faults;
+use bkm_agent::select::rules::RawRules;
+use rustix::io::Errno;
+use support::edits::{delete, set_mtime};
+use support::snapshot::Snapshot;
+use support::world::{World, words};
+
+/// Most paths in a batch: small ones, and everything in one.
+const BATCHES: [usize; 2] = [9, 4096];
+
+struct Scene {
+    world: World,
+    /// The mirror after the first run.
+    before: Snapshot,
+    _folder: tempfile::TempDir,
+}
+
+fn write(root: &Path, path: &str, content: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content.repeat(7)).unwrap();
+}
+
+fn rename(root: &Path, from: &str, to: &str) {
+    rustix::fs::rename(root.join(from), root.join(to)).unwrap();
+}
+
+/// Tracked but for `m`, and `t2m` in the beginning; `m2t` is mirrored in the beginning.
+fn rules(later: bool) -> RawRules {
+    let list = |rules: &[&str]| rules.iter().map(|&r| r.to_owned()).collect();
+    let (tracked, mirrored) = if later {
+        ("m2t", "t2m")
+    } else {
+        ("t2m", "m2t")
+    };
+    RawRules {
+        track_dirs: list(&["t", "deep", "turn", "gone", "moved*", "empty*", tracked]),
+        include_dirs: list(&["m", mirrored]),
+        track_files: list(&["*"]),
+        ..RawRules::default()
+    }
+}
+
+fn empty_world() -> (tempfile::TempDir, World) {
+    let folder = support::scratch();
+    let (source, drive) = (folder.path().join("source"), folder.path().join("drive"));
+    fs::create_dir(&source).unwrap();
+    fs::create_dir(&drive).unwrap();
+    let world = World::new(&source, &drive, rules(false)).one_worker();
+    (folder, world)
+}
+
+fn first_state(root: &Path) {
+    for path in [
+        "t/same",
+        "t/changed",
+        "t/grown",
+        "t/touched",
+        "t/gone",
+        "t/linked",
+        "t/to-folder",
+        "t/secret",
+        "m/same",
+        "m/changed",
+        "m/gone",
+        "m/to-folder",
+        "m/to-move",
+        "t/renamed",
+        "t/touched-and-moved",
+        "deep/a/b/c/file",
+        "deep/a/b/other",
+        "turn/x/y/file",
+        "turn/x/file",
+        "turn/file",
+        "turn/y/z/file",
+        "gone/a/file",
+        "gone/b/file",
+        "moved/one",
+        "moved/two/three",
+        "t2m/file",
+        "t2m/changed",
+        "m2t/file",
+        "m2t/changed",
+        "t/swap-1",
+        "t/swap-2",
+        "t/link-to-file",
+    ] {
+        write(root, path, path);
+    }
+    fs::create_dir_all(root.join("empty/er")).unwrap();
+    fs::hard_link(root.join("t/linked"), root.join("t/twin")).unwrap();
+    symlink("nowhere", root.join("t/link")).unwrap();
+    symlink("old", root.join("t/changed-link")).unwrap();
+}
+
+/// Every kind of change that there is.
+fn second_state(root: &Path) {
+    write(root, "t/changed", "t/CHANGED");
+    write(root, "t/grown", "has grown quite a bit");
+    write(root, "m/changed", "m/CHANGED");
+    write(root, "t2m/changed", "other than before");
+    write(root, "m2t/changed", "other than before as well");
+    set_mtime(&root.join("t/touched"), (1_600_000_000, 7));
+    fs::set_permissions(root.join("t/same"), fs::Permissions::from_mode(0o640)).unwrap();
+    for gone in ["t/gone", "m/gone", "gone", "empty/er"] {
+        delete(&root.join(gone));
+    }
+    for (file, folder) in [
+        ("t/to-folder", "t/to-folder/in/it"),
+        ("m/to-folder", "m/to-folder/in"),
+    ] {
+        delete(&root.join(file));
+        write(root, folder, folder);
+    }
+    delete(&root.join("turn/x"));
+    write(root, "turn/x", "a file now");
+    delete(&root.join("turn/y"));
+    symlink("x", root.join("turn/y")).unwrap();
+    delete(&root.join("turn/file"));
+    fs::create_dir_all(root.join("turn/file/empty")).unwrap();
+    rename(root, "t/renamed", "deep/a/renamed");
+    rename(root, "m/to-move", "m/moved");
+    rename(root, "t/touched-and-moved", "t/moved-and-touched");
+    fs::set_permissions(
+        root.join("t/moved-and-touched"),
+        fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    rename(root, "moved", "moved-away");
+    rename(root, "deep/a/b", "deep/b");
+    rename(root, "t/swap-1", "t/swap");
+    rename(root, "t/swap-2", "t/swap-1");
+    rename(root, "t/swap", "t/swap-2");
+    delete(&root.join("t/link-to-file"));
+    symlink("t", root.join("t/link-to-file")).unwrap();
+    delete(&root.join("t/link"));
+    write(root, "t/link", "a file now");
+    delete(&root.join("t/changed-link"));
+    symlink("new", root.join("t/changed-link")).unwrap();
+    delete(&root.join("t/twin"));
+    write(root, "t/new-1", "new");
+    write(root, "m/new", "new in m");
+    fs::hard_link(root.join("t/new-1"), root.join("t/new-2")).unwrap();
+    fs::hard_link(root.join("t/new-1"), root.join("m/new-3")).unwrap();
+    fs::hard_link(root.join("t/same"), root.join("t/new-link-to-same")).unwrap();
+    fs::create_dir_all(root.join("empty-new/er")).unwrap();
+    for number in 0..6 {
+        write(
+            root,
+            &format!("deep/n{number}/file"),
+            &format!("new file {number}"),
+        );
+    }
+}
+
+/// A first run that went well, and a source with every kind of change since.
+fn scene() -> Scene {
+    let (folder, mut world) = empty_world();
+    first_state(&world.source);
+    let report = world.run(None).unwrap();
+    world.check_run(&report);
+    let before = Snapshot::of(&world.mirror());
+    second_state(&world.source);
+    world.set_rules(rules(true));
+    Scene {
+        world,
+        before,
+        _folder: folder,
+    }
+}
+
+/// What a run without faults does with this scene: its operations and the bytes it copies.
+fn measure(scene: &Scene, batch: usize) -> (u64, u64) {
+    let faults = Arc::new(Faults::none().with_batches_of(batch));
+    let report = scene.world.run(Some(Arc::clone(&faults))).unwrap();
+    (faults.count(), report.bytes_copied)
+}
+
+/// Bytes of content that the mirror has now and had nowhere before.
+fn bytes_published(scene: &Scene) -> u64 {
+    if !scene.world.mirror().is_dir() {
+        return 0;
+    }
+    let known: BTreeSet<_> = scene
+        .before
+        .0
+        .values()
+        .filter_map(|n| n.hash.map(|h| h.to_hex()))
+        .collect();
+    let now = Snapshot::of(&scene.world.mirror());
+    let new = now
+        .0
+        .values()
+        .filter(|n| n.hash.is_some_and(|h| !known.contains(&h.to_hex())));
+    let by_inode: BTreeMap<u64, u64> = new.map(|n| (n.ino, n.size)).collect();
+    by_inode.values().sum()
+}
+
+/// After a run that was cut off: the drive is sound, and the next run puts everything right.
+fn check_repaired(scene: &mut Scene, total: u64) {
+    scene.world.check_cut_off(&scene.before);
+    let published = bytes_published(scene);
+    let stage = scene.world.repository().join(".bkm/stage");
+    let staged = stage.is_dir() && fs::read_dir(stage).unwrap().next().is_some();
+    let report = scene
+        .world
+        .run(None)
+        .unwrap_or_else(|e| panic!("the next run failed: {}", words(&e)));
+    assert_eq!(report.problems, [], "problems of the next run");
+    let had_repository = !scene.before.0.is_empty();
+    assert!(
+        report.recovered || !had_repository || !staged,
+        "it does not tell that it recovered"
+    );
+    assert!(
+        published + report.bytes_copied <= total,
+        "{published} bytes were published, and {} of {total} copied again",
+        report.bytes_copied
+    );
+    scene.world.check_run(&report);
+    scene.world.check_points();
+    for folder in fs::read_dir(scene.world.repository()).unwrap() {
+        let name = folder.unwrap().file_name().into_string().unwrap();
+        let known =
+            ["mirror", ".bkm", "README.txt"].contains(&&*name) || name.starts_with("backup_");
+        assert!(known, "{name} is left in the repository");
+    }
+}
+
+/// Runs `test` with the size of batches and each k; says at which it failed.
+fn sweep(what: &str, batch: usize, points: impl Iterator<Item = u64>, test: impl Fn(u64)) {
+    let mut swept = 0;
+    for k in points {
+        if let Err(why) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(k))) {
+            println!("{what}: failed at operation {k}, batches of {batch}");
+            std::panic::resume_unwind(why);
+        }
+        swept += 1;
+    }
+    println!("{what}: {swept} points swept, batches of {batch}");
+}
+
+/// Every second operation with small batches, the others with large ones.
+fn each_batch(test: impl Fn(usize, u64)) {
+    for (batch, first) in BATCHES.into_iter().zip(0..) {
+        test(batch, first);
+    }
+}
+
+fn step() -> usize {
+    2 * support::number("BKM_FAULTS_STEP", 1) as usize
+}
+
+#[test]
+fn a_plug_pulled_after_any_operation_costs_nothing_old_and_is_repaired() {
+    each_batch(|batch, first| {
+        let (operations, total) = measure(&scene(), batch);
+        assert!(operations >= 150, "only {operations} operations");
+        sweep("stop", batch, (first..operations).step_by(step()), |k| {
+            let mut scene = scene();
+            let faults = Faults::stop_after(k).with_batches_of(batch);
+            scene.world.run(Some(Arc::new(faults))).unwrap_err();
+            check_repaired(&mut scene, total);
+        });
+    });
+}
+
+#[test]
+fn any_single_operation_that_fails_is_repaired_by_the_next_run() {
+    each_batch(|batch, first| {
+        let (operations, total) = measure(&scene(), batch);
+        let errors = [Errno::IO, Errno::NOSPC, Errno::ROFS];
+        sweep(
+            "fail",
+            batch,
+            (1 + first..=operations).step_by(step()),
+            |k| {
+                let mut scene = scene();
+                let error = errors[usize::try_from(k).unwrap() % errors.len()];
+                let faults = Faults::fail_at(k, error).with_batches_of(batch);
+                let failed = scene.world.run(Some(Arc::new(faults)));
+                let error = failed.expect_err("a failed operation went unnoticed");
+                let text = words(&error);
+                assert!(
+                    text.contains("os error"),
+                    "the error does not say why: {text}"
+                );
+                check_repaired(&mut scene, total);
+            },
+        );
+    });
+}
+
+#[test]
+fn a_first_run_that_is_cut_off_anywhere_is_done_again() {
+    let begin = || {
+        let (folder, world) = empty_world();
+        first_state(&world.source);
+        Scene {
+            world,
+            before: Snapshot::default(),
+            _folder: folder,
+        }
+    };
+    each_batch(|batch, first| {
+        let (operations, total) = measure(&begin(), batch);
+        sweep(
+            "first run",
+            batch,
+            (first..operations).step_by(step()),
+            |k| {
+                let mut scene = begin();
+                let faults = Faults::stop_after(k).with_batches_of(batch);
+                scene.world.run(Some(Arc::new(faults))).unwrap_err();
+                check_repaired(&mut scene, total);
+            },
+        );
+    });
+}
+
+#[test]
+fn a_recovery_that_is_cut_off_as_well_is_repaired() {
+    each_batch(|batch, first| {
+        let (operations, total) = measure(&scene(), batch);
+        let cuts: Vec<u64> = (20 + first..operations).step_by(23).collect();
+        let second = (first..70).step_by(5 * step());
+        let points = cuts
+            .into_iter()
+            .flat_map(|k| second.clone().map(move |j| k * 1000 + j));
+        sweep("recovery", batch, points, |both| {
+            let mut scene = scene();
+            let cut = |k| Some(Arc::new(Faults::stop_after(k).with_batches_of(batch)));
+            scene.world.run(cut(both / 1000)).unwrap_err();
+            match scene.world.run(cut(both % 1000)) {
+                Err(_) => check_repaired(&mut scene, total),
+                Ok(report) => scene.world.check_run(&report),
+            }
+        });
+    });
+}

@@ -1,0 +1,123 @@
+//! A real file system for tests: an image file, attached as a loop device and mounted.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+/// An image that is attached and mounted as long as this lives.
+pub(crate) struct LoopDrive {
+    image: PathBuf,
+    point: PathBuf,
+    fs: String,
+    node: Option<String>,
+    mounted: bool,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl LoopDrive {
+    /// Makes a drive with the file system `fs`, or says why that cannot be done here.
+    pub(crate) fn new(fs: &str, megabytes: u64) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("loop devices need root".to_owned());
+        }
+        let folder = super::scratch();
+        let image = folder.path().join("image");
+        File::create(&image)
+            .unwrap()
+            .set_len(megabytes << 20)
+            .unwrap();
+        let mut mkfs = Command::new(format!("mkfs.{fs}"));
+        match fs {
+            "ext4" => mkfs.args(["-q", "-F", "-L", "TESTS"]),
+            "xfs" => mkfs.args(["-q", "-f", "-L", "TESTS"]),
+            _ => mkfs.args(["-q", "-f", "-L", "TESTS", "-m", "single"]),
+        };
+        match mkfs.arg(&image).output() {
+            Err(_) => return Err(format!("mkfs.{fs} is missing")),
+            Ok(made) => assert!(
+                made.status.success(),
+                "mkfs.{fs}: {}",
+                String::from_utf8_lossy(&made.stderr)
+            ),
+        }
+        let point = folder.path().join("mount");
+        std::fs::create_dir(&point).unwrap();
+        Self::attach(image, point, fs, Some(folder))
+    }
+
+    /// Attaches and mounts an image that is there already, at `point`.
+    pub(crate) fn of_image(image: &Path, point: &Path, fs: &str) -> Result<Self, String> {
+        std::fs::create_dir_all(point).unwrap();
+        Self::attach(image.to_owned(), point.to_owned(), fs, None)
+    }
+
+    fn attach(
+        image: PathBuf,
+        point: PathBuf,
+        fs: &str,
+        folder: Option<tempfile::TempDir>,
+    ) -> Result<Self, String> {
+        let mut drive = Self {
+            image,
+            point,
+            fs: fs.to_owned(),
+            node: None,
+            mounted: false,
+            _folder: folder,
+        };
+        let attached = Command::new("losetup")
+            .args(["--find", "--show"])
+            .arg(&drive.image)
+            .output();
+        match attached {
+            Ok(attached) if attached.status.success() => {
+                drive.node = Some(String::from_utf8_lossy(&attached.stdout).trim().to_owned());
+            }
+            _ => return Err("no loop device can be attached".to_owned()),
+        }
+        drive.mount();
+        Ok(drive)
+    }
+
+    fn mount(&mut self) {
+        let node = self.node.as_deref().unwrap();
+        mount(
+            node,
+            &self.point,
+            self.fs.as_str(),
+            MountFlags::empty(),
+            None,
+        )
+        .unwrap();
+        self.mounted = true;
+    }
+
+    /// Unmounts and mounts again, so that nothing is answered from memory.
+    pub(crate) fn remount(&mut self) {
+        unmount(&self.point, UnmountFlags::empty()).unwrap();
+        self.mount();
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn point(&self) -> &Path {
+        &self.point
+    }
+
+    /// The image file.
+    pub(crate) fn image(&self) -> &Path {
+        &self.image
+    }
+}
+
+impl Drop for LoopDrive {
+    fn drop(&mut self) {
+        if self.mounted {
+            let _gone = unmount(&self.point, UnmountFlags::DETACH);
+        }
+        if let Some(node) = &self.node {
+            let _status = Command::new("losetup").arg("-d").arg(node).status();
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! A source, a drive, and everything that was ever backed up from the one to the other: runs backups
+//! and checks what the product promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bkm_agent::backup::{self, Options, RunError, RunReport, Silent};
+use bkm_agent::drive::device::Device;
+use bkm_agent::drive::faults::Faults;
+use bkm_agent::drive::mount::Mounted;
+use bkm_agent::drive::tree::Tree;
+use bkm_agent::history::restore::{self, Selection};
+use bkm_agent::history::timeline::{self, Versions};
+use bkm_agent::problem::Problem;
+use bkm_agent::repository::catalog::EntryCategory;
+use bkm_agent::repository::index::Index;
+use bkm_agent::repository::{Repository, Status, layout, read_catalog};
+use bkm_agent::select::rules::RawRules;
+use bkm_agent::select::{Category, Rules, ScanOptions, Source, scan};
+
+use super::profile::{REPOSITORY, profile};
+use super::snapshot::{Snapshot, shown};
+
+/// A source and its backup.
+pub(crate) struct World {
+    pub(crate) source: PathBuf,
+    drive: PathBuf,
+    rules: RawRules,
+    workers: usize,
+    /// Increments as they were when they were made.
+    increments: BTreeMap<String, Snapshot>,
+    /// Per complete increment, the tracked part of the source at that run.
+    points: BTreeMap<u64, Snapshot>,
+}
+
+impl World {
+    /// `source` and `drive` are empty folders.
+    pub(crate) fn new(source: &Path, drive: &Path, rules: RawRules) -> Self {
+        Self {
+            source: source.to_owned(),
+            drive: drive.to_owned(),
+            rules,
+            workers: 2,
+            increments: BTreeMap::new(),
+            points: BTreeMap::new(),
+        }
+    }
+
+    /// With one worker, so that operations on the drive come in the same order each time.
+    pub(crate) fn one_worker(mut self) -> Self {
+        self.workers = 1;
+        self
+    }
+
+    pub(crate) fn set_rules(&mut self, rules: RawRules) {
+        self.rules = rules;
+    }
+
+    /// The same backup found at another place (a copy of the drive).
+    pub(crate) fn at(&self, drive: &Path) -> Self {
+        Self {
+            source: self.source.clone(),
+            drive: drive.to_owned(),
+            rules: self.rules.clone(),
+            workers: self.workers,
+            increments: self.increments.clone(),
+            points: self.points.clone(),
+        }
+    }
+
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.drive.join(REPOSITORY)
+    }
+
+    pub(crate) fn mirror(&self) -> PathBuf {
+        self.repository().join(layout::MIRROR)
+    }
+
+    pub(crate) fn tree(&self) -> Tree {
+        Tree::open(&self.repository()).unwrap()
+    }
+
+    pub(crate) fn index(&self) -> Index {
+        Repository::read_index(&self.tree()).unwrap().0
+    }
+
+    /// One run.
+    pub(crate) fn run(&self, faults: Option<Arc<Faults>>) -> Result<RunReport, RunError> {
+        let profile = profile(&self.source, &self.rules, self.workers);
+        let mounted = Mounted {
+            point: self.drive.clone(),
+            root: std::fs::File::open(&self.drive).unwrap().into(),
+            ours: false,
+            fs_type: "test".to_owned(),
+            dev: (0, 0),
+            mount_id: 0,
+        };
+        let options = Options {
+            dry_run: false,
+            stop: &AtomicBool::new(false),
+            monitor: &Silent,
+            faults,
+        };
+        backup::run_on_drive(&profile, &Device::default(), &mounted, &options)
+    }
+
+    /// What the rules select in the source.
+    fn selected(&self) -> BTreeMap<Vec<u8>, Category> {
+        let source = Source::open(&self.source).unwrap();
+        let options = ScanOptions {
+            one_file_system: true,
+            skip: &[],
+            workers: 1,
+            stop: &AtomicBool::new(false),
+        };
+        let found = scan(&source, &Rules::new(&self.rules).unwrap(), &options).unwrap();
+        let entries = found.entries.into_iter();
+        entries
+            .map(|e| (e.path.as_bytes().to_vec(), e.category))
+            .collect()
+    }
+
+    /// A run that must succeed, and the checks of everything it promises. Returns its report.
+    pub(crate) fn back_up(&mut self) -> RunReport {
+        let report = self
+            .run(None)
+            .unwrap_or_else(|e| panic!("the run failed: {}", words(&e)));
+        assert_eq!(report.problems, [], "problems");
+        self.check_run(&report);
+        let again = self
+            .run(None)
+            .unwrap_or_else(|e| panic!("the second run failed: {}", words(&e)));
+        assert_eq!(
+            (
+                again.new,
+                again.changed,
+                again.touched,
+                again.moved,
+                again.deleted,
+                again.bytes_copied
+            ),
+            (0, 0, 0, 0, 0, 0),
+            "a second run found changes"
+        );
+        assert_eq!(again.increment, None, "a second run made an increment");
+        assert_eq!(
+            again.unchanged,
+            self.files_selected(),
+            "the second run's unchanged"
+        );
+        assert!(!again.recovered, "a second run had something to recover");
+        self.check_old();
+        report
+    }
+
+    fn files_selected(&self) -> u64 {
+        let all = Snapshot::of(&self.source);
+        let selected = self.selected();
+        let files = all
+            .0
+            .iter()
+            .filter(|(p, n)| n.kind != "folder" && selected.contains_key(*p));
+        files.count() as u64
+    }
+
+    /// Checks after a run that was complete.
+    pub(crate) fn check_run(&mut self, report: &RunReport) {
+        assert_eq!(
+            report.new + report.changed + report.touched + report.moved + report.unchanged,
+            self.files_selected(),
+            "the counters do not add up: {report:?}"
+        );
+        self.check_old();
+        self.check_mirror();
+        self.check_stage_empty();
+        self.learn(report.increment.as_deref());
+        let all = Snapshot::of(&self.source);
+        let selected = self.selected();
+        let selected = all.only(|path| selected.contains_key(path));
+        self.check_restore("now", &timeline::now(&self.index()), &selected);
+        if let Some(sequence) = self
+            .points
+            .keys()
+            .next_back()
+            .filter(|_| report.increment.is_some())
+        {
+            self.check_point(*sequence);
+        }
+    }
+
+    /// Takes note of new increments: `complete` is the one that the run made, others it recovered.
+    fn learn(&mut self, complete: Option<&str>) {
+        let index = self.index();
+        let on_drive: BTreeSet<String> = std::fs::read_dir(self.repository())
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+            .filter(|name| name.starts_with("backup_"))
+            .collect();
+        let listed: BTreeSet<String> = index.increments().iter().map(|i| i.name.clone()).collect();
+        assert_eq!(on_drive, listed, "increments on the drive and in the index");
+        let mut times = Vec::new();
+        for increment in index.increments() {
+            let folder = self.repository().join(&increment.name);
+            times.push(super::edits::mtime(&folder).0);
+            if self.increments.contains_key(&increment.name) {
+                continue;
+            }
+            let is_new = complete == Some(increment.name.as_str());
+            let is_point = increment.status == Status::Complete;
+            assert!(
+                is_point || !is_new,
+                "the run's own increment is not complete"
+            );
+            self.check_catalog(&increment.name, is_new);
+            self.increments
+                .insert(increment.name.clone(), Snapshot::of(&folder));
+            // One that a run had closed before it was cut off is complete as well.
+            if is_point {
+                let selected = self.selected();
+                let tracked = |path: &[u8]| selected.get(path) == Some(&Category::Tracked);
+                self.points
+                    .insert(increment.sequence, Snapshot::of(&self.source).only(tracked));
+            }
+        }
+        if let Some(name) = complete {
+            assert!(listed.contains(name), "the increment {name} is not listed");
+        }
+        assert!(
+            times.is_sorted_by(|a, b| a < b),
+            "times of increment folders follow their order"
+        );
+    }
+
+    /// Takes note of what a run of another process made.
+    pub(crate) fn learn_all(&mut self) {
+        self.learn(None);
+    }
+
+    /// Every version is where the catalog says, with the content it says; a new version shares its
+    /// inode with the mirror.
+    fn check_catalog(&self, name: &str, is_newest: bool) {
+        let catalog = read_catalog(&self.tree(), name).unwrap();
+        let folder = self.repository().join(name);
+        assert!(folder.join("track").is_dir(), "{name} has a track folder");
+        let mut listed = BTreeSet::new();
+        for (path, entry) in &catalog.file_catalog {
+            let tracked = entry.category == EntryCategory::Tracked;
+            let at = folder
+                .join(if tracked { "track" } else { "deleted" })
+                .join(path.as_path());
+            listed.insert(at.clone());
+            let on_drive = std::fs::symlink_metadata(&at)
+                .unwrap_or_else(|e| panic!("{name}: the version {path} is not there: {e}"));
+            if let Some(hash) = entry.hash() {
+                let bytes = std::fs::read(&at).unwrap();
+                assert_eq!(
+                    *blake3::hash(&bytes).as_bytes(),
+                    hash,
+                    "{name}: content of {path}"
+                );
+                assert_eq!(bytes.len() as u64, entry.size, "{name}: size of {path}");
+            } else {
+                assert!(
+                    on_drive.file_type().is_symlink(),
+                    "{name}: {path} is a link"
+                );
+            }
+            if tracked && is_newest {
+                let mirror = std::fs::symlink_metadata(self.mirror().join(path.as_path())).unwrap();
+                use std::os::unix::fs::MetadataExt as _;
+                assert_eq!(mirror.ino(), on_drive.ino(), "{name}: inodes of {path}");
+            }
+        }
+        for (path, node) in Snapshot::of(&folder).0 {
+            let at = folder.join(OsText(&path).as_path());
+            let expected = node.kind == "folder"
+                || listed.contains(&at)
+                || path == format!("{name}.json").as_bytes();
+            assert!(expected, "{name}: {} is in no catalog", shown(&path));
+        }
+    }
+
+    /// Increments that are known never change.
+    pub(crate) fn check_old(&self) {
+        for (name, then) in &self.increments {
+            let now = Snapshot::of(&self.repository().join(name));
+            let differences = then.differences(&now, true);
+            assert!(
+                differences.is_empty(),
+                "the increment {name} changed:\n{differences}"
+            );
+        }
+    }
+
+    fn check_mirror(&self) {
+        let selected = self.selected();
+        let source = Snapshot::of(&self.source).only(|path| selected.contains_key(path));
+        let mirror = Snapshot::of(&self.mirror());
+        for (path, node) in &source.0 {
+            let found = mirror.0.get(path);
+            let same = found.is_some_and(|found| {
+                (found.kind, found.hash, &found.target) == (node.kind, node.hash, &node.target)
+            });
+            assert!(
+                same,
+                "{} in the mirror: {found:?}, in the source: {node:?}",
+                shown(path)
+            );
+        }
+        for path in mirror.0.keys() {
+            assert!(
+                source.0.contains_key(path),
+                "{} is left in the mirror",
+                shown(path)
+            );
+        }
+    }
+
+    pub(crate) fn check_stage_empty(&self) {
+        let left = Snapshot::of(&self.repository().join(layout::STAGE));
+        assert!(
+            left.0.is_empty(),
+            "the staging area is not empty: {:?}",
+            left.0.keys()
+        );
+    }
+
+    /// Restores every complete increment.
+    pub(crate) fn check_points(&self) {
+        for sequence in self.points.keys() {
+            self.check_point(*sequence);
+        }
+    }
+
+    fn check_point(&self, sequence: u64) {
+        let then = timeline::at(&self.tree(), &self.index(), sequence).unwrap();
+        self.check_restore(
+            &format!("increment {sequence}"),
+            &then,
+            &self.points[&sequence],
+        );
+    }
+
+    fn check_restore(&self, what: &str, versions: &Versions, expected: &Snapshot) {
+        let to = super::scratch();
+        if !versions.is_empty() {
+            self.restore(versions, to.path());
+        }
+        let differences = expected.differences(&Snapshot::of(to.path()), false);
+        assert!(
+            differences.is_empty(),
+            "restored as of {what}:\n{differences}"
+        );
+    }
+
+    /// Restores everything in `versions` to the folder `to`.
+    pub(crate) fn restore(&self, versions: &Versions, to: &Path) {
+        let problems = self.restore_with_problems(versions, to);
+        assert_eq!(problems, [], "problems while restoring");
+    }
+
+    /// The same; returns what could not be done.
+    pub(crate) fn restore_with_problems(&self, versions: &Versions, to: &Path) -> Vec<Problem> {
+        let destination = Tree::open(to).unwrap();
+        let everything = Selection::new(Vec::new(), &[]).unwrap();
+        let stop = AtomicBool::new(false);
+        let done = restore::restore(
+            &self.tree(),
+            versions,
+            &everything,
+            &destination,
+            false,
+            &stop,
+            &|_| {},
+        )
+        .unwrap();
+        done.problems
+    }
+
+    /// How many increments are known.
+    pub(crate) fn increment_count(&self) -> usize {
+        self.increments.len()
+    }
+
+    /// What the mirror must be while a run is cut off: every file is wholly as `before` or as the
+    /// source is now.
+    pub(crate) fn check_cut_off(&self, before: &Snapshot) {
+        self.check_old();
+        if !self.mirror().is_dir() {
+            return;
+        }
+        let source = Snapshot::of(&self.source);
+        for (path, node) in &Snapshot::of(&self.mirror()).0 {
+            let like = |other: &Snapshot| {
+                other.0.get(path).is_some_and(|other| {
+                    (other.kind, other.hash, &other.target) == (node.kind, node.hash, &node.target)
+                })
+            };
+            // A folder may be made before its files are.
+            let whole = like(before) || like(&source) || node.kind == "folder";
+            assert!(
+                whole,
+                "{} is neither old nor new while cut off: {node:?}",
+                shown(path)
+            );
+        }
+        for (path, node) in &before.0 {
+            let stays = source.0.contains_key(path);
+            let there =
+                std::fs::symlink_metadata(self.mirror().join(OsText(path).as_path())).is_ok();
+            assert!(
+                there || !stays || node.kind == "folder" || turned(before, &source, path),
+                "{} is missing while cut off",
+                shown(path)
+            );
+        }
+    }
+}
+
+/// Whether `path` or one above it is of another kind in `source` than it was.
+fn turned(before: &Snapshot, source: &Snapshot, path: &[u8]) -> bool {
+    let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
+    slashes.map(|(at, _)| at).chain([path.len()]).any(|end| {
+        let path = &path[..end];
+        let folder = |of: &Snapshot| of.0.get(path).map(|node| node.kind == "folder");
+        folder(before) != folder(source)
+    })
+}
+
+/// Bytes of a path as the system's text.
+struct OsText<'a>(&'a [u8]);
+
+impl OsText<'_> {
+    fn as_path(&self) -> &Path {
+        use std::os::unix::ffi::OsStrExt as _;
+        Path::new(std::ffi::OsStr::from_bytes(self.0))
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
