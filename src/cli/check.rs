@@ -51,11 +51,8 @@ fn check_in(args: &CheckArgs, dirs: &[PathBuf], out: &mut dyn Write) -> Result<E
     let mut exit = Exit::Done;
     for profile in profiles {
         let (report, this) = look_at(profile);
-        let written = if args.json {
-            writeln!(out, "{}", report.to_json())
-        } else {
-            report.print(out)
-        };
+        let written =
+            if args.json { writeln!(out, "{}", report.to_json()) } else { report.print(out) };
         written?;
         exit = exit.and(this);
     }
@@ -78,10 +75,7 @@ fn look_at(profile: Result<Profile, ConfigError>) -> (Report, Exit) {
             }
             Ok(summary) => (Report::Selects(Box::new(summary)), Exit::Problems),
             Err(error) => {
-                let report = Report::Blind {
-                    profile: profile.name,
-                    error: in_words(&error),
-                };
+                let report = Report::Blind { profile: profile.name, error: in_words(&error) };
                 (report, Exit::Problems)
             }
         },
@@ -171,11 +165,7 @@ mod tests {
         (text.replace(&dir.display().to_string(), "/x"), exit)
     }
 
-    const ALL: CheckArgs = CheckArgs {
-        profile: None,
-        config: None,
-        json: false,
-    };
+    const ALL: CheckArgs = CheckArgs { profile: None, config: None, json: false };
 
     fn place(dir: &Path, profile: &str) {
         fs::create_dir_all(dir.join("profiles")).unwrap();
@@ -222,16 +212,10 @@ mod tests {
         let (text, exit) = run(&ALL, dir.path());
         assert_eq!(exit, Exit::Usage);
         assert!(text.starts_with("invalid: /x/profiles/docs.json:2: unknown field \"source\"; "));
-        let named = CheckArgs {
-            profile: Some("doc".into()),
-            ..ALL
-        };
+        let named = CheckArgs { profile: Some("doc".into()), ..ALL };
         let (text, exit) = run(&named, dir.path());
         assert_eq!(exit, Exit::Usage);
-        assert_eq!(
-            text,
-            "invalid: no profile \"doc\"; did you mean \"docs\"?\n"
-        );
+        assert_eq!(text, "invalid: no profile \"doc\"; did you mean \"docs\"?\n");
     }
 
     #[test]
