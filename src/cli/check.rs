@@ -235,6 +235,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = check_in(&ALL, &[dir.path().to_owned()], &mut Vec::new()).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
-        assert!(error.message.contains("photos.json"), "{}", error.message);
+        assert!(error.message.contains("pictures.json"), "{}", error.message);
     }
 }
