@@ -42,17 +42,9 @@ fn modes_owners_times_and_links_come_back() {
     let (_folder, mut world) = world();
     let root = world.source.clone();
     fs::create_dir_all(root.join("shared/empty")).unwrap();
-    for (name, bits) in [
-        ("locked", 0o400),
-        ("open", 0o666),
-        ("none", 0o000),
-        ("runs", 0o755),
-    ] {
+    for (name, bits) in [("locked", 0o400), ("open", 0o666), ("none", 0o000), ("runs", 0o755)] {
         fs::write(root.join(name), name).unwrap();
-        mode(
-            &root.join(name),
-            if is_root() { bits } else { bits | 0o600 },
-        );
+        mode(&root.join(name), if is_root() { bits } else { bits | 0o600 });
         set_mtime(&root.join(name), (1_234_567_890, 123_456_789));
     }
     symlink("no/such/thing", root.join("dangling")).unwrap();
@@ -84,16 +76,8 @@ fn extended_attributes_acls_and_capabilities_come_back() {
     if !set(&file, "user.comment", b"\0any\xffbytes") || !set(&folder, "user.empty", b"") {
         return println!("skipped: no extended attributes here");
     }
-    for (path, acl) in [
-        (&file, "u:1234:rw,g:77:r"),
-        (&folder, "d:u:1234:rwx,u:55:x"),
-    ] {
-        if Command::new("setfacl")
-            .args(["-m", acl])
-            .arg(path)
-            .status()
-            .is_err()
-        {
+    for (path, acl) in [(&file, "u:1234:rw,g:77:r"), (&folder, "d:u:1234:rwx,u:55:x")] {
+        if Command::new("setfacl").args(["-m", acl]).arg(path).status().is_err() {
             println!("without ACLs: setfacl is missing");
         }
     }
@@ -118,11 +102,7 @@ fn a_file_with_a_set_id_bit_comes_back_with_it_or_with_a_word_about_it() {
     let report = world.run(None).unwrap();
     assert_eq!(report.new, 1);
     let on_drive = fs::metadata(world.mirror().join("tool")).unwrap().mode();
-    assert_eq!(
-        on_drive & 0o7777,
-        0o755,
-        "set-id bits are never set on the drive"
-    );
+    assert_eq!(on_drive & 0o7777, 0o755, "set-id bits are never set on the drive");
     let to = support::scratch();
     let problems = world.restore_with_problems(&timeline::now(&world.index()), to.path());
     let restored = fs::metadata(to.path().join("tool")).unwrap().mode() & 0o7777;
@@ -140,10 +120,7 @@ fn holes_are_kept_on_the_drive_and_by_a_restore() {
     file.write_all_at(b"in the middle", 20 << 20).unwrap();
     world.back_up();
     let small = |path: &Path| fs::metadata(path).unwrap().blocks() * 512 < 4 << 20;
-    assert!(
-        small(&world.mirror().join("sparse")),
-        "no hole on the drive"
-    );
+    assert!(small(&world.mirror().join("sparse")), "no hole on the drive");
     let to = support::scratch();
     world.restore(&timeline::now(&world.index()), to.path());
     assert!(small(&to.path().join("sparse")), "no hole after a restore");
@@ -153,13 +130,7 @@ fn holes_are_kept_on_the_drive_and_by_a_restore() {
 fn fifos_and_sockets_are_noted_and_do_not_hold_the_run() {
     let (_folder, world) = world();
     fs::write(world.source.join("file"), "content").unwrap();
-    assert!(
-        Command::new("mkfifo")
-            .arg(world.source.join("fifo"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(world.source.join("fifo")).status().unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(world.source.join("socket")).unwrap();
     let report = world.run(None).unwrap();
     assert_eq!(report.problems, []);
@@ -170,9 +141,8 @@ fn fifos_and_sockets_are_noted_and_do_not_hold_the_run() {
 #[test]
 fn a_large_file_goes_on_where_it_was_cut_off() {
     let (_folder, mut world) = world();
-    let bytes: Vec<u8> = (0..40 << 20)
-        .map(|n: u32| n.to_le_bytes()[1] ^ n.to_le_bytes()[2])
-        .collect();
+    let bytes: Vec<u8> =
+        (0..40 << 20).map(|n: u32| n.to_le_bytes()[1] ^ n.to_le_bytes()[2]).collect();
     fs::write(world.source.join("large"), &bytes).unwrap();
     let world_one = world.at(world.repository().parent().unwrap()).one_worker();
     let whole = Arc::new(Faults::none());
@@ -181,19 +151,12 @@ fn a_large_file_goes_on_where_it_was_cut_off() {
         fs::write(fresh.source.join("large"), &bytes).unwrap();
         fresh.one_worker().run(Some(Arc::clone(&whole))).unwrap();
     }
-    world_one
-        .run(Some(Arc::new(Faults::stop_after(whole.count() - 25))))
-        .unwrap_err();
+    world_one.run(Some(Arc::new(Faults::stop_after(whole.count() - 25)))).unwrap_err();
     let rest = Arc::new(Faults::none());
     let report = world_one.run(Some(Arc::clone(&rest))).unwrap();
     assert!(report.recovered);
     // One write of 1 MiB is one operation; some 20 of 40 are on the drive already.
-    assert!(
-        rest.count() + 15 < whole.count(),
-        "{} of {}",
-        rest.count(),
-        whole.count()
-    );
+    assert!(rest.count() + 15 < whole.count(), "{} of {}", rest.count(), whole.count());
     world.check_run(&report);
     world.check_points();
 }
@@ -223,16 +186,8 @@ fn a_read_only_large_file_whose_copy_was_whole_but_not_published_goes_on() {
             break;
         }
     }
-    assert!(
-        as_nobody(&source, &drive, None),
-        "the run after all the cut ones failed"
-    );
-    assert_eq!(
-        fs::metadata(drive.join("repository/mirror/large"))
-            .unwrap()
-            .len(),
-        33 << 20
-    );
+    assert!(as_nobody(&source, &drive, None), "the run after all the cut ones failed");
+    assert_eq!(fs::metadata(drive.join("repository/mirror/large")).unwrap().len(), 33 << 20);
 }
 
 /// A run by a user who is not root, cut off after `k` operations; whether it went well.
@@ -246,20 +201,11 @@ fn as_nobody(source: &Path, drive: &Path, k: Option<u64>) -> bool {
     }
     let mut child = Command::new(here);
     child.args(["--exact", "child", "--test-threads", "1"]);
-    child
-        .env("BKM_TEST_CHILD_SOURCE", source)
-        .env("BKM_TEST_CHILD_DRIVE", drive);
+    child.env("BKM_TEST_CHILD_SOURCE", source).env("BKM_TEST_CHILD_DRIVE", drive);
     if let Some(k) = k {
         child.env("BKM_TEST_CHILD_STOP", k.to_string());
     }
-    child
-        .uid(65534)
-        .gid(65534)
-        .current_dir("/")
-        .output()
-        .unwrap()
-        .status
-        .success()
+    child.uid(65534).gid(65534).current_dir("/").output().unwrap().status.success()
 }
 
 /// Not a test by itself: what another test starts as another user.
@@ -268,15 +214,9 @@ fn child() {
     let var = |name| std::env::var_os(name);
     if let (Some(source), Some(drive)) = (var("BKM_TEST_CHILD_SOURCE"), var("BKM_TEST_CHILD_DRIVE"))
     {
-        let world = World::new(
-            Path::new(&source),
-            Path::new(&drive),
-            profile::all_tracked(),
-        );
+        let world = World::new(Path::new(&source), Path::new(&drive), profile::all_tracked());
         let stop = var("BKM_TEST_CHILD_STOP").map(|k| k.to_str().unwrap().parse().unwrap());
-        let run = world
-            .one_worker()
-            .run(stop.map(|k| Arc::new(Faults::stop_after(k))));
+        let run = world.one_worker().run(stop.map(|k| Arc::new(Faults::stop_after(k))));
         run.unwrap();
     }
 }
@@ -306,8 +246,5 @@ fn a_file_that_never_settles_is_kept_with_a_problem() {
     let again = world.run(None).unwrap();
     assert_eq!(again.problems, []);
     let mirror = Snapshot::of(&world.mirror());
-    assert_eq!(
-        mirror.0[&b"log"[..]].hash,
-        Snapshot::of(&world.source).0[&b"log"[..]].hash
-    );
+    assert_eq!(mirror.0[&b"log"[..]].hash, Snapshot::of(&world.source).0[&b"log"[..]].hash);
 }

@@ -116,10 +116,7 @@ fn a_repository_in_use_is_left_alone_and_the_user_told_by_whom() {
     lock.try_lock().unwrap();
     write(&world, "file", "other content");
     let error = world.run(None).unwrap_err().to_string();
-    assert!(
-        error.contains(&format!("process {}", std::process::id())),
-        "{error}"
-    );
+    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
     assert_eq!(fs::read(world.mirror().join("file")).unwrap(), b"content");
     drop(lock);
     world.back_up();

@@ -87,12 +87,7 @@ fn check_on(fs: &str) {
         Err(why) => println!("skipped: {why}"),
         Ok(drive) => {
             check(8, 5, &[profile::all_tracked()], Some(drive.point()));
-            check(
-                4,
-                5,
-                &[profile::mixed(), profile::turned_round()],
-                Some(drive.point()),
-            );
+            check(4, 5, &[profile::mixed(), profile::turned_round()], Some(drive.point()));
         }
     }
 }

@@ -33,8 +33,5 @@ pub(crate) fn scratch() -> tempfile::TempDir {
 
 /// A number from the environment, to make a test longer than by default.
 pub(crate) fn number(variable: &str, default: u32) -> u32 {
-    std::env::var(variable)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
