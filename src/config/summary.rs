@@ -174,7 +174,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let inside = dir.path().join("a");
         fs::create_dir(&inside).unwrap();
-        let warning = |source: &Path, dist: &Path| overlap(source, dist).unwrap_or_default();
+        let warning = |source: &Path, dist: &Path| overlap(source, dist, None).unwrap_or_default();
         assert!(warning(dir.path(), &inside).contains("inside the source"));
         assert!(warning(dir.path(), &dir.path().join("new")).contains("inside the source"));
         assert!(warning(&inside, dir.path()).contains("the source lies inside"));
