@@ -49,7 +49,10 @@ pub(super) fn compare<'s, 'i>(
     let unknown: BTreeSet<&RelPath> = unknown.iter().collect();
     let mut records = records.iter().peekable();
     let gone = |found: &mut Comparison<'s, 'i>, path: &'i RelPath, record: &'i Record| {
-        let kept = unknown.contains(path) || path.ancestors().any(|above| unknown.contains(&above));
+        let kept = !unknown.is_empty()
+            && (unknown.contains(path)
+                || path.ancestors().any(|above| unknown.contains(&above))
+                || (record.kind() == Kind::Folder && unknown.iter().any(|u| u.is_below(path))));
         match (kept, record.kind()) {
             (true, Kind::Folder) => {}
             (true, _) => found.unchanged += 1,

@@ -4,6 +4,7 @@
 //! and this one's content in the staging area. Only then this batch's frame is written to the index, so
 //! the log never says more than the drive has. Called by `run`.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -37,8 +38,9 @@ pub(super) struct Done {
     pub(super) problems: Vec<Problem>,
     /// What the report is to mention.
     pub(super) notes: Vec<Problem>,
-    /// Paths of the plan that were not done since the source could not be read or was gone.
-    pub(super) skipped: std::collections::BTreeSet<RelPath>,
+    /// Paths of the plan that were not done: the source could not be read or was gone, or something
+    /// stands in their place on the drive.
+    pub(super) skipped: BTreeSet<RelPath>,
 }
 
 /// Carries out `plan` in batches of at most `most_paths` paths. On an error everything published stays,
@@ -57,22 +59,26 @@ pub(super) fn execute(
     let mut limit = BATCH_BYTES;
     let mut work = plan.into_iter().peekable();
     let mut staged = Vec::new();
+    let mut blocked = BTreeSet::new();
     loop {
         let begun = Instant::now();
         let batch = next_batch(&mut work, limit, most_paths);
         let bytes = batch.iter().map(Work::bytes).sum();
         let ready = std::mem::take(&mut staged);
         let (committed, next) = std::thread::scope(|scope| {
-            let commit = scope.spawn(|| commit(repository, ready, run, stager.set_owner));
+            let commit =
+                scope.spawn(|| commit(repository, ready, run, stager.set_owner, &mut blocked));
             let next = stage_batch(&batch, stager, done);
             // A panic over there is a panic here.
             (commit.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), next)
         });
-        let (published, occupied) = committed?;
-        done.published += published;
-        done.notes.extend(occupied.into_iter().map(occupied_note));
+        let committed = committed?;
+        done.published += committed.files;
+        done.notes.extend(committed.notes);
+        done.problems.extend(committed.problems);
         staged = next?;
         if staged.is_empty() && work.peek().is_none() {
+            done.skipped.extend(blocked);
             return Ok(());
         }
         limit = fitting(bytes, begun.elapsed(), limit);
@@ -134,27 +140,42 @@ fn stage_batch(
     Ok(changes)
 }
 
-/// Makes a staged batch durable, writes it to the index and publishes it. Returns how many files it
-/// brought in place, and the folders that could not be removed.
+/// What came of a batch.
+#[derive(Default)]
+struct Committed {
+    /// How many files it brought in place.
+    files: u64,
+    /// Folders that could not be removed.
+    notes: Vec<Problem>,
+    /// What could not be published.
+    problems: Vec<Problem>,
+}
+
+/// Makes a staged batch durable, writes it to the index and publishes it. The batch before it is in
+/// place, so what stands in the way of this one is seen now.
 fn commit(
     repository: &mut Repository<'_>,
     changes: Vec<Change>,
     run: Option<&RunMark>,
     set_owner: bool,
-) -> Result<(u64, Vec<RelPath>), RunError> {
-    if changes.is_empty() {
-        return Ok((0, Vec::new()));
-    }
+    blocked: &mut BTreeSet<RelPath>,
+) -> Result<Committed, RunError> {
     let tree = repository.tree();
+    let (changes, problems) =
+        publish::take_out_blocked(tree, repository.index(), changes, blocked)?;
+    let mut committed = Committed { problems, ..Committed::default() };
+    if changes.is_empty() {
+        return Ok(committed);
+    }
     tree.sync()?;
     repository.begin_batch(Batch { run: run.cloned(), changes })?;
-    let Some(batch) = repository.index().pending() else {
-        return Ok((0, Vec::new()));
-    };
-    let occupied = publish::publish(tree, repository.index(), batch, set_owner, false)?;
-    let published = files(batch);
+    if let Some(batch) = repository.index().pending() {
+        let occupied = publish::publish(tree, repository.index(), batch, set_owner, false)?;
+        committed.notes.extend(occupied.into_iter().map(occupied_note));
+        committed.files = files(batch);
+    }
     repository.finish_batch();
-    Ok((published, occupied))
+    Ok(committed)
 }
 
 fn stage(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {

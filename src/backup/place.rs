@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use crate::config::Profile;
+use crate::drive::device;
 use crate::drive::mount::Mounted;
 use crate::drive::tree::Tree;
 use crate::repository::format;
@@ -145,10 +146,7 @@ pub(super) fn remember_file_system(profile: &Profile, dist: &Path) -> Result<(),
 /// The file system of the folder, or of the one above it while it does not exist.
 fn identify(dist: &Path) -> Remembered {
     let there = if dist.is_dir() { dist } else { dist.parent().unwrap_or(dist) };
-    let uuid = rustix::fs::stat(there).ok().and_then(|stat| {
-        let device = udev::Device::from_devnum(udev::DeviceType::Block, stat.st_dev).ok()?;
-        device.property_value("ID_FS_UUID")?.to_str().map(str::to_owned)
-    });
+    let uuid = rustix::fs::stat(there).ok().and_then(|stat| device::uuid_of(stat.st_dev));
     // XFS makes its id from the device's number, which means nothing tomorrow.
     let xfs = rustix::fs::statfs(there).is_ok_and(|fs| fs.f_type == 0x5846_5342);
     let fsid = rustix::fs::statvfs(there).ok().map(|fs| fs.f_fsid);

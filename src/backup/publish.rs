@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::drive::tree::{Found, Tree, TreeError};
+use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::index::{Batch, Change, Index};
 use crate::repository::record::{Identity, Record};
@@ -22,6 +23,75 @@ const NOTHING: Identity = Identity { ino: 0, size: 0 };
 /// What a drive's file is recognised by.
 pub(super) fn identity_of(found: &Found) -> Identity {
     Identity { ino: found.ino, size: found.size }
+}
+
+/// Takes out of a batch that is about to be written what cannot be published since something stands in
+/// the mirror that the record does not know: one file that somebody edited or put on the drive is a
+/// problem of that file, and no reason to stop the backup. `blocked` are the paths that were taken out,
+/// in earlier batches too; what lies below them is taken out as well.
+pub(super) fn take_out_blocked(
+    tree: &Tree,
+    index: &Index,
+    changes: Vec<Change>,
+    blocked: &mut BTreeSet<RelPath>,
+) -> Result<(Vec<Change>, Vec<Problem>), RepositoryError> {
+    let mut problems = Vec::new();
+    let mut stays = BTreeSet::new();
+    let (mut kept, mut out) = (Vec::with_capacity(changes.len()), Vec::new());
+    for change in changes {
+        let path = change.path();
+        let below = !blocked.is_empty() && path.ancestors().any(|above| blocked.contains(&above));
+        let reason = if below {
+            Some("not backed up: its folder could not be made in the mirror".to_owned())
+        } else {
+            obstacle(tree, index, &change)?.map(|what| {
+                format!(
+                    "not backed up: in the mirror on the drive {what}; it was left alone; move it away and run again"
+                )
+            })
+        };
+        let Some(reason) = reason else {
+            kept.push(change);
+            continue;
+        };
+        problems.push(Problem::new(path.clone(), reason));
+        blocked.insert(path.clone());
+        out.push(change);
+    }
+    for change in out {
+        if let Change::Put { stage, moved_from, .. } = change {
+            tree.remove_file(&layout::staged(&stage))?;
+            stays.extend(moved_from);
+        }
+    }
+    // What was not moved to its new path does not leave its old one.
+    kept.retain(|change| !matches!(change, Change::Remove { path } if stays.contains(path)));
+    Ok((kept, problems))
+}
+
+/// What stands in the way of a change, in words; `None` if nothing does.
+fn obstacle(
+    tree: &Tree,
+    index: &Index,
+    change: &Change,
+) -> Result<Option<String>, RepositoryError> {
+    let old = index.records().get(change.path());
+    let was_folder = old.is_some_and(|old| old.kind() == Kind::Folder);
+    let expected = old.and_then(Record::identity);
+    let found = || tree.stat(&layout::mirror(change.path()));
+    let other = |found: &Found| Some(identity_of(found)) != expected;
+    Ok(match change {
+        Change::Put { .. } if !was_folder => found()?.filter(other).map(|f| description(Some(&f))),
+        Change::Remove { .. } => found()?.filter(other).map(|f| description(Some(&f))),
+        Change::Note { version: true, .. } => match found()? {
+            Some(found) if !other(&found) => None,
+            found => Some(description(found.as_ref())),
+        },
+        Change::Folder { .. } if expected.is_none() => {
+            found()?.filter(|found| !found.file_type.is_dir()).map(|f| description(Some(&f)))
+        }
+        _ => None,
+    })
 }
 
 /// Puts all changes of `batch` in place; `index` is as it was before them. `again` says that an
@@ -235,13 +305,16 @@ fn expect(tree: &Tree, path: &Path, identity: Identity) -> Result<(), Repository
 
 /// The error for something else than what was recorded.
 pub(super) fn mismatch(tree: &Tree, path: &Path, found: Option<&Found>) -> RepositoryError {
-    let found = match found {
+    RepositoryError::Mismatch { path: tree.shown().join(path), found: description(found) }
+}
+
+fn description(found: Option<&Found>) -> String {
+    match found {
         None => "it is missing".to_owned(),
         Some(found) if found.file_type.is_file() => {
-            format!("found another file, {} bytes", found.size)
+            format!("there is another file, of {} bytes", found.size)
         }
-        Some(found) if found.file_type.is_dir() => "found a folder".to_owned(),
-        Some(_) => "found something that is no regular file".to_owned(),
-    };
-    RepositoryError::Mismatch { path: tree.shown().join(path), found }
+        Some(found) if found.file_type.is_dir() => "there is a folder".to_owned(),
+        Some(_) => "there is something that is no regular file".to_owned(),
+    }
 }

@@ -23,9 +23,6 @@ use crate::select::Kind;
 use crate::select::scan::{Scan, ScanOptions, scan};
 use crate::select::source::Source;
 
-/// Most threads that read the source and hash, if the profile does not say: a drive takes no more.
-const MAX_WORKERS: usize = 4;
-
 /// Backs up `profile` to its repository on a mounted drive.
 pub fn run_on_drive(
     profile: &Profile,
@@ -54,9 +51,7 @@ fn run_at(
     place: Place<'_>,
     options: &Options<'_>,
 ) -> Result<RunReport, RunError> {
-    let workers = profile.max_workers.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_WORKERS)
-    });
+    let workers = profile.workers();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(workers)
         .thread_name(|n| format!("bkm-worker-{n}"))

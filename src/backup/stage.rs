@@ -78,8 +78,12 @@ impl Stager<'_> {
             Err(CopyError::Stopped) => return Err(RunError::stopped()),
             Err(CopyError::Drive(e)) => return Err(e.into()),
             Err(CopyError::Source(e)) if e.kind() == io::ErrorKind::NotFound => {
-                // It vanished since the scan; the next run sees it gone.
-                return Ok(Staged::default());
+                // It vanished since the scan, and the next run sees it gone; what was linked to it may
+                // be there still.
+                return match work.twins.split_first() {
+                    Some((entry, twins)) => self.copy(&ToCopy { entry, twins: twins.to_vec() }),
+                    None => Ok(Staged::default()),
+                };
             }
             Err(CopyError::Source(e)) => {
                 let problem =
@@ -106,7 +110,10 @@ impl Stager<'_> {
     /// Stages one more link to a file of the mirror, which is to appear under another path as well.
     pub(super) fn reuse(&self, work: &Reuse<'_>) -> Result<Staged, RunError> {
         let old = &work.record;
-        let (name, content) = self.link_of(&work.from, old)?;
+        let Some((name, content)) = self.link_of(&work.from, old)? else {
+            // The mirror's file is not what it was; the source has the content as well.
+            return self.copy(&ToCopy { entry: work.entry, twins: Vec::new() });
+        };
         let mut record = self.record(work.entry.category, content, work.meta.clone());
         if old.brought_by != 0 && record.is_tracked() {
             record.brought_by = old.brought_by;
@@ -120,43 +127,43 @@ impl Stager<'_> {
         Ok(staged)
     }
 
-    /// Checks that the mirror's file can take one more name as it is; a fresh inode replaces it if not.
+    /// Lets a file whose record alone changes be; where it gets a name in the increment and takes no
+    /// more links, a fresh inode replaces it.
     pub(super) fn note(&self, change: &Change, old: &Record) -> Result<Staged, RunError> {
-        let Change::Note { path, record, .. } = change else {
-            return Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
-        };
-        let found = self.identify(path, old)?;
-        if found < MAX_LINKS {
-            return Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
+        let as_it_is = || Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
+        let Change::Note { path, record, version: true } = change else { return as_it_is() };
+        match self.links(path, old)? {
+            Some(links) if links >= MAX_LINKS => {
+                let (name, content) = self.fresh(path, old)?;
+                let record = Record { content, ..record.clone() };
+                Ok(Staged { changes: vec![put(path, record, name)], ..Staged::default() })
+            }
+            // Something else in its place is found before the batch is published.
+            _ => as_it_is(),
         }
-        let (name, content) = self.fresh(path, old)?;
-        let record = Record { content, ..record.clone() };
-        Ok(Staged { changes: vec![put(path, record, name)], ..Staged::default() })
     }
 
     /// Stages the mirror's file for `path`: as a link, or as a copy where it takes no more links.
-    fn link_of(&self, path: &RelPath, old: &Record) -> Result<(String, Content), RunError> {
-        if self.identify(path, old)? >= MAX_LINKS {
-            return self.fresh(path, old);
+    /// `None` if the mirror has something else there than the record says.
+    fn link_of(&self, path: &RelPath, old: &Record) -> Result<Option<(String, Content)>, RunError> {
+        match self.links(path, old)? {
+            None => return Ok(None),
+            Some(links) if links >= MAX_LINKS => return self.fresh(path, old).map(Some),
+            Some(_) => {}
         }
         let name = self.name();
         match self.tree.link(&layout::mirror(path), &layout::staged(&name)) {
-            Ok(()) => Ok((name, old.content.clone())),
-            Err(e) if e.is(Errno::MLINK) || e.is(Errno::PERM) => self.fresh(path, old),
+            Ok(()) => Ok(Some((name, old.content.clone()))),
+            Err(e) if e.is(Errno::MLINK) || e.is(Errno::PERM) => self.fresh(path, old).map(Some),
             Err(e) => Err(e.into()),
         }
     }
 
-    /// Whether the mirror has what the record says; returns its number of links.
-    fn identify(&self, path: &RelPath, old: &Record) -> Result<u32, RunError> {
-        let mirror = layout::mirror(path);
-        let found = self.tree.stat(&mirror)?;
-        match found {
-            Some(found) if Some(super::publish::identity_of(&found)) == old.identity() => {
-                Ok(found.nlink)
-            }
-            other => Err(super::publish::mismatch(self.tree, &mirror, other.as_ref()).into()),
-        }
+    /// How many links the mirror's file has; `None` if it is not what the record says.
+    fn links(&self, path: &RelPath, old: &Record) -> Result<Option<u32>, RunError> {
+        let found = self.tree.stat(&layout::mirror(path))?;
+        let same = found.filter(|found| Some(super::publish::identity_of(found)) == old.identity());
+        Ok(same.map(|found| found.nlink))
     }
 
     /// A copy of the mirror's file on the drive itself, with an inode of its own.
@@ -218,7 +225,10 @@ impl Stager<'_> {
         let (name, mut to, mut there) = self.staged_file(entry, &before)?;
         let mut unsettled = true;
         let (mut size, mut hash) = (0, [0; 32]);
+        let mut xattrs = Vec::new();
         for _ in 0..TRIES {
+            // A change of attributes shows in the change time, so it does not settle either.
+            xattrs = self.source.xattrs_fd(&from).map_err(CopyError::Source)?;
             let told = |bytes| self.monitor.copied(0, bytes);
             let sparse = before.has_holes();
             match content::copy(&from, before.size, sparse, &mut to, there, self.stop, &told) {
@@ -238,7 +248,6 @@ impl Stager<'_> {
             read_at = repository::now_ns();
             (before, there) = (after, size);
         }
-        let xattrs = self.source.xattrs_fd(&from).map_err(CopyError::Source)?;
         let mut meta = meta_of(&before, xattrs, read_at);
         if unsettled {
             meta.ctime_ns = 0;

@@ -132,8 +132,8 @@ impl Device {
         }
         let known = udev::Device::from_devnum(udev::DeviceType::Block, meta.rdev());
         if let Ok(known) = &known
-            && known.is_initialized()
             && super::monitor::udev_runs()
+            && is_current(known)
         {
             return Ok(Self::from_udev(known));
         }
@@ -202,7 +202,7 @@ pub fn present() -> io::Result<Vec<Device>> {
     search.match_subsystem("block")?;
     let udev_runs = super::monitor::udev_runs();
     let device = |device: udev::Device| {
-        if udev_runs {
+        if udev_runs && is_current(&device) {
             return Some(Device::from_udev(&device));
         }
         let size = device.attribute_value("size").and_then(OsStr::to_str)?;
@@ -210,6 +210,42 @@ pub fn present() -> io::Result<Vec<Device>> {
         if size.trim() == "0" { None } else { Device::from_node(device.devnode()?).ok() }
     };
     Ok(search.scan_devices()?.filter_map(device).filter(Device::has_file_system).collect())
+}
+
+/// Whether udev's record is of the medium that is there now. A record outlives the udevd that made it;
+/// until the next event it may tell of a medium that is gone, and its label would lead a backup to the
+/// wrong drive.
+fn is_current(device: &udev::Device) -> bool {
+    let disk = match device.parent_with_subsystem_devtype("block", "disk") {
+        Ok(Some(disk)) => disk,
+        _ => device.clone(),
+    };
+    let text =
+        |value: Option<&OsStr>| value.and_then(OsStr::to_str).map(str::trim).map(str::to_owned);
+    let links = text(disk.property_value("DEVLINKS")).unwrap_or_default();
+    let now = text(disk.attribute_value("diskseq"));
+    device.is_initialized() && is_of_medium(&links, now.as_deref())
+}
+
+/// Whether a record with these links is of medium number `now`. The kernel counts media (since Linux
+/// 5.15), and udev's rules make a link of the count (since systemd 249); without either nothing is known.
+fn is_of_medium(links: &str, now: Option<&str>) -> bool {
+    let mut links = links.split_ascii_whitespace();
+    let then = links.find_map(|link| link.strip_prefix("/dev/disk/by-diskseq/"));
+    match (then, now) {
+        (Some(then), Some(now)) => then == now,
+        _ => true,
+    }
+}
+
+/// UUID of the file system on the block device with this number, where udev knows it.
+pub fn uuid_of(devnum: u64) -> Option<String> {
+    let device = udev::Device::from_devnum(udev::DeviceType::Block, devnum).ok()?;
+    if super::monitor::udev_runs() && is_current(&device) {
+        Device::from_udev(&device).uuid
+    } else {
+        None
+    }
 }
 
 /// What `blkid` finds on the device at `node`, as udev's properties; nothing if it finds nothing.
@@ -345,5 +381,14 @@ mod tests {
             device(&[("ID_FS_LABEL_ENC", "\\x20"), ("DEVNAME", "/dev/sda1")]).name(),
             "/dev/sda1"
         );
+    }
+
+    #[test]
+    fn a_record_of_a_medium_that_is_gone_is_not_believed() {
+        let links = "/dev/disk/by-label/A /dev/disk/by-diskseq/18 /dev/disk/by-uuid/B4C4-F001";
+        assert!(is_of_medium(links, Some("18")));
+        assert!(!is_of_medium(links, Some("19")));
+        assert!(is_of_medium(links, None), "a kernel that does not count");
+        assert!(is_of_medium("/dev/disk/by-label/A", Some("19")), "a udev that makes no link");
     }
 }

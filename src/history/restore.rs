@@ -268,8 +268,10 @@ impl Restorer<'_> {
             Body::File { size, hash, places, linked } => {
                 let key = linked.clone().zip(*hash).map(|(id, hash)| (id, hash, version.mtime_ns));
                 if let Some(first) = key.as_ref().and_then(|key| self.linked.get(key)) {
-                    self.destination.link(first, staged)?;
-                    return Ok(());
+                    // Where the destination has no hard links, a copy of its own is the next best.
+                    if self.destination.link(first, staged).is_ok() {
+                        return Ok(());
+                    }
                 }
                 self.copy(path, version, staged, *size, *hash, places)?;
                 if let Some(key) = key {

@@ -111,19 +111,18 @@ impl<'t> Repository<'t> {
     /// Makes a repository in `tree`, whose folder must be empty but for what an earlier attempt left.
     /// `format.json` comes last, so a repository either is whole or is made again.
     pub fn create(tree: &'t Tree) -> Result<Self, RepositoryError> {
-        let known = [layout::META, layout::README, layout::README_PART];
-        let ours = |name: &std::ffi::OsString| known.iter().any(|known| name == known);
-        let is_free = match tree.list(Path::new(""), 100) {
-            Ok(names) => names.iter().all(ours),
-            Err(e) if e.is(Errno::TOOBIG) => false,
-            Err(e) => return Err(e.into()),
-        };
-        if !is_free {
+        if !is_free(tree)? {
             return Err(RepositoryError::Occupied(tree.shown().to_owned()));
         }
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
         tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
         let lock = lock::take(tree)?;
+        // Another first run may have made it while we had no lock.
+        if format::check(tree)? {
+            drop(lock);
+            return Self::open(tree)?
+                .ok_or_else(|| RepositoryError::Missing(tree.shown().to_owned()));
+        }
         clear_stage(tree, |_| false)?;
         format::probe_links(tree)?;
         let index = Index::empty();
@@ -258,6 +257,19 @@ impl<'t> Repository<'t> {
 
     fn append(&mut self, frame: &Frame) -> Result<(), RepositoryError> {
         Ok(self.log.append(&encode(frame)?)?)
+    }
+}
+
+/// Whether a repository can be made in the folder: it has nothing but what an earlier attempt left, or
+/// what a file system puts into its root.
+fn is_free(tree: &Tree) -> Result<bool, TreeError> {
+    let harmless = |name: &std::ffi::OsString| {
+        name == layout::META || name == layout::README || name == "lost+found"
+    };
+    match tree.list(Path::new(""), 100) {
+        Ok(names) => Ok(names.iter().all(harmless)),
+        Err(e) if e.is(Errno::TOOBIG) => Ok(false),
+        Err(e) => Err(e),
     }
 }
 
