@@ -3,6 +3,8 @@
 //!
 //! `BKM_KILLS` and `BKM_CLONES` raise the numbers.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
@@ -24,11 +26,7 @@ const DRIVE: &str = "BKM_TEST_CHILD_DRIVE";
 #[test]
 fn child() {
     if let (Some(source), Some(drive)) = (std::env::var_os(SOURCE), std::env::var_os(DRIVE)) {
-        let world = World::new(
-            Path::new(&source),
-            Path::new(&drive),
-            profile::all_tracked(),
-        );
+        let world = World::new(Path::new(&source), Path::new(&drive), profile::all_tracked());
         world.run(None).unwrap();
     }
 }
@@ -81,19 +79,12 @@ fn change(source: &Path, round: u32) {
     }
     fs::create_dir_all(turned.join("x")).unwrap();
     fs::write(turned.join("x/y"), round.to_le_bytes()).unwrap();
-    let (from, to) = (
-        folder(round + 3),
-        source.join(format!("moved{}", round % 3)),
-    );
+    let (from, to) = (folder(round + 3), source.join(format!("moved{}", round % 3)));
     if to.exists() {
         delete(&to);
     }
     rustix::fs::rename(from, to).unwrap();
-    fs::write(
-        source.join("large"),
-        vec![u8::try_from(round % 251).unwrap(); 6 << 20],
-    )
-    .unwrap();
+    fs::write(source.join("large"), vec![u8::try_from(round % 251).unwrap(); 6 << 20]).unwrap();
 }
 
 /// How long an undisturbed run takes.
@@ -124,11 +115,7 @@ fn a_run_that_is_killed_at_any_instant_loses_nothing() {
     let usual = time_of_a_run(&source, &drive);
     let mut world = {
         let report = world.run(None).unwrap();
-        assert_eq!(
-            report.new + report.changed,
-            0,
-            "the child's run was not complete"
-        );
+        assert_eq!(report.new + report.changed, 0, "the child's run was not complete");
         world.learn_all();
         world
     };
@@ -159,14 +146,8 @@ fn a_clone_of_the_drive_taken_at_any_instant_of_a_run_is_repaired() {
     };
     let place = outer.point();
     let image = place.join("drive.img");
-    fs::File::create(&image)
-        .unwrap()
-        .set_len(160 << 20)
-        .unwrap();
-    let made = Command::new("mkfs.ext4")
-        .args(["-q", "-F"])
-        .arg(&image)
-        .status();
+    fs::File::create(&image).unwrap().set_len(160 << 20).unwrap();
+    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status();
     if !made.is_ok_and(|made| made.success()) {
         return println!("skipped: mkfs.ext4 is missing");
     }
@@ -189,11 +170,7 @@ fn a_clone_of_the_drive_taken_at_any_instant_of_a_run_is_repaired() {
         let mut run = Run::start(&source, drive.point());
         std::thread::sleep(Duration::from_micros(spread(number, usual)));
         let clone = place.join("clone.img");
-        let copied = Command::new("cp")
-            .arg("--reflink=always")
-            .arg(&image)
-            .arg(&clone)
-            .status();
+        let copied = Command::new("cp").arg("--reflink=always").arg(&image).arg(&clone).status();
         assert!(copied.unwrap().success(), "no clone");
         assert!(run.0.wait().unwrap().success(), "the child's run failed");
         recovered += u32::from(check_clone(&world, &before, &clone, place));
@@ -205,11 +182,7 @@ fn a_clone_of_the_drive_taken_at_any_instant_of_a_run_is_repaired() {
 
 /// Checks and repairs one clone; says whether there was something to recover.
 fn check_clone(world: &World, before: &Snapshot, clone: &Path, place: &Path) -> bool {
-    let fsck = Command::new("e2fsck")
-        .arg("-fy")
-        .arg(clone)
-        .output()
-        .unwrap();
+    let fsck = Command::new("e2fsck").arg("-fy").arg(clone).output().unwrap();
     assert!(
         matches!(fsck.status.code(), Some(0 | 1)),
         "e2fsck: {}",

@@ -2,22 +2,24 @@
 //!
 //! It only reads, and no drive needs to be there.
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::locate::no_profiles;
 use super::{CliError, Exit};
 use crate::config::summary::{CheckSummary, summary};
 use crate::config::{ConfigError, Profile, find, load_all, load_file};
+use crate::human::{count, size};
+use crate::in_words::in_words;
 use crate::problem::Problem;
 use crate::sanitize::line;
 
 /// How many problems or notes of one profile are printed; JSON has all.
 const SHOWN: usize = 20;
 
-/// Say whether the profiles are valid and what they select
+/// Check the profiles: whether they are valid, and what they select
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Check only this profile
@@ -44,28 +46,15 @@ fn check_in(args: &CheckArgs, dirs: &[PathBuf], out: &mut dyn Write) -> Result<E
         (None, None) => load_all(dirs),
     };
     if profiles.is_empty() {
-        return Err(CliError {
-            message: no_profile(dirs),
-            exit: Exit::Usage,
-        });
+        return Err(no_profiles(dirs));
     }
     let mut exit = Exit::Done;
     for profile in profiles {
         let (report, this) = look_at(profile);
-        let written = if args.json {
-            writeln!(out, "{}", report.to_json())
-        } else {
-            report.print(out)
-        };
-        written.map_err(|error| CliError {
-            message: format!("cannot write: {error}"),
-            exit: Exit::Failed,
-        })?;
-        exit = match (exit, this) {
-            (Exit::Usage, _) | (_, Exit::Usage) => Exit::Usage,
-            (Exit::Done, this) => this,
-            (exit, _) => exit,
-        };
+        let written =
+            if args.json { writeln!(out, "{}", report.to_json()) } else { report.print(out) };
+        written?;
+        exit = exit.and(this);
     }
     Ok(exit)
 }
@@ -79,17 +68,14 @@ enum Report {
 
 fn look_at(profile: Result<Profile, ConfigError>) -> (Report, Exit) {
     match profile {
-        Err(error) => (Report::Invalid(with_cause(&error)), Exit::Usage),
+        Err(error) => (Report::Invalid(in_words(&error)), Exit::Usage),
         Ok(profile) => match summary(&profile) {
             Ok(summary) if summary.problems.is_empty() => {
                 (Report::Selects(Box::new(summary)), Exit::Done)
             }
             Ok(summary) => (Report::Selects(Box::new(summary)), Exit::Problems),
             Err(error) => {
-                let report = Report::Blind {
-                    profile: profile.name,
-                    error: with_cause(&error),
-                };
+                let report = Report::Blind { profile: profile.name, error: in_words(&error) };
                 (report, Exit::Problems)
             }
         },
@@ -138,11 +124,11 @@ impl Report {
         }
         writeln!(
             out,
-            "  selects: {} files ({}), {} of them tracked, in {} folders",
-            summary.files,
+            "  selects: {} ({}), {} of them tracked, in {}",
+            count(summary.files, "file", "files"),
             size(summary.bytes),
             summary.tracked,
-            summary.folders
+            count(summary.folders, "folder", "folders")
         )?;
         for rule in &summary.unmatched {
             writeln!(out, "  matches nothing: {}", line(rule))?;
@@ -166,47 +152,6 @@ fn print_some(out: &mut dyn Write, what: &str, problems: &[Problem]) -> io::Resu
     }
 }
 
-/// The error and what caused it, on one line.
-fn with_cause(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-/// Bytes with three digits or so: `999 B`, `1.5 KiB`.
-fn size(bytes: u64) -> String {
-    let mut amount = bytes as f64;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if amount < 1024.0 {
-            break;
-        }
-        amount /= 1024.0;
-        unit = larger;
-    }
-    if unit == "B" {
-        format!("{bytes} B")
-    } else {
-        format!("{amount:.1} {unit}")
-    }
-}
-
-fn no_profile(dirs: &[PathBuf]) -> String {
-    let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-    let place = dirs.first().map_or("profiles", String::as_str);
-    format!(
-        "there is no profile in {}\n\
-         write one to {place}/photos.json, for example:\n\n  \
-         {{ \"drive\": {{ \"label\": \"PHOTOS\" }}, \"src\": \"~/Pictures\" }}\n",
-        dirs.join(" or ")
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,11 +165,7 @@ mod tests {
         (text.replace(&dir.display().to_string(), "/x"), exit)
     }
 
-    const ALL: CheckArgs = CheckArgs {
-        profile: None,
-        config: None,
-        json: false,
-    };
+    const ALL: CheckArgs = CheckArgs { profile: None, config: None, json: false };
 
     fn place(dir: &Path, profile: &str) {
         fs::create_dir_all(dir.join("profiles")).unwrap();
@@ -250,7 +191,7 @@ mod tests {
   file:    /x/profiles/docs.json
   source:  /x/docs
   to:      there on the drive with label "A\u{1b}"
-  selects: 1 files (1.5 KiB), 1 of them tracked, in 0 folders
+  selects: 1 file (1.5 kB), 1 of them tracked, in 0 folders
   matches nothing: exclude_files "*.log"
   warning: "on_battery" is not acted on yet: runs start on battery as well
 "#
@@ -271,16 +212,10 @@ mod tests {
         let (text, exit) = run(&ALL, dir.path());
         assert_eq!(exit, Exit::Usage);
         assert!(text.starts_with("invalid: /x/profiles/docs.json:2: unknown field \"source\"; "));
-        let named = CheckArgs {
-            profile: Some("doc".into()),
-            ..ALL
-        };
+        let named = CheckArgs { profile: Some("doc".into()), ..ALL };
         let (text, exit) = run(&named, dir.path());
         assert_eq!(exit, Exit::Usage);
-        assert_eq!(
-            text,
-            "invalid: no profile \"doc\"; did you mean \"docs\"?\n"
-        );
+        assert_eq!(text, "invalid: no profile \"doc\"; did you mean \"docs\"?\n");
     }
 
     #[test]

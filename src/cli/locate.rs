@@ -10,7 +10,7 @@ use super::{CliError, Exit};
 use crate::agent::event::drive_of;
 use crate::backup::place::Place;
 use crate::config::{Dist, Profile};
-use crate::drive::device::{self, Device};
+use crate::drive::device::{self, Device, DeviceError};
 use crate::drive::mount::{self, Mounted};
 use crate::drive::tree::Tree;
 use crate::repository::index::Index;
@@ -56,11 +56,10 @@ impl Which {
         } else {
             None
         };
-        let place = place_of(&profile, mounted.as_ref())?;
-        let opened = place
-            .existing()
-            .map_err(|e| CliError::new(&e, Exit::Failed))?
-            .ok_or_else(|| missing(&place.shown()));
+        let opened = place_of(&profile, mounted.as_ref()).and_then(|place| {
+            let found = place.existing().map_err(|e| CliError::new(&e, Exit::Failed))?;
+            found.ok_or_else(|| missing(&place.shown()))
+        });
         match opened {
             Ok(tree) => Located::read(tree, Some(profile), mounted),
             Err(error) => {
@@ -72,7 +71,7 @@ impl Which {
 
     /// The one profile that is meant.
     fn one_profile(&self) -> Result<Profile, CliError> {
-        let mut profiles = named_profiles(self.profile.as_deref(), self.config.as_deref())?;
+        let (mut profiles, _) = named_profiles(self.profile.as_deref(), self.config.as_deref())?;
         if self.profile.is_none()
             && self.config.is_none()
             && let Some(node) = &self.device
@@ -85,13 +84,11 @@ impl Which {
         }
         match <[Profile; 1]>::try_from(profiles) {
             Ok([profile]) => Ok(profile),
-            Err(several) if several.is_empty() => Err(no_profiles()),
+            Err(several) if several.is_empty() => Err(no_profiles(&state_dir::profile_dirs())),
             Err(several) => {
                 let names: Vec<_> = several.iter().map(|p| p.name.as_str()).collect();
                 let names = names.join(", ");
-                Err(CliError::usage(format!(
-                    "which profile? Name one with --profile: {names}"
-                )))
+                Err(CliError::usage(format!("which profile? Name one with --profile: {names}")))
             }
         }
     }
@@ -104,15 +101,11 @@ impl Located {
         mounted: Option<Mounted>,
     ) -> Result<Self, CliError> {
         match Repository::read_index(&tree) {
-            Ok((index, _)) => Ok(Self {
-                tree,
-                index,
-                profile,
-                mounted,
-            }),
+            Ok((index, _)) => Ok(Self { tree, index, profile, mounted }),
             Err(error) => {
                 let error = match &error {
-                    RepositoryError::Missing(path) => missing(path),
+                    // A folder that was named is not one that a run would make.
+                    RepositoryError::Missing(path) if profile.is_some() => missing(path),
                     _ => CliError::new(&error, Exit::Failed),
                 };
                 drop(tree);
@@ -132,9 +125,7 @@ impl Located {
 
 fn missing(path: &Path) -> CliError {
     let path = crate::sanitize::line(&path.to_string_lossy());
-    CliError::failed(format!(
-        "there is no backup at {path} yet; `bkm-agent run` makes one"
-    ))
+    CliError::failed(format!("there is no backup at {path} yet; `bkm-agent run` makes one"))
 }
 
 fn release(mounted: Option<Mounted>) {
@@ -143,45 +134,40 @@ fn release(mounted: Option<Mounted>) {
     }
 }
 
-/// The profiles that `--profile` or `--config` name; all valid ones if neither is given, and those that
-/// are not valid are said.
+/// The profiles that `--profile` or `--config` name. If neither is given, all valid ones: those that are
+/// not are said, and the second value is then [`Exit::Usage`].
 pub(super) fn named_profiles(
     name: Option<&str>,
     file: Option<&Path>,
-) -> Result<Vec<Profile>, CliError> {
+) -> Result<(Vec<Profile>, Exit), CliError> {
     let invalid = |e: config::ConfigError| CliError::new(&e, Exit::Usage);
     let dirs = state_dir::profile_dirs();
     if let Some(file) = file {
-        return Ok(vec![config::load_file(file).map_err(invalid)?]);
+        return Ok((vec![config::load_file(file).map_err(invalid)?], Exit::Done));
     }
     if let Some(name) = name {
-        return Ok(vec![config::find(&dirs, name).map_err(invalid)?]);
+        return Ok((vec![config::find(&dirs, name).map_err(invalid)?], Exit::Done));
     }
-    let (mut valid, mut broken) = (Vec::new(), None);
+    let (mut valid, mut exit) = (Vec::new(), Exit::Done);
     for profile in config::load_all(&dirs) {
         match profile {
             Ok(profile) => valid.push(profile),
             Err(error) => {
                 super::say(&crate::in_words::in_words(&error));
-                broken = Some(error);
+                exit = Exit::Usage;
             }
         }
     }
-    match broken {
+    if exit == Exit::Usage && valid.is_empty() {
         // Said already; alone it is why there is nothing to do.
-        Some(_) if valid.is_empty() => Err(CliError::usage(
-            "no profile is valid; `bkm-agent check` says more",
-        )),
-        _ => Ok(valid),
+        return Err(CliError::usage("no profile is valid; `bkm-agent check` says more"));
     }
+    Ok((valid, exit))
 }
 
-/// No profile anywhere.
-pub(super) fn no_profiles() -> CliError {
-    let dir = state_dir::profile_dirs()
-        .into_iter()
-        .next()
-        .unwrap_or_default();
+/// No profile in any of `dirs`.
+pub(super) fn no_profiles(dirs: &[PathBuf]) -> CliError {
+    let dir = dirs.first().cloned().unwrap_or_default();
     CliError::usage(format!(
         "there is no profile yet. Write one, e.g. {}:\n{{ \"drive\": {{ \"label\": \"PHOTOS\" }}, \"src\": \"~/Pictures\" }}",
         dir.join("pictures.json").display()
@@ -190,15 +176,18 @@ pub(super) fn no_profiles() -> CliError {
 
 /// The device at a node, with what udev knows of it.
 pub(super) fn device_at(node: &Path) -> Result<Device, CliError> {
-    Device::from_node(node).map_err(|e| CliError::new(&e, Exit::Failed))
+    Device::from_node(node).map_err(|e| {
+        let exit = match e {
+            DeviceError::NotBlock(_) => Exit::Usage,
+            DeviceError::Missing(_) | DeviceError::Io { .. } => Exit::Failed,
+        };
+        CliError::new(&e, exit)
+    })
 }
 
 /// A drive that no profile is for: what to write into one.
 pub(super) fn no_profile_for(device: &Device) -> CliError {
-    let dir = state_dir::profile_dirs()
-        .into_iter()
-        .next()
-        .unwrap_or_default();
+    let dir = state_dir::profile_dirs().into_iter().next().unwrap_or_default();
     let by = match (&device.label, &device.uuid) {
         (Some(label), _) => format!("\"label\": {}", json_text(label)),
         (None, Some(uuid)) => format!("\"uuid\": {}", json_text(uuid)),

@@ -34,6 +34,20 @@ pub enum Exit {
     Stopped = 130,
 }
 
+impl Exit {
+    /// What this and `other` come to together: the worse of the two.
+    fn and(self, other: Self) -> Self {
+        let rank = |exit: Self| match exit {
+            Self::Done => 0,
+            Self::Problems => 1,
+            Self::Usage => 2,
+            Self::Failed => 3,
+            Self::Stopped => 4,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -47,26 +61,17 @@ pub struct CliError {
 impl CliError {
     /// An error of the library, with its causes.
     fn new(error: &dyn Error, exit: Exit) -> Self {
-        Self {
-            message: in_words(error),
-            exit,
-        }
+        Self { message: in_words(error), exit }
     }
 
     /// The user asked for something that cannot be.
     fn usage(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            exit: Exit::Usage,
-        }
+        Self { message: message.into(), exit: Exit::Usage }
     }
 
     /// It did not work.
     fn failed(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            exit: Exit::Failed,
-        }
+        Self { message: message.into(), exit: Exit::Failed }
     }
 }
 
@@ -74,15 +79,8 @@ impl From<io::Error> for CliError {
     /// An error of printing; a reader that went away (`| head`) is none.
     fn from(error: io::Error) -> Self {
         let gone = error.kind() == io::ErrorKind::BrokenPipe;
-        let message = if gone {
-            String::new()
-        } else {
-            format!("cannot print: {error}")
-        };
-        Self {
-            message,
-            exit: if gone { Exit::Done } else { Exit::Failed },
-        }
+        let message = if gone { String::new() } else { format!("cannot print: {error}") };
+        Self { message, exit: if gone { Exit::Done } else { Exit::Failed } }
     }
 }
 

@@ -53,22 +53,21 @@ pub fn restore(args: &RestoreArgs, out: &mut dyn Write) -> Result<Exit, CliError
     let restored = from(args, &located);
     located.close();
     let restored = restored?;
-    let exit = if restored.problems.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Problems
-    };
+    let exit = if restored.problems.is_empty() { Exit::Done } else { Exit::Problems };
     if args.json {
         let text = serde_json::to_string(&restored).map_err(|e| CliError::new(&e, Exit::Failed))?;
         writeln!(out, "{text}")?;
         return Ok(exit);
     }
+    let folders = match restored.folders {
+        0 => String::new(),
+        n => format!(" and {}", human::count(n, "folder", "folders")),
+    };
     writeln!(
         out,
-        "restored {} ({}) and {} to {}",
+        "restored {} ({}){folders} to {}",
         human::count(restored.restored, "file", "files"),
         human::size(restored.bytes),
-        human::count(restored.folders, "folder", "folders"),
         crate::sanitize::line(&args.to.to_string_lossy())
     )?;
     print_list("problem", "problems", &restored.problems, out)?;
@@ -101,11 +100,14 @@ fn from(args: &RestoreArgs, located: &Located) -> Result<Restored, CliError> {
     }
     .map_err(failed)?;
     let versions = versions(args, located)?;
+    // Before the destination is made: a name that was mistyped leaves no empty folder.
+    let bytes = selection.bytes(&versions).map_err(failed)?;
     std::fs::create_dir_all(&args.to)
         .map_err(|e| CliError::failed(format!("cannot make {}: {e}", args.to.display())))?;
     let destination = Tree::open(&args.to).map_err(|e| CliError::new(&e, Exit::Failed))?;
     let stop = signals::stop_flag()?;
     let bar = Bar::new(!args.json);
+    bar.begin("restoring", bytes);
     let told = |bytes| bar.copied(0, bytes);
     let restored = bring_back(
         &located.tree,
@@ -133,10 +135,7 @@ fn versions(args: &RestoreArgs, located: &Located) -> Result<Versions, CliError>
 /// A path of the command line as one below the source; `None` is the source itself.
 fn in_source(path: &Path, located: &Located) -> Result<Option<RelPath>, CliError> {
     use std::os::unix::ffi::OsStrExt as _;
-    let source = located
-        .profile
-        .as_ref()
-        .map(|profile| profile.source.as_path());
+    let source = located.profile.as_ref().map(|profile| profile.source.as_path());
     let relative = match source.map(|source| path.strip_prefix(source)) {
         Some(Ok(inside)) => inside,
         _ => path,

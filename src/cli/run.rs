@@ -47,36 +47,37 @@ pub struct RunArgs {
 
 /// Backs up, one profile after the other.
 pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let jobs = jobs(args)?;
+    let (profiles, mut exit) = named_profiles(args.profile.as_deref(), args.config.as_deref())?;
+    let jobs = jobs(args, profiles)?;
     let stop = signals::stop_flag()?;
-    let mut worst = Exit::Done;
     for (profile, device) in jobs {
-        match one(args, &profile, device.as_ref(), &stop, out) {
-            Ok(Exit::Done) => {}
-            Ok(exit) => worst = if worst == Exit::Failed { worst } else { exit },
-            Err(error) if error.exit == Exit::Stopped => return Err(error),
+        exit = exit.and(match one(args, &profile, device.as_ref(), &stop, out) {
+            Ok(exit) => exit,
             Err(error) => {
-                super::say(&format!(
-                    "{}: {}",
-                    crate::sanitize::line(&profile.name),
-                    error.message
-                ));
-                worst = error.exit;
+                // A reader that went away is told nothing.
+                if !error.message.is_empty() {
+                    let name = crate::sanitize::line(&profile.name);
+                    super::say(&format!("{name}: {}", error.message));
+                }
+                error.exit
             }
+        });
+        if exit == Exit::Stopped {
+            break;
         }
     }
-    Ok(worst)
+    Ok(exit)
 }
 
 /// What is to be backed up, and to which drive.
-fn jobs(args: &RunArgs) -> Result<Vec<(Profile, Option<Device>)>, CliError> {
-    let profiles = named_profiles(args.profile.as_deref(), args.config.as_deref())?;
+fn jobs(
+    args: &RunArgs,
+    profiles: Vec<Profile>,
+) -> Result<Vec<(Profile, Option<Device>)>, CliError> {
     if args.profile.is_some() || args.config.is_some() {
         let with_drive = |profile: Profile| {
             let needed = drive_of(&profile).is_some() || args.device.is_some();
-            let device = needed
-                .then(|| drive_for(&profile, args.device.as_deref()))
-                .transpose()?;
+            let device = needed.then(|| drive_for(&profile, args.device.as_deref())).transpose()?;
             Ok((profile, device))
         };
         return profiles.into_iter().map(with_drive).collect();
@@ -88,14 +89,10 @@ fn jobs(args: &RunArgs) -> Result<Vec<(Profile, Option<Device>)>, CliError> {
             .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
             .map(|profile| (profile, Some(device.clone())))
             .collect();
-        return if jobs.is_empty() {
-            Err(no_profile_for(&device))
-        } else {
-            Ok(jobs)
-        };
+        return if jobs.is_empty() { Err(no_profile_for(&device)) } else { Ok(jobs) };
     }
     if profiles.is_empty() {
-        return Err(no_profiles());
+        return Err(no_profiles(&state_dir::profile_dirs()));
     }
     let present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
     let mut jobs = Vec::new();
@@ -125,12 +122,7 @@ fn one(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let bar = Bar::new(!args.json && !args.dry_run);
-    let options = Options {
-        dry_run: args.dry_run,
-        stop,
-        monitor: &bar,
-        faults: None,
-    };
+    let options = Options { dry_run: args.dry_run, stop, monitor: &bar, faults: None };
     let store = Store::new(&state_dir::state_dir());
     let (ran, ending) = match device {
         None => (backup::run(profile, &options), Ending::Folder),
@@ -144,10 +136,9 @@ fn one(
         }
     };
     bar.finish();
-    let remembered = device.cloned().unwrap_or_else(|| Device {
-        node: backup::place::folder_of(profile),
-        ..Device::default()
-    });
+    let remembered = device
+        .cloned()
+        .unwrap_or_else(|| Device { node: backup::place::folder_of(profile), ..Device::default() });
     let remember = |state: &str, report: Option<&RunReport>| {
         if !args.dry_run {
             store.update(&profile.name, &remembered, |memory| {
@@ -168,11 +159,7 @@ fn one(
             } else {
                 print(&report, &ending, out)?;
             }
-            Ok(if report.problems.is_empty() {
-                Exit::Done
-            } else {
-                Exit::Problems
-            })
+            Ok(if report.problems.is_empty() { Exit::Done } else { Exit::Problems })
         }
         Err(error) => {
             let exit = match &error {
@@ -181,7 +168,11 @@ fn one(
                 _ => Exit::Failed,
             };
             let error = CliError::new(&error, exit);
-            remember(&error.message, None);
+            if exit == Exit::Stopped {
+                remember(&error.message, None);
+            } else {
+                remember(&format!("failed: {}", error.message), None);
+            }
             Err(error)
         }
     }
@@ -259,15 +250,7 @@ fn print(report: &RunReport, ending: &Ending, out: &mut dyn Write) -> Result<(),
             }
         }
     }
-    let RunReport {
-        new,
-        changed,
-        touched,
-        moved,
-        deleted,
-        unchanged,
-        ..
-    } = report;
+    let RunReport { new, changed, touched, moved, deleted, unchanged, .. } = report;
     writeln!(
         out,
         "  {new} new, {changed} changed, {touched} touched, {moved} moved, {deleted} deleted, {unchanged} unchanged"
@@ -277,10 +260,8 @@ fn print(report: &RunReport, ending: &Ending, out: &mut dyn Write) -> Result<(),
         writeln!(out, "  {size} to copy; nothing was written (dry run)")?;
     } else {
         let time = human::duration(report.duration_s);
-        let increment = report
-            .increment
-            .as_deref()
-            .unwrap_or("no increment: nothing tracked changed");
+        let increment =
+            report.increment.as_deref().unwrap_or("no increment: nothing tracked changed");
         writeln!(out, "  {size} copied in {time}; {increment}")?;
     }
     for warning in &report.warnings {
@@ -306,12 +287,7 @@ pub(super) fn print_list(
     }
     writeln!(out, "  {}:", human::count(list.len() as u64, one, many))?;
     for problem in list.iter().take(SHOWN) {
-        writeln!(
-            out,
-            "    {}: {}",
-            problem.path,
-            crate::sanitize::line(&problem.reason)
-        )?;
+        writeln!(out, "    {}: {}", problem.path, crate::sanitize::line(&problem.reason))?;
     }
     if let Some(more) = list.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         writeln!(out, "    … and {more} more (--json shows all)")?;

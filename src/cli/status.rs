@@ -27,7 +27,7 @@ fn print(all: &[Memory], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
         return Ok(Exit::Done);
     }
     if all.is_empty() {
-        writeln!(out, "No drive of a profile was plugged in yet.")?;
+        writeln!(out, "No backup was made or tried on this computer yet.")?;
     }
     for memory in all {
         let drive = &memory.drive;
@@ -76,17 +76,10 @@ mod tests {
     fn memory() -> Memory {
         Memory {
             profile: "docs".to_owned(),
-            drive: Drive {
-                label: Some("A\x1bB".to_owned()),
-                ..Drive::default()
-            },
+            drive: Drive { label: Some("A\x1bB".to_owned()), ..Drive::default() },
             state: "safe to remove".to_owned(),
             last_complete: Some("2026-11-23T09:15:00+01:00".to_owned()),
-            last_run: Some(RunReport {
-                new: 3,
-                bytes_copied: 1_500_000,
-                ..RunReport::default()
-            }),
+            last_run: Some(RunReport { new: 3, bytes_copied: 1_500_000, ..RunReport::default() }),
             ..Memory::default()
         }
     }

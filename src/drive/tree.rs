@@ -68,7 +68,7 @@ pub struct Found {
 /// Owner, permission bits and times to set on a file before it is published.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes {
-    /// Permission bits, at most 0o777.
+    /// Permission bits; of files at most 0o777 are set, of folders 0o3777.
     pub mode: u32,
     /// Owner and group; `None` leaves them as they are.
     pub owner: Option<(u32, u32)>,
@@ -102,12 +102,7 @@ impl Tree {
 
     /// Takes an open folder handle; `shown` is how messages name it.
     pub fn from_handle(root: OwnedFd, shown: &Path) -> Self {
-        Self {
-            root,
-            shown: shown.to_owned(),
-            folders: Mutex::default(),
-            faults: None,
-        }
+        Self { root, shown: shown.to_owned(), folders: Mutex::default(), faults: None }
     }
 
     /// The tree of the folder `path` beneath this one; `None` if there is none.
@@ -172,20 +167,10 @@ impl Tree {
         if create {
             self.step("create", path)?;
         }
-        let flags = if create {
-            flags | OFlags::CREATE
-        } else {
-            flags
-        };
-        let fd = self
-            .open2(path, flags)
-            .map_err(|e| self.error("open", path, e))?;
+        let flags = if create { flags | OFlags::CREATE } else { flags };
+        let fd = self.open2(path, flags).map_err(|e| self.error("open", path, e))?;
         let file = self.regular(fd, path)?;
-        Ok(DriveFile {
-            file,
-            tree: self,
-            path: path.to_owned(),
-        })
+        Ok(DriveFile { file, tree: self, path: path.to_owned() })
     }
 
     /// Creates a file that must not exist yet, open for reading and writing. It gets at most the
@@ -194,16 +179,10 @@ impl Tree {
         self.step("create", path)?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (folder, name) = self
-            .split(path)
-            .map_err(|e| self.error("create", path, e))?;
+        let (folder, name) = self.split(path).map_err(|e| self.error("create", path, e))?;
         let fd = rustix::fs::openat(&*folder, name, flags, Mode::from_raw_mode(mode & 0o777))
             .map_err(|e| self.error("create", path, e))?;
-        Ok(DriveFile {
-            file: File::from(fd),
-            tree: self,
-            path: path.to_owned(),
-        })
+        Ok(DriveFile { file: File::from(fd), tree: self, path: path.to_owned() })
     }
 
     /// Creates a symbolic link that must not exist yet.
@@ -219,28 +198,14 @@ impl Tree {
         rustix::fs::symlinkat(OsStr::from_bytes(target), &*folder, name)
             .map_err(at("create the link"))?;
         if let Some((uid, gid)) = attributes.owner {
-            let (uid, gid) = (
-                rustix::fs::Uid::from_raw(uid),
-                rustix::fs::Gid::from_raw(gid),
-            );
+            let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
             let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-            tolerate(rustix::fs::chownat(
-                &*folder,
-                name,
-                Some(uid),
-                Some(gid),
-                nofollow,
-            ))
-            .map_err(at("set the owner of"))?;
+            tolerate(rustix::fs::chownat(&*folder, name, Some(uid), Some(gid), nofollow))
+                .map_err(at("set the owner of"))?;
         }
         let times = times(attributes.mtime_ns);
-        tolerate(rustix::fs::utimensat(
-            &*folder,
-            name,
-            &times,
-            AtFlags::SYMLINK_NOFOLLOW,
-        ))
-        .map_err(at("set the time of"))
+        tolerate(rustix::fs::utimensat(&*folder, name, &times, AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(at("set the time of"))
     }
 
     /// Creates a folder; one that is there already is left as it is (`false`).
@@ -264,10 +229,7 @@ impl Tree {
             Err(e) => return Err(at(e)),
         }
         if let Some((uid, gid)) = owner {
-            let (uid, gid) = (
-                rustix::fs::Uid::from_raw(uid),
-                rustix::fs::Gid::from_raw(gid),
-            );
+            let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
             tolerate(rustix::fs::chownat(
                 &*folder,
                 name,
@@ -282,16 +244,11 @@ impl Tree {
 
     /// Creates a folder and those above it, down from the tree's own folder.
     pub fn create_folders(&self, path: &Path, mode: u32) -> Result<(), TreeError> {
-        let mut above: Vec<&Path> = path
-            .ancestors()
-            .filter(|p| !p.as_os_str().is_empty())
-            .collect();
+        let mut above: Vec<&Path> =
+            path.ancestors().filter(|p| !p.as_os_str().is_empty()).collect();
         above.reverse();
         for folder in above {
-            if self
-                .stat(folder)?
-                .is_none_or(|found| !found.file_type.is_dir())
-            {
+            if self.stat(folder)?.is_none_or(|found| !found.file_type.is_dir()) {
                 self.create_folder(folder, mode, None)?;
             }
         }
@@ -304,13 +261,7 @@ impl Tree {
         let linked = (|| {
             let (from_folder, from_name) = self.split(from)?;
             let (to_folder, to_name) = self.split(to)?;
-            rustix::fs::linkat(
-                &*from_folder,
-                from_name,
-                &*to_folder,
-                to_name,
-                AtFlags::empty(),
-            )
+            rustix::fs::linkat(&*from_folder, from_name, &*to_folder, to_name, AtFlags::empty())
         })();
         linked.map_err(|e| self.error("link", to, e))
     }
@@ -354,18 +305,14 @@ impl Tree {
 
     /// Removes the empty folder at `path`; `false` if nothing is there.
     pub fn remove_folder(&self, path: &Path) -> Result<bool, TreeError> {
-        self.folders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(path);
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
         self.remove(path, AtFlags::REMOVEDIR, "remove the folder")
     }
 
     fn remove(&self, path: &Path, flags: AtFlags, action: &'static str) -> Result<bool, TreeError> {
         self.step(action, path)?;
-        let removed = self
-            .split(path)
-            .and_then(|(folder, name)| rustix::fs::unlinkat(&*folder, name, flags));
+        let removed =
+            self.split(path).and_then(|(folder, name)| rustix::fs::unlinkat(&*folder, name, flags));
         match removed {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
@@ -376,9 +323,7 @@ impl Tree {
     /// Sets the modification time of a folder.
     pub fn set_folder_time(&self, path: &Path, mtime_ns: i64) -> Result<(), TreeError> {
         self.step("set the time of", path)?;
-        let set = self
-            .folder(path)
-            .and_then(|fd| rustix::fs::futimens(&*fd, &times(mtime_ns)));
+        let set = self.folder(path).and_then(|fd| rustix::fs::futimens(&*fd, &times(mtime_ns)));
         tolerate(set).map_err(|e| self.error("set the time of", path, e))
     }
 
@@ -392,15 +337,13 @@ impl Tree {
         self.step("set the attributes of", path)?;
         let folder = self.open_folder(path).map_err(at)?;
         if let Some((uid, gid)) = attributes.owner {
-            let (uid, gid) = (
-                rustix::fs::Uid::from_raw(uid),
-                rustix::fs::Gid::from_raw(gid),
-            );
+            let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
             tolerate(rustix::fs::fchown(&folder, Some(uid), Some(gid))).map_err(at)?;
         }
         tolerate(rustix::fs::fchmod(
             &folder,
-            Mode::from_raw_mode(attributes.mode & 0o1777),
+            // For a folder setgid means that what is made in it gets its group: no privilege.
+            Mode::from_raw_mode(attributes.mode & 0o3777),
         ))
         .map_err(at)?;
         tolerate(rustix::fs::futimens(&folder, &times(attributes.mtime_ns))).map_err(at)
@@ -474,22 +417,14 @@ impl Tree {
     }
 
     fn error(&self, action: &'static str, path: &Path, e: Errno) -> TreeError {
-        TreeError {
-            action,
-            path: self.shown.join(path),
-            source: e.into(),
-        }
+        TreeError { action, path: self.shown.join(path), source: e.into() }
     }
 
     fn regular(&self, fd: OwnedFd, path: &Path) -> Result<File, TreeError> {
         let stat = rustix::fs::fstat(&fd).map_err(|e| self.error("look at", path, e))?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             let source = io::Error::new(io::ErrorKind::InvalidData, "not a regular file");
-            return Err(TreeError {
-                action: "open",
-                path: self.shown.join(path),
-                source,
-            });
+            return Err(TreeError { action: "open", path: self.shown.join(path), source });
         }
         Ok(File::from(fd))
     }
@@ -499,11 +434,7 @@ impl Tree {
     }
 
     fn open_folder(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         self.open2(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
@@ -568,29 +499,20 @@ impl DriveFile<'_> {
     pub fn set_attributes(&mut self, attributes: &Attributes) -> Result<u64, TreeError> {
         let stat =
             rustix::fs::fstat(&self.file).map_err(|e| self.tree.error("look at", &self.path, e))?;
-        let chown = attributes
-            .owner
-            .filter(|owner| *owner != (stat.st_uid, stat.st_gid));
+        let chown = attributes.owner.filter(|owner| *owner != (stat.st_uid, stat.st_gid));
         if let Some((uid, gid)) = chown {
             self.op("set the owner of", |file| {
-                let (uid, gid) = (
-                    rustix::fs::Uid::from_raw(uid),
-                    rustix::fs::Gid::from_raw(gid),
-                );
+                let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
                 Ok(tolerate(rustix::fs::fchown(file, Some(uid), Some(gid)))?)
             })?;
         }
         let mode = attributes.mode & 0o777;
         if chown.is_some() || stat.st_mode & 0o7777 != mode {
             let mode = Mode::from_raw_mode(mode);
-            self.op("set the mode of", |file| {
-                Ok(tolerate(rustix::fs::fchmod(file, mode))?)
-            })?;
+            self.op("set the mode of", |file| Ok(tolerate(rustix::fs::fchmod(file, mode))?))?;
         }
         let times = times(attributes.mtime_ns);
-        self.op("set the time of", |file| {
-            Ok(tolerate(rustix::fs::futimens(file, &times))?)
-        })?;
+        self.op("set the time of", |file| Ok(tolerate(rustix::fs::futimens(file, &times))?))?;
         Ok(stat.st_ino)
     }
 
@@ -616,11 +538,7 @@ impl DriveFile<'_> {
 
     /// A failed operation on this file.
     pub fn error(&self, action: &'static str, source: io::Error) -> TreeError {
-        TreeError {
-            action,
-            path: self.tree.shown.join(&self.path),
-            source,
-        }
+        TreeError { action, path: self.tree.shown.join(&self.path), source }
     }
 
     fn op(
@@ -643,11 +561,7 @@ pub(super) fn open_beneath(
         | ResolveFlags::NO_SYMLINKS
         | ResolveFlags::NO_MAGICLINKS
         | ResolveFlags::NO_XDEV;
-    let mode = if flags.contains(OFlags::CREATE) {
-        Mode::RUSR | Mode::WUSR
-    } else {
-        Mode::empty()
-    };
+    let mode = if flags.contains(OFlags::CREATE) { Mode::RUSR | Mode::WUSR } else { Mode::empty() };
     // Reading must not write: without NOATIME each file and folder that is looked into costs the drive
     // an inode. It is only allowed to the owner.
     let mut flags = flags | OFlags::CLOEXEC | OFlags::NOATIME;
@@ -703,10 +617,7 @@ fn found_of(stat: &rustix::fs::Stat) -> Found {
 /// Modification time from nanoseconds; access time is left as it is.
 pub fn times(mtime_ns: i64) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: rustix::fs::UTIME_OMIT,
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
         last_modification: Timespec {
             tv_sec: mtime_ns.div_euclid(1_000_000_000),
             tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
@@ -733,45 +644,24 @@ mod tests {
         symlink(outside.path(), dir.path().join("mirror")).unwrap();
         let through = Path::new("mirror/secret");
         assert!(tree.open_file(through).unwrap_err().is(Errno::LOOP));
-        assert!(
-            tree.create_file(Path::new("mirror/new"), 0o600)
-                .unwrap_err()
-                .is(Errno::LOOP)
-        );
+        assert!(tree.create_file(Path::new("mirror/new"), 0o600).unwrap_err().is(Errno::LOOP));
         assert!(tree.remove_file(through).unwrap_err().is(Errno::LOOP));
-        assert!(
-            tree.rename_over(through, Path::new("taken"))
-                .unwrap_err()
-                .is(Errno::LOOP)
-        );
-        assert!(
-            tree.create_folder(Path::new("mirror"), 0o700, None)
-                .is_err()
-        );
+        assert!(tree.rename_over(through, Path::new("taken")).unwrap_err().is(Errno::LOOP));
+        assert!(tree.create_folder(Path::new("mirror"), 0o700, None).is_err());
         assert!(outside.path().join("secret").exists());
     }
 
     #[test]
     fn a_path_that_leads_out_is_refused() {
         let (_dir, tree) = tree();
-        assert!(
-            tree.open_file(Path::new("../etc/passwd"))
-                .unwrap_err()
-                .is(Errno::XDEV)
-        );
-        assert!(
-            tree.open_file(Path::new("/etc/passwd"))
-                .unwrap_err()
-                .is(Errno::XDEV)
-        );
+        assert!(tree.open_file(Path::new("../etc/passwd")).unwrap_err().is(Errno::XDEV));
+        assert!(tree.open_file(Path::new("/etc/passwd")).unwrap_err().is(Errno::XDEV));
     }
 
     #[test]
     fn a_fifo_in_place_of_a_file_does_not_hang() {
         let (dir, tree) = tree();
-        let made = std::process::Command::new("mkfifo")
-            .arg(dir.path().join("pipe"))
-            .status();
+        let made = std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status();
         assert!(made.unwrap().success());
         let error = tree.open_file(Path::new("pipe")).unwrap_err();
         assert_eq!(error.source.to_string(), "not a regular file");
@@ -782,11 +672,7 @@ mod tests {
         let (dir, tree) = tree();
         std::fs::write(dir.path().join("a"), "new").unwrap();
         std::fs::write(dir.path().join("b"), "old").unwrap();
-        assert!(
-            tree.rename_new(Path::new("a"), Path::new("b"))
-                .unwrap_err()
-                .is(Errno::EXIST)
-        );
+        assert!(tree.rename_new(Path::new("a"), Path::new("b")).unwrap_err().is(Errno::EXIST));
         assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), b"old");
     }
 

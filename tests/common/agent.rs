@@ -37,15 +37,10 @@ impl Agent {
 
     /// The same as the user `uid`, who is nobody's user and owns `folder` from now on.
     pub(crate) fn start_as(uid: u32, folder: &Path, bus: &str) -> Self {
-        run(Command::new("chown")
-            .arg("-R")
-            .arg(format!("{uid}:{uid}"))
-            .arg(folder));
+        run(Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(folder));
         // The program may lie where that user cannot go.
         let program = folder.join("bkm-agent");
-        run(Command::new("cp")
-            .arg(env!("CARGO_BIN_EXE_bkm-agent"))
-            .arg(&program));
+        run(Command::new("cp").arg(env!("CARGO_BIN_EXE_bkm-agent")).arg(&program));
         let mut command = with_folders(Command::new("setpriv"), folder);
         let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
         command.args(ids).arg("--clear-groups").arg(program);
@@ -65,12 +60,7 @@ impl Agent {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let agent = Self {
-            process: Running(process),
-            log,
-            folder: folder.to_owned(),
-            systemd,
-        };
+        let agent = Self { process: Running(process), log, folder: folder.to_owned(), systemd };
         agent.systemd.set_nonblocking(true).unwrap();
         agent.wait_told("READY=1");
         agent
@@ -81,9 +71,7 @@ impl Agent {
         wait_for(what, || {
             let mut buffer = [0; 1024];
             let read = self.systemd.recv(&mut buffer).ok()?;
-            String::from_utf8_lossy(&buffer[..read])
-                .contains(what)
-                .then_some(())
+            String::from_utf8_lossy(&buffer[..read]).contains(what).then_some(())
         });
     }
 

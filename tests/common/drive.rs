@@ -17,10 +17,7 @@ pub(crate) struct Drive {
 impl Drive {
     /// Makes an ext4 image in `folder`, labelled `label`; not attached yet.
     pub(crate) fn ext4(folder: &Path, label: &str) -> Self {
-        Self::made_by(
-            Command::new("mkfs.ext4").args(["-q", "-F", "-L", label]),
-            folder,
-        )
+        Self::made_by(Command::new("mkfs.ext4").args(["-q", "-F", "-L", label]), folder)
     }
 
     /// The same with btrfs.
@@ -34,18 +31,12 @@ impl Drive {
         // The smallest that mkfs.btrfs takes is 109 MiB; what is not written takes no space.
         File::create(&image).unwrap().set_len(128 << 20).unwrap();
         run(mkfs.arg(&image));
-        Self {
-            image,
-            node: None,
-            mounted_at: None,
-        }
+        Self { image, node: None, mounted_at: None }
     }
 
     /// Plugs it in.
     pub(crate) fn attach(&mut self) -> PathBuf {
-        let node = run(Command::new("losetup")
-            .args(["--find", "--show"])
-            .arg(&self.image));
+        let node = run(Command::new("losetup").args(["--find", "--show"]).arg(&self.image));
         self.node = Some(node.clone().into());
         node.into()
     }
@@ -53,20 +44,15 @@ impl Drive {
     /// Mounts it as a desktop would.
     pub(crate) fn mount(&mut self, point: &Path) {
         std::fs::create_dir_all(point).unwrap();
-        run(Command::new("mount")
-            .arg(self.node.as_ref().unwrap())
-            .arg(point));
+        run(Command::new("mount").arg(self.node.as_ref().unwrap()).arg(point));
         self.mounted_at = Some(point.to_owned());
     }
 
     /// Pulls it.
     pub(crate) fn detach(&mut self) {
         if let Some(point) = self.mounted_at.take() {
-            let _status = Command::new("umount")
-                .arg("-l")
-                .arg(point)
-                .stderr(Stdio::null())
-                .status();
+            let _status =
+                Command::new("umount").arg("-l").arg(point).stderr(Stdio::null()).status();
         }
         if let Some(node) = self.node.take() {
             let _status = Command::new("losetup").arg("-d").arg(node).status();

@@ -6,6 +6,7 @@
 pub(crate) mod agent;
 pub(crate) mod desktop;
 pub(crate) mod drive;
+pub(crate) mod home;
 pub(crate) mod udevd;
 
 use std::path::PathBuf;
@@ -36,10 +37,7 @@ pub(crate) fn missing(tools: &[&str]) -> Option<String> {
     if !PathBuf::from("/dev/loop-control").exists() {
         return Some("needs loop devices".to_owned());
     }
-    tools
-        .iter()
-        .find(|tool| find_tool(tool).is_none())
-        .map(|tool| format!("needs {tool}"))
+    tools.iter().find(|tool| find_tool(tool).is_none()).map(|tool| format!("needs {tool}"))
 }
 
 /// Where a program lies.
@@ -71,4 +69,22 @@ impl Drop for Running {
         let _ended = self.0.kill();
         let _status = self.0.wait();
     }
+}
+
+/// Sends a signal to a process of a test.
+pub(crate) fn signal(process: &Child, signal: rustix::process::Signal) {
+    let pid = i32::try_from(process.id()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Time that a process of a test has computed so far.
+pub(crate) fn cpu_time(process: &Child) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks: Vec<u64> =
+        fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();
+    Duration::from_millis(
+        ticks.iter().sum::<u64>() * 1000 / rustix::param::clock_ticks_per_second(),
+    )
 }

@@ -1,0 +1,134 @@
+//! A person's home for tests of commands: profiles, a source, and the real program with them.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A home folder of its own; `work` is the source, `there/backup` the usual destination.
+pub(crate) struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let home = Self { folder: tempfile::tempdir().unwrap() };
+        std::fs::create_dir_all(home.at("work")).unwrap();
+        std::fs::create_dir_all(home.at("there")).unwrap();
+        home
+    }
+
+    /// A home with the profile `docs` from `work` to `there/backup` and three files in `work`.
+    pub(crate) fn with_docs() -> Self {
+        let home = Self::new();
+        home.profile("docs", &serde_json::json!({ "src": "~/work", "dist": "~/there/backup" }));
+        home.write("work/a.txt", "one");
+        home.write("work/sub/b.txt", "two");
+        home.write("work/sub/c.pdf", "three");
+        home
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub(crate) fn profile(&self, name: &str, profile: &Value) {
+        self.write(&format!("config/bkm-agent/profiles/{name}.json"), &profile.to_string());
+    }
+
+    pub(crate) fn write(&self, path: &str, content: &str) {
+        let path = self.at(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.at(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    /// The program with this home.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bkm-agent"));
+        self.surround(&mut command);
+        command.args(args);
+        command
+    }
+
+    /// Lets `command` know nothing but this home.
+    pub(crate) fn surround(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder())
+            .env("XDG_CONFIG_HOME", self.at("config"))
+            .env("XDG_STATE_HOME", self.at("state"))
+            .env("USER", "anna")
+            .env("TZ", "UTC")
+            .current_dir(self.folder())
+            .stdin(Stdio::null());
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn bkm(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs it; it must end with exit code 0. What it printed.
+    #[track_caller]
+    pub(crate) fn done(&self, args: &[&str]) -> String {
+        let output = self.bkm(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.done(args)).unwrap()
+    }
+
+    /// Exit code, standard output and standard error, for snapshots.
+    pub(crate) fn shown(&self, args: &[&str]) -> String {
+        self.render(&self.bkm(args))
+    }
+
+    pub(crate) fn render(&self, output: &Output) -> String {
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            text.replace(&self.folder().display().to_string(), "/home/anna")
+        };
+        let mut shown = format!("exit {}\n", output.status.code().map_or(-1, |code| code));
+        shown.push_str(&text(&output.stdout));
+        if !output.stderr.is_empty() {
+            shown.push_str("--- stderr\n");
+            shown.push_str(&text(&output.stderr));
+        }
+        shown
+    }
+}
+
+/// Every path below `folder` with what tells whether it was written to: kind, size, times, inode.
+pub(crate) fn tree(folder: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
+        let entry = entry.unwrap();
+        let meta = std::fs::symlink_metadata(entry.path()).unwrap();
+        lines.push(format!(
+            "{} {:o} {} {}.{} {}.{} {}",
+            entry.path().display(),
+            meta.mode(),
+            meta.len(),
+            meta.mtime(),
+            meta.mtime_nsec(),
+            meta.ctime(),
+            meta.ctime_nsec(),
+            meta.ino()
+        ));
+    }
+    lines
+}
