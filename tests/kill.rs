@@ -140,13 +140,13 @@ fn a_run_that_is_killed_at_any_instant_loses_nothing() {
 #[test]
 fn a_clone_of_the_drive_taken_at_any_instant_of_a_run_is_repaired() {
     let clones = support::number("BKM_CLONES", 10);
-    let outer = match LoopDrive::new("btrfs", 2048) {
+    let outer = match LoopDrive::new("btrfs", 1024 + 40 * u64::from(clones)) {
         Ok(outer) => outer,
         Err(why) => return println!("skipped: {why}"),
     };
     let place = outer.point();
     let image = place.join("drive.img");
-    fs::File::create(&image).unwrap().set_len(160 << 20).unwrap();
+    fs::File::create(&image).unwrap().set_len((128 + 10 * u64::from(clones)) << 20).unwrap();
     let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status();
     if !made.is_ok_and(|made| made.success()) {
         return println!("skipped: mkfs.ext4 is missing");
@@ -161,14 +161,14 @@ fn a_clone_of_the_drive_taken_at_any_instant_of_a_run_is_repaired() {
     change(&source, 2000);
     world.back_up();
     change(&source, 2001);
-    let usual = u64::try_from(time_of_a_run(&source, drive.point()).as_micros()).unwrap();
+    time_of_a_run(&source, drive.point());
     world.learn_all();
     let mut recovered = 0;
     for number in 0..clones {
         let before = Snapshot::of(&world.mirror());
         change(&source, number);
         let mut run = Run::start(&source, drive.point());
-        std::thread::sleep(Duration::from_micros(spread(number, usual)));
+        wait_until_it_works(&mut run, &world.repository().join(".bkm"), number);
         let clone = place.join("clone.img");
         let copied = Command::new("cp").arg("--reflink=always").arg(&image).arg(&clone).status();
         assert!(copied.unwrap().success(), "no clone");
@@ -178,6 +178,22 @@ fn a_clone_of_the_drive_taken_at_any_instant_of_a_run_is_repaired() {
         world.learn_all();
     }
     println!("{clones} clones checked, {recovered} had to be recovered");
+}
+
+/// Waits until the run stages files, or has written a batch to its index; or is over.
+fn wait_until_it_works(run: &mut Run, records: &Path, number: u32) {
+    let length = || fs::metadata(records.join("index")).map_or(0, |index| index.len());
+    let before = length();
+    while run.0.try_wait().unwrap().is_none() {
+        let works = if number.is_multiple_of(3) {
+            fs::read_dir(records.join("stage")).unwrap().next().is_some()
+        } else {
+            length() != before
+        };
+        if works {
+            return std::thread::sleep(Duration::from_micros(spread(number, 3000)));
+        }
+    }
 }
 
 /// Checks and repairs one clone; says whether there was something to recover.

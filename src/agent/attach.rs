@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 
 use super::due;
 use super::event::{Action, AttachId, Input, Release, State, Timer, World, drive_of};
-use crate::config::After;
 use crate::drive::device::Device;
 use crate::drive::monitor::Action as Happened;
 
@@ -358,11 +357,7 @@ fn consider(attach: &mut Attach, name: &str, world: &World<'_>, out: &mut Vec<Ac
 /// that is to be unmounted: "eject before you pull" is said then, which is never wrong.
 fn release(ran: &[String], world: &World<'_>) -> Release {
     let mut wishes =
-        ran.iter().filter_map(|name| world.profile(name)).map(|profile| match profile.after {
-            After::Keep => Release::Keep,
-            After::Unmount | After::PowerOff => Release::Unmount,
-            After::AsFound => Release::AsFound,
-        });
+        ran.iter().filter_map(|name| world.profile(name)).map(|profile| profile.after.into());
     let first = wishes.next().unwrap_or(Release::AsFound);
     wishes.fold(first, |so_far, wish| match (so_far, wish) {
         (Release::Keep, _) | (_, Release::Keep) => Release::Keep,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::agent::test_profile;
+use crate::config::After;
 use crate::config::{DriveMatch, Profile};
 use crate::drive::capture;
 

@@ -1,6 +1,7 @@
 //! `check`: whether the profiles are valid, and what they select.
 //!
-//! It only reads, and no drive needs to be there.
+//! It only reads, and no drive needs to be there; one that is there and mounted is looked at for where
+//! it is mounted.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,8 +10,10 @@ use clap::Args;
 
 use super::locate::no_profiles;
 use super::{CliError, Exit};
+use crate::agent::event::drive_of;
 use crate::config::summary::{CheckSummary, summary};
 use crate::config::{ConfigError, Profile, find, load_all, load_file};
+use crate::drive::{device, mount};
 use crate::human::{count, size};
 use crate::in_words::in_words;
 use crate::problem::Problem;
@@ -69,7 +72,7 @@ enum Report {
 fn look_at(profile: Result<Profile, ConfigError>) -> (Report, Exit) {
     match profile {
         Err(error) => (Report::Invalid(in_words(&error)), Exit::Usage),
-        Ok(profile) => match summary(&profile) {
+        Ok(profile) => match summary(&profile, mount_point(&profile).as_deref()) {
             Ok(summary) if summary.problems.is_empty() => {
                 (Report::Selects(Box::new(summary)), Exit::Done)
             }
@@ -80,6 +83,13 @@ fn look_at(profile: Result<Profile, ConfigError>) -> (Report, Exit) {
             }
         },
     }
+}
+
+/// Where the profile's drive is mounted now.
+fn mount_point(profile: &Profile) -> Option<PathBuf> {
+    let wanted = drive_of(profile)?;
+    let device = device::present().ok()?.into_iter().find(|device| device.matches(wanted))?;
+    Some(mount::find(&device).ok()??.point)
 }
 
 impl Report {
@@ -235,6 +245,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = check_in(&ALL, &[dir.path().to_owned()], &mut Vec::new()).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
-        assert!(error.message.contains("photos.json"), "{}", error.message);
+        assert!(error.message.contains("pictures.json"), "{}", error.message);
     }
 }

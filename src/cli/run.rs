@@ -11,12 +11,13 @@ use super::locate::{
 };
 use super::progress::Bar;
 use super::{CliError, Exit, signals};
-use crate::agent::event::drive_of;
+use crate::agent::event::{Release, drive_of};
+use crate::agent::jobs::{self, Released};
 use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
-use crate::config::{After, Profile};
+use crate::config::Profile;
 use crate::drive::device::{self, Device};
-use crate::drive::mount::{self, Mounted};
+use crate::notify::texts::Removal;
 use crate::problem::Problem;
 use crate::{human, state_dir};
 
@@ -132,7 +133,10 @@ fn one(
             if ran.is_ok() {
                 bar.phase("unmounting");
             }
-            (ran, release(profile, mounted))
+            let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
+            let may_unmount = rustix::process::geteuid().is_root();
+            let released = jobs::release(Some(mounted), None, device, how, may_unmount);
+            (ran, Ending::Drive(released))
         }
     };
     bar.finish();
@@ -181,50 +185,38 @@ fn one(
 /// How the drive was left.
 enum Ending {
     Folder,
-    Safe,
-    StaysMounted,
-    NotUnmounted(String),
+    Drive(Released),
 }
 
 impl Ending {
+    /// For the person who is about to pull it.
     fn words(&self) -> String {
-        match self {
-            Self::Folder => String::new(),
-            Self::Safe => "Safe to remove.".to_owned(),
-            Self::StaysMounted => "Backup finished; eject the drive before you pull it.".to_owned(),
-            Self::NotUnmounted(why) => {
-                format!("Backup finished, but {why}. Eject the drive before you pull it.")
+        let Self::Drive(Released { removal, error }) = self else { return String::new() };
+        let but = error.as_ref().map_or(String::new(), |why| format!(", but {why}"));
+        match removal {
+            Removal::Safe => "Safe to remove.".to_owned(),
+            Removal::EjectFirst => {
+                format!("Backup finished{but}; eject the drive before you pull it.")
+            }
+            Removal::Doubtful | Removal::Gone => {
+                format!("The drive is unmounted{but}: run the backup again.")
             }
         }
     }
 
+    /// For `status`.
     fn state(&self, report: &RunReport) -> String {
         let drive = match self {
             Self::Folder => "",
-            Self::Safe => ", safe to remove",
-            Self::StaysMounted | Self::NotUnmounted(_) => ", eject before you pull",
+            Self::Drive(Released { removal: Removal::Safe, .. }) => ", safe to remove",
+            Self::Drive(Released { removal: Removal::EjectFirst, .. }) => ", eject before you pull",
+            Self::Drive(_) => ", but the drive could not be synced",
         };
         let problems = match report.problems.len() as u64 {
             0 => String::new(),
             n => format!(" with {}", human::count(n, "problem", "problems")),
         };
         format!("complete{problems}{drive}")
-    }
-}
-
-/// Leaves the drive as the profile wants it.
-fn release(profile: &Profile, mounted: Mounted) -> Ending {
-    let unmount = match profile.after {
-        After::Keep => false,
-        After::AsFound => mounted.ours,
-        After::Unmount | After::PowerOff => mounted.ours || rustix::process::geteuid().is_root(),
-    };
-    if !unmount {
-        return Ending::StaysMounted;
-    }
-    match mount::unmount_any(mounted) {
-        Ok(()) => Ending::Safe,
-        Err(error) => Ending::NotUnmounted(crate::in_words::in_words(&error)),
     }
 }
 

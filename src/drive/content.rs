@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::SeekFrom;
 
-use super::tree::{DriveFile, TreeError};
+use super::drive_file::DriveFile;
+use super::tree::TreeError;
 
 /// Bytes per read: large enough that calls cost nothing, small enough that a stop is noticed within a
 /// second on a slow drive.

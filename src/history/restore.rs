@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::timeline::{Body, Version, Versions};
+use crate::drive::attributes::Attributes;
 use crate::drive::content::{self, CopyError};
-use crate::drive::tree::{Attributes, Tree, TreeError};
+use crate::drive::tree::{Tree, TreeError};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 

@@ -102,8 +102,11 @@ fn place_text(tree: &Tree, path: &Path, text: &str) -> Result<(), RepositoryErro
     tree.remove_file(&part)?;
     let mut file = tree.create_file(&part, 0o600)?;
     file.write_all(text.as_bytes())?;
-    let attributes =
-        crate::drive::tree::Attributes { mode: 0o644, owner: None, mtime_ns: super::now_ns() };
+    let attributes = crate::drive::attributes::Attributes {
+        mode: 0o644,
+        owner: None,
+        mtime_ns: super::now_ns(),
+    };
     file.set_attributes(&attributes)?;
     Ok(tree.rename_new(&part, path)?)
 }

@@ -7,7 +7,8 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use super::{RepositoryError, layout};
-use crate::drive::tree::{DriveFile, Tree};
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::Tree;
 
 /// Takes the lock, which lasts as long as the returned file is open.
 pub(super) fn take(tree: &Tree) -> Result<DriveFile<'_>, RepositoryError> {

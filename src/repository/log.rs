@@ -11,7 +11,8 @@
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 
 use super::RepositoryError;
-use crate::drive::tree::{DriveFile, TreeError};
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::TreeError;
 
 const MAGIC: &[u8; 8] = b"BKMIDX1\n";
 const HEADER: usize = 8 + 8 + 16;

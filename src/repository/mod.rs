@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::drive::tree::{DriveFile, Tree, TreeError};
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::{Tree, TreeError};
 use catalog::Catalog;
 use index::{Batch, Closing, Frame, Index};
 use log::LogWriter;

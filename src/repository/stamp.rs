@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::layout;
 use super::log::checksum;
-use crate::drive::tree::{DriveFile, Tree, TreeError};
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::{Tree, TreeError};
 
 /// Distance of the slots: the largest usual sector, so that one torn sector cannot take both.
 const SLOT: u64 = 4096;

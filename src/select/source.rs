@@ -4,14 +4,17 @@
 //! name is resolved by openat2 beneath the root, with links refused. Called by `scan` and by `backup`
 //! (which opens what it copies and reads attributes).
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::{Kind, Stat};
+use crate::beneath;
 use crate::relpath::RelPath;
 
 /// Everything that one statx is asked for: the same for a scan and for a single path, so that both
@@ -193,16 +196,7 @@ fn split_long(path: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn open_beneath(at: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let flags = flags | OFlags::CLOEXEC;
-    // EAGAIN says that something was renamed meanwhile; the kernel asks to try again.
-    for _ in 0..8 {
-        match rustix::fs::openat2(at, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            result => return result,
-        }
-    }
-    Err(Errno::AGAIN)
+    beneath::open(at, Path::new(OsStr::from_bytes(path)), flags, true)
 }
 
 /// File systems that number inodes anew with each mount, by their `f_type`: FUSE (also NTFS through
@@ -288,7 +282,7 @@ fn read_xattrs(
     for name in names.split(|&b| b == 0).filter(|name| is_kept(name)) {
         match get(name, &mut value) {
             Ok(length) => {
-                kept.push((name.to_vec(), value.get(..length).unwrap_or_default().to_vec()))
+                kept.push((name.to_vec(), value.get(..length).unwrap_or_default().to_vec()));
             }
             // Taken away since it was listed, or not for this user to read though it is listed.
             Err(Errno::NODATA | Errno::OPNOTSUPP) => {}

@@ -293,7 +293,7 @@ impl Editor {
                 }
             }
             Edit::Delete { any } => {
-                delete(&self.any(any).filter(|path| path.is_symlink() || !path.is_dir())?)
+                delete(&self.any(any).filter(|path| path.is_symlink() || !path.is_dir())?);
             }
             Edit::DeleteFolder { folder } => {
                 let folder = self.folder(folder);
