@@ -22,7 +22,7 @@ demo: ## Plug in a drive (an image), see the backup start by itself, restore a f
 
 test: ## Run all tests; those that need root or a tool say so and are skipped
 	@scripts/deps.sh build test
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 bench: ## Compare with rsync on 50,000 files (root; some minutes, 3 GB in /var/tmp)
 	@scripts/deps.sh build demo bench
