@@ -54,6 +54,71 @@ fn a_file_that_was_changed_with_its_time_set_back_and_renamed_is_copied() {
     world.check_points();
 }
 
+/// What the last run said of `path`.
+fn problem(report: &bkm_agent::backup::RunReport, path: &str) -> Option<String> {
+    let found = report.problems.iter().find(|problem| problem.path.to_key() == path)?;
+    Some(found.reason.clone())
+}
+
+#[test]
+fn what_somebody_put_into_the_mirror_is_a_problem_of_that_file_alone() {
+    let (_folder, mut world) = world();
+    write(&world, "a", "one");
+    write(&world, "edited", "one");
+    write(&world, "removed", "one");
+    world.back_up();
+    // By hand, on the drive:
+    fs::write(world.mirror().join("new"), "of somebody else").unwrap();
+    fs::remove_file(world.mirror().join("edited")).unwrap();
+    fs::write(world.mirror().join("edited"), "by somebody else").unwrap();
+    fs::write(world.mirror().join("folder"), "where a folder goes").unwrap();
+    fs::remove_file(world.mirror().join("removed")).unwrap();
+    // In the source:
+    for path in ["a", "new", "edited", "folder/x", "removed"] {
+        write(&world, path, "two, and longer");
+    }
+    let report = world.run(None).unwrap();
+    for path in ["new", "edited", "folder", "folder/x"] {
+        let said = problem(&report, path).unwrap_or_else(|| "nothing".to_owned());
+        assert!(said.starts_with("not backed up: "), "{path}: {said}");
+    }
+    assert_eq!(report.problems.len(), 4, "{:?}", report.problems);
+    assert_eq!((report.changed, report.new), (2, 0), "a, and what was removed on the drive");
+    let mirror = world.mirror();
+    let on_drive = |path: &str| fs::read_to_string(mirror.join(path)).unwrap();
+    assert_eq!(on_drive("a"), "two, and longer");
+    assert_eq!(on_drive("removed"), "two, and longer");
+    assert_eq!(on_drive("new"), "of somebody else");
+    assert_eq!(on_drive("edited"), "by somebody else");
+    assert_eq!(fs::read_dir(world.repository().join(".bkm/stage")).unwrap().count(), 0);
+    // Moved away, as the message says, the next run puts everything in its place.
+    for path in ["new", "edited", "folder"] {
+        fs::remove_file(world.mirror().join(path)).unwrap();
+    }
+    world.back_up();
+    for path in ["new", "edited", "folder/x"] {
+        assert_eq!(on_drive(path), "two, and longer", "{path}");
+    }
+}
+
+#[test]
+fn a_move_to_where_somebody_put_a_file_leaves_the_old_one() {
+    let (_folder, mut world) = world();
+    write(&world, "old", "content");
+    write(&world, "other", "content");
+    world.back_up();
+    fs::write(world.mirror().join("new"), "of somebody else").unwrap();
+    rename(&world, "old", "new");
+    let report = world.run(None).unwrap();
+    assert!(problem(&report, "new").is_some());
+    assert_eq!(fs::read_to_string(world.mirror().join("old")).unwrap(), "content");
+    assert_eq!(fs::read_to_string(world.mirror().join("new")).unwrap(), "of somebody else");
+    fs::remove_file(world.mirror().join("new")).unwrap();
+    world.back_up();
+    assert!(!world.mirror().join("old").exists());
+    world.check_points();
+}
+
 #[test]
 fn files_of_a_renamed_folder_are_moved_without_being_read() {
     let (_folder, mut world) = world();
