@@ -6,7 +6,9 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and says why it was skipped"
+    clippy::too_many_lines,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, says why it was skipped, and plays the person at the files"
 )]
 
 #[allow(dead_code, reason = "each test binary uses its part of it")]
@@ -320,7 +322,7 @@ fn what_cannot_be_read_is_named_and_the_exit_code_is_3() {
     let home = Home::with_docs();
     let program = home.at("bkm-agent");
     std::fs::copy(env!("CARGO_BIN_EXE_bkm-agent"), &program).unwrap();
-    let closed = std::fs::Permissions::from_mode(0);
+    let closed = std::fs::Permissions::from_mode(0o000);
     std::fs::set_permissions(home.at("work/a.txt"), closed).unwrap();
     let mut command = if rustix::process::geteuid().is_root() {
         if common::find_tool("setpriv").is_none() {
