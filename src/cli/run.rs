@@ -1,5 +1,6 @@
 //! `run`: back up now, by hand.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -48,20 +49,23 @@ pub struct RunArgs {
 /// Backs up, one profile after the other.
 pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let (profiles, mut exit) = named_profiles(args.profile.as_deref(), args.config.as_deref())?;
-    let jobs = jobs(args, profiles)?;
+    let mut jobs = VecDeque::from(jobs(args, profiles)?);
     let stop = signals::stop_flag()?;
-    for (profile, device) in jobs {
-        exit = exit.and(match one(args, &profile, device.as_ref(), &stop, out) {
-            Ok(exit) => exit,
-            Err(error) => {
-                // A reader that went away is told nothing.
-                if !error.message.is_empty() {
-                    let name = crate::sanitize::line(&profile.name);
-                    super::say(&format!("{name}: {}", error.message));
+    while let Some((profile, device)) = jobs.pop_front() {
+        let more = device.is_some() && jobs.iter().any(|(_, next)| *next == device);
+        exit = exit.and(
+            match one(args, &profile, device.as_ref(), more, &stop, out) {
+                Ok(exit) => exit,
+                Err(error) => {
+                    // A reader that went away is told nothing.
+                    if !error.message.is_empty() {
+                        let name = crate::sanitize::line(&profile.name);
+                        super::say(&format!("{name}: {}", error.message));
+                    }
+                    error.exit
                 }
-                error.exit
-            }
-        });
+            },
+        );
         if exit == Exit::Stopped {
             break;
         }
@@ -119,11 +123,13 @@ fn jobs(
     Ok(jobs)
 }
 
-/// One profile on its drive or folder.
+/// One profile on its drive or folder. `more`: the next one goes to the same drive, which is not to be
+/// pulled yet.
 fn one(
     args: &RunArgs,
     profile: &Profile,
     device: Option<&Device>,
+    more: bool,
     stop: &AtomicBool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
@@ -135,10 +141,16 @@ fn one(
         faults: None,
     };
     let store = Store::new(&state_dir::state_dir());
+    let mut on_drive = None;
     let (ran, ending) = match device {
         None => (backup::run(profile, &options), Ending::Folder),
         Some(device) => {
             let mounted = open_mount(device, args.dry_run)?;
+            if mounted.ours {
+                // Where we mount it is gone afterwards, and nobody looks for it there.
+                let folder = backup::place::folder_of(profile);
+                on_drive = Some(format!("{} on {}", folder.display(), device.name()));
+            }
             let ran = backup::run_on_drive(profile, device, &mounted, &options);
             if ran.is_ok() {
                 bar.phase("unmounting");
@@ -169,7 +181,10 @@ fn one(
                     serde_json::to_string(&report).map_err(|e| CliError::new(&e, Exit::Failed))?;
                 writeln!(out, "{text}")?;
             } else {
-                print(&report, &ending, out)?;
+                let repository =
+                    on_drive.unwrap_or_else(|| report.repository.display().to_string());
+                let last = ending.words().filter(|_| !more && !args.dry_run);
+                print(&report, &repository, last.as_deref(), out)?;
             }
             Ok(if report.problems.is_empty() {
                 Exit::Done
@@ -183,9 +198,12 @@ fn one(
                 RunError::NeedsDrive { .. } => Exit::Usage,
                 _ => Exit::Failed,
             };
-            let error = CliError::new(&error, exit);
+            let mut error = CliError::new(&error, exit);
             if exit == Exit::Stopped {
                 remember(&error.message, None);
+                if let Some(words) = ending.words() {
+                    error.message = format!("{}. {words}", error.message);
+                }
             } else {
                 remember(&format!("failed: {}", error.message), None);
             }
@@ -203,14 +221,14 @@ enum Ending {
 }
 
 impl Ending {
-    fn words(&self) -> String {
+    fn words(&self) -> Option<String> {
         match self {
-            Self::Folder => String::new(),
-            Self::Safe => "Safe to remove.".to_owned(),
-            Self::StaysMounted => "Backup finished; eject the drive before you pull it.".to_owned(),
-            Self::NotUnmounted(why) => {
-                format!("Backup finished, but {why}. Eject the drive before you pull it.")
-            }
+            Self::Folder => None,
+            Self::Safe => Some("Safe to remove.".to_owned()),
+            Self::StaysMounted => Some("Eject the drive before you pull it.".to_owned()),
+            Self::NotUnmounted(why) => Some(format!(
+                "The drive is still mounted: {why}. Eject it before you pull it."
+            )),
         }
     }
 
@@ -244,10 +262,15 @@ fn release(profile: &Profile, mounted: Mounted) -> Ending {
     }
 }
 
-fn print(report: &RunReport, ending: &Ending, out: &mut dyn Write) -> Result<(), CliError> {
+/// Prints a report; `last` is what to do with the drive.
+fn print(
+    report: &RunReport,
+    repository: &str,
+    last: Option<&str>,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     let line = crate::sanitize::line;
-    let repository = line(&report.repository.to_string_lossy());
-    writeln!(out, "{} → {repository}", line(&report.profile))?;
+    writeln!(out, "{} → {}", line(&report.profile), line(repository))?;
     if report.recovered {
         writeln!(out, "  an interrupted run was finished first")?;
     }
@@ -295,8 +318,8 @@ fn print(report: &RunReport, ending: &Ending, out: &mut dyn Write) -> Result<(),
     }
     print_list("problem", "problems", &report.problems, out)?;
     print_list("note", "notes", &report.notes, out)?;
-    if report.plan.is_none() && !matches!(ending, Ending::Folder) {
-        writeln!(out, "  {}", ending.words())?;
+    if let Some(last) = last {
+        writeln!(out, "  {last}")?;
     }
     Ok(())
 }
