@@ -459,55 +459,172 @@ fn expensive_file(path: &Path, size: u64) {
     );
 }
 
+const LARGE: u64 = 50 << 30;
+/// Small enough for a test to copy it whole.
+const SHRUNK: u64 = 150 << 20;
+
+/// A source with a small and a large file, and a drive with room for both.
+struct LargeSource {
+    folder: PathBuf,
+    file: PathBuf,
+    drive: Drive,
+    _disk: Drive,
+}
+
+impl LargeSource {
+    fn new(dir: &Path, label: &str) -> Self {
+        let mut disk = Drive::btrfs(dir, "SOURCEDISK");
+        disk.attach();
+        let folder = dir.join("disk");
+        disk.mount(&folder);
+        write(&folder.join("a.txt"), "small");
+        let file = folder.join("large.bin");
+        expensive_file(&file, LARGE);
+        Agent::own_profile(
+            dir,
+            "docs",
+            &json!({ "drive": { "label": label }, "src": folder, "dist": "B" }),
+        );
+        let drive = Drive::ext4_of(dir, label, LARGE + (8 << 30));
+        Self {
+            folder,
+            file,
+            drive,
+            _disk: disk,
+        }
+    }
+
+    /// Plugs the drive in and waits until the large file is being copied.
+    fn plug_in(&mut self, agent: &Agent) -> PathBuf {
+        let node = self.drive.attach();
+        agent.wait_logged(&["running"]);
+        let before = self.drive.written();
+        common::wait_for("the file to be on its way", || {
+            (self.drive.written() > before + (200 << 20)).then_some(())
+        });
+        node
+    }
+
+    fn shrink(&self) {
+        let file = File::options().write(true).open(&self.file).unwrap();
+        file.set_len(SHRUNK).unwrap();
+    }
+
+    /// The drive holds both files as they are.
+    fn check_backup(&mut self, point: &Path) {
+        let node = self.drive.node.clone().unwrap();
+        self.drive.mount(point);
+        for name in ["a.txt", "large.bin"] {
+            let mut cmp = Command::new("cmp");
+            cmp.arg(self.folder.join(name));
+            common::run(cmp.arg(point.join("B/mirror").join(name)));
+        }
+        let staged = fs::read_dir(point.join("B/.bkm/stage")).map_or(0, Iterator::count);
+        assert_eq!(staged, 0, "nothing is left of what was under way");
+        self.drive.unmount();
+        common::run(Command::new("e2fsck").args(["-f", "-n"]).arg(node));
+    }
+}
+
 #[test]
 fn a_stop_in_the_middle_of_a_large_file_takes_seconds_and_the_next_start_goes_on() {
-    const SIZE: u64 = 50 << 30;
-    let Some(_udev) = machine(&["mkfs.btrfs"]) else {
+    let Some(_udev) = machine(&["mkfs.btrfs", "e2fsck"]) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
-    let mut disk = Drive::btrfs(dir.path(), "SOURCEDISK");
-    disk.attach();
-    let source = dir.path().join("disk");
-    disk.mount(&source);
-    write(&source.join("a.txt"), "small");
-    let large = source.join("large.bin");
-    expensive_file(&large, SIZE);
-    let mut drive = Drive::ext4_of(dir.path(), "ROOMY", SIZE + (8 << 30));
-    Agent::own_profile(
-        dir.path(),
-        "docs",
-        &json!({ "drive": { "label": "ROOMY" }, "src": source, "dist": "B" }),
-    );
+    let mut source = LargeSource::new(dir.path(), "ROOMY");
     let agent = Agent::start(dir.path(), NO_BUS);
-    drive.attach();
-    agent.wait_logged(&["running"]);
-    let before = drive.written();
-    common::wait_for("the file to be on its way", || {
-        (drive.written() > before + (200 << 20)).then_some(())
-    });
+    source.plug_in(&agent);
     let (status, time) = agent.terminate();
     assert_eq!(status.code(), Some(0), "{status}");
     assert!(time < Duration::from_secs(5), "{time:?}");
     assert_eq!(mounts_of_ours(), 0);
+    let log = read(&dir.path().join("agent.log"));
+    assert!(
+        log.contains("stopped; ") && log.contains("unmounted"),
+        "in order: {log}"
+    );
 
-    // Small enough for a test to end it.
-    let smaller = 150 << 20;
-    File::options()
-        .write(true)
-        .open(&large)
-        .unwrap()
-        .set_len(smaller)
-        .unwrap();
+    source.shrink();
     let agent = Agent::start(dir.path(), NO_BUS);
     agent.wait_logged(&["safe to remove"]);
     assert!(agent.terminate().0.success());
-    let point = dir.path().join("look");
-    drive.mount(&point);
-    assert_eq!(read(&point.join("B/mirror/a.txt")), "small");
-    let same = Command::new("cmp")
-        .arg(&large)
-        .arg(point.join("B/mirror/large.bin"))
-        .status();
-    assert!(same.unwrap().success());
+    source.check_backup(&dir.path().join("look"));
+}
+
+#[test]
+fn a_drive_that_udev_reports_removed_ends_the_run_in_order() {
+    let Some(udev) = machine(&["mkfs.btrfs", "e2fsck"]) else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let Some(desktop) = desktop(dir.path()) else {
+        return;
+    };
+    let mut source = LargeSource::new(dir.path(), "PULLED");
+    let agent = Agent::start(dir.path(), &desktop.address);
+    let node = source.plug_in(&agent);
+    udev.pretend_removed(&node);
+    let told = shown(&desktop, 2)[1].line.clone();
+    assert!(
+        told.contains("Backup stopped: the drive was removed"),
+        "{told}"
+    );
+    assert!(
+        told.contains("Plug it in again: the backup goes on where it stopped."),
+        "{told}"
+    );
+    assert!(!told.contains("Safe to remove"), "{told}");
+    assert_eq!(mounts_of_ours(), 0);
+    let status = agent.ask(&["status", "--json"]);
+    assert!(status[0]["last_complete"].is_null(), "{status}");
+
+    source.shrink();
+    udev.pretend_added(&node);
+    agent.wait_logged(&["safe to remove"]);
+    assert!(agent.terminate().0.success());
+    source.check_backup(&dir.path().join("look"));
+}
+
+#[test]
+fn a_drive_that_fails_under_the_run_is_told_and_the_next_plug_in_goes_on() {
+    // What a pulled plug is to the file system: every access ends in an error.
+    const CUT_OFF: &str = r"
+import fcntl, struct, sys
+loop = open(sys.argv[1], 'rb')
+status = bytearray(232)
+fcntl.ioctl(loop, 0x4C05, status)
+struct.pack_into('Q', status, 32, 512)
+fcntl.ioctl(loop, 0x4C04, bytes(status))
+";
+    let Some(_udev) = machine(&["mkfs.btrfs", "e2fsck", "python3"]) else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let Some(desktop) = desktop(dir.path()) else {
+        return;
+    };
+    let mut source = LargeSource::new(dir.path(), "FAILING");
+    let agent = Agent::start(dir.path(), &desktop.address);
+    let node = source.plug_in(&agent);
+    common::run(
+        Command::new("/usr/bin/python3")
+            .args(["-c", CUT_OFF])
+            .arg(&node),
+    );
+    agent.wait_logged(&["unplugged"]);
+    let told = shown(&desktop, 2)[1].line.clone();
+    assert!(
+        told.contains("Plug it in again: the backup goes on where it stopped."),
+        "{told}"
+    );
+    assert!(!told.contains("Safe to remove"), "{told}");
+    assert_eq!(mounts_of_ours(), 0);
+    source.drive.detach();
+
+    source.shrink();
+    source.drive.attach();
+    agent.wait_logged(&["safe to remove"]);
+    assert!(agent.terminate().0.success());
+    source.check_backup(&dir.path().join("look"));
 }

@@ -94,7 +94,7 @@ impl Agent {
             let mut buffer = [0; 1024];
             while let Ok(read) = systemd.recv(&mut buffer) {
                 let text = String::from_utf8_lossy(&buffer[..read]);
-                *told.lock().unwrap() += &format!("{text}\n");
+                told.lock().unwrap().extend([&*text, "\n"]);
             }
         });
         agent.wait_told("READY=1");

@@ -28,7 +28,7 @@ impl Drive {
         // Nothing is left to be written later by the kernel: what is written then is ours.
         let whole = "lazy_itable_init=0,lazy_journal_init=0";
         let mut mkfs = Command::new("mkfs.ext4");
-        mkfs.args(["-q", "-F", "-E", whole, "-L", label]);
+        mkfs.args(["-q", "-F", "-E", whole, "-N", "2048", "-L", label]);
         Self::made_by(&mut mkfs, folder, size)
     }
 
@@ -81,6 +81,11 @@ impl Drive {
         run(blkid
             .args(["-o", "value", "-s", "UUID", "-p"])
             .arg(&self.image))
+    }
+
+    /// A hash of every byte of it.
+    pub(crate) fn image_hash(&self) -> String {
+        run(Command::new("sha256sum").arg(&self.image))
     }
 
     /// Bytes that were written to the device so far.
