@@ -4,6 +4,7 @@
 
 : "${tmp:?}"
 started=()
+agent=''
 
 # Whether udev runs and answers.
 udev_answers() {
@@ -70,7 +71,7 @@ notifications_served() {
 
 # start_agent PROGRAM: the agent in the background, its log in $tmp/log.
 start_agent() {
-    "$1" daemon >/dev/null 2>"$tmp/log" </dev/null 9>&- &
+    "$1" daemon >/dev/null 2>>"$tmp/log" </dev/null 9>&- &
     agent=$!
     started+=("$agent")
 }

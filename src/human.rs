@@ -18,11 +18,7 @@ pub fn size(bytes: u64) -> String {
         }
         value /= 1000.0;
     }
-    if value < 9.95 {
-        format!("{value:.1} {shown}")
-    } else {
-        format!("{value:.0} {shown}")
-    }
+    if value < 9.95 { format!("{value:.1} {shown}") } else { format!("{value:.0} {shown}") }
 }
 
 /// `seconds` in the two largest units that matter: `0.4 s`, `5 s`, `2 min 3 s`, `1 h 5 min`.

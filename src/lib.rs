@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod atomic_file;
 pub mod backup;
+mod beneath;
 pub mod cli;
 pub mod config;
 pub mod drive;

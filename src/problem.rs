@@ -17,9 +17,6 @@ pub struct Problem {
 impl Problem {
     /// A problem with `path`.
     pub fn new(path: RelPath, reason: impl Into<String>) -> Self {
-        Self {
-            path,
-            reason: reason.into(),
-        }
+        Self { path, reason: reason.into() }
     }
 }

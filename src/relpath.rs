@@ -33,25 +33,15 @@ impl RelPath {
         let sound = !bytes.is_empty()
             && bytes.len() <= MAX_BYTES
             && !bytes.contains(&0)
-            && bytes
-                .split(|&b| b == b'/')
-                .all(|part| !matches!(part, b"" | b"." | b".."));
-        if sound {
-            Ok(Self(bytes.into()))
-        } else {
-            Err(NotRelative)
-        }
+            && bytes.split(|&b| b == b'/').all(|part| !matches!(part, b"" | b"." | b".."));
+        if sound { Ok(Self(bytes.into())) } else { Err(NotRelative) }
     }
 
     /// The path of the entry called `name` inside `folder` (`None` is the source itself).
     pub fn child(folder: Option<&Self>, name: &OsStr) -> Result<Self, NotRelative> {
         let name = name.as_bytes();
         let Some(folder) = folder else {
-            return if name.contains(&b'/') {
-                Err(NotRelative)
-            } else {
-                Self::new(name)
-            };
+            return if name.contains(&b'/') { Err(NotRelative) } else { Self::new(name) };
         };
         // One allocation and no second look at the folder's bytes: a scan does this for every file.
         let length = folder.0.len() + 1 + name.len();
@@ -86,11 +76,7 @@ impl RelPath {
 
     /// The last component.
     pub fn name(&self) -> &OsStr {
-        let start = self
-            .0
-            .iter()
-            .rposition(|&b| b == b'/')
-            .map_or(0, |at| at + 1);
+        let start = self.0.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
         OsStr::from_bytes(self.0.get(start..).unwrap_or_default())
     }
 
@@ -147,10 +133,7 @@ impl RelPath {
                 [b'\\', ..] => (b'\\', 1),
                 [b'x', high, low, ..] => {
                     let digit = |b: u8| char::from(b).to_digit(16).ok_or(NotRelative);
-                    (
-                        u8::try_from(digit(*high)? * 16 + digit(*low)?).map_err(|_| NotRelative)?,
-                        3,
-                    )
+                    (u8::try_from(digit(*high)? * 16 + digit(*low)?).map_err(|_| NotRelative)?, 3)
                 }
                 _ => return Err(NotRelative),
             };
@@ -159,11 +142,7 @@ impl RelPath {
         }
         let path = Self::new(&bytes)?;
         // Only the one spelling that `to_key` makes is taken: two keys never mean one path.
-        if path.to_key() == key {
-            Ok(path)
-        } else {
-            Err(NotRelative)
-        }
+        if path.to_key() == key { Ok(path) } else { Err(NotRelative) }
     }
 }
 
@@ -224,9 +203,7 @@ mod tests {
 
     #[test]
     fn refuses_what_could_lead_outside() {
-        for bad in [
-            "", "/", "/etc", "a//b", "a/", "..", "a/../b", ".", "a/.", "a\0b",
-        ] {
+        for bad in ["", "/", "/etc", "a//b", "a/", "..", "a/../b", ".", "a/.", "a\0b"] {
             assert_eq!(RelPath::new(bad.as_bytes()), Err(NotRelative), "{bad:?}");
         }
         assert!(RelPath::new(b"..a/.b/c.").is_ok());
@@ -238,10 +215,7 @@ mod tests {
         assert_eq!(raw.to_key(), "/d\\\\/caf\\xe9");
         let looks_alike = RelPath::new(br"d\\/caf\xe9").unwrap();
         assert_ne!(raw.to_key(), looks_alike.to_key());
-        assert!(
-            RelPath::from_key("/plain").is_err(),
-            "a second spelling of a UTF-8 path"
-        );
+        assert!(RelPath::from_key("/plain").is_err(), "a second spelling of a UTF-8 path");
     }
 
     #[test]

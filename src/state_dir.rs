@@ -33,7 +33,5 @@ pub fn home() -> Option<PathBuf> {
 /// A variable that holds an absolute path; anything else counts as not set (as the XDG base
 /// directory specification asks).
 fn absolute(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable)
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }

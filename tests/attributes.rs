@@ -1,5 +1,7 @@
 //! Every attribute comes back, and nothing strange in a source stops a run or is taken as deleted.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
@@ -40,17 +42,9 @@ fn modes_owners_times_and_links_come_back() {
     let (_folder, mut world) = world();
     let root = world.source.clone();
     fs::create_dir_all(root.join("shared/empty")).unwrap();
-    for (name, bits) in [
-        ("locked", 0o400),
-        ("open", 0o666),
-        ("none", 0o000),
-        ("runs", 0o755),
-    ] {
+    for (name, bits) in [("locked", 0o400), ("open", 0o666), ("none", 0o000), ("runs", 0o755)] {
         fs::write(root.join(name), name).unwrap();
-        mode(
-            &root.join(name),
-            if is_root() { bits } else { bits | 0o600 },
-        );
+        mode(&root.join(name), if is_root() { bits } else { bits | 0o600 });
         set_mtime(&root.join(name), (1_234_567_890, 123_456_789));
     }
     symlink("no/such/thing", root.join("dangling")).unwrap();
@@ -82,21 +76,16 @@ fn extended_attributes_acls_and_capabilities_come_back() {
     if !set(&file, "user.comment", b"\0any\xffbytes") || !set(&folder, "user.empty", b"") {
         return println!("skipped: no extended attributes here");
     }
-    for (path, acl) in [
-        (&file, "u:1234:rw,g:77:r"),
-        (&folder, "d:u:1234:rwx,u:55:x"),
-    ] {
-        if Command::new("setfacl")
-            .args(["-m", acl])
-            .arg(path)
-            .status()
-            .is_err()
-        {
+    for (path, acl) in [(&file, "u:1234:rw,g:77:r"), (&folder, "d:u:1234:rwx,u:55:x")] {
+        if Command::new("setfacl").args(["-m", acl]).arg(path).status().is_err() {
             println!("without ACLs: setfacl is missing");
         }
     }
     // cap_net_raw, as `setcap` writes it.
     let capability = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    if is_root() {
+        std::os::unix::fs::chown(&file, Some(1234), Some(5678)).unwrap();
+    }
     if is_root() && !set(&file, "security.capability", capability) {
         println!("without capabilities: not here");
     }
@@ -106,18 +95,14 @@ fn extended_attributes_acls_and_capabilities_come_back() {
 
 #[test]
 fn a_file_with_a_set_id_bit_comes_back_with_it_or_with_a_word_about_it() {
-    let (_folder, mut world) = world();
+    let (_folder, world) = world();
     let file = world.source.join("tool");
     fs::write(&file, "content").unwrap();
     mode(&file, 0o4755);
     let report = world.run(None).unwrap();
     assert_eq!(report.new, 1);
     let on_drive = fs::metadata(world.mirror().join("tool")).unwrap().mode();
-    assert_eq!(
-        on_drive & 0o7777,
-        0o755,
-        "set-id bits are never set on the drive"
-    );
+    assert_eq!(on_drive & 0o7777, 0o755, "set-id bits are never set on the drive");
     let to = support::scratch();
     let problems = world.restore_with_problems(&timeline::now(&world.index()), to.path());
     let restored = fs::metadata(to.path().join("tool")).unwrap().mode() & 0o7777;
@@ -125,7 +110,6 @@ fn a_file_with_a_set_id_bit_comes_back_with_it_or_with_a_word_about_it() {
         restored == 0o4755 || problems.iter().any(|p| p.reason.contains("set-id")),
         "{problems:?}"
     );
-    let _silence = &mut world;
 }
 
 #[test]
@@ -136,10 +120,7 @@ fn holes_are_kept_on_the_drive_and_by_a_restore() {
     file.write_all_at(b"in the middle", 20 << 20).unwrap();
     world.back_up();
     let small = |path: &Path| fs::metadata(path).unwrap().blocks() * 512 < 4 << 20;
-    assert!(
-        small(&world.mirror().join("sparse")),
-        "no hole on the drive"
-    );
+    assert!(small(&world.mirror().join("sparse")), "no hole on the drive");
     let to = support::scratch();
     world.restore(&timeline::now(&world.index()), to.path());
     assert!(small(&to.path().join("sparse")), "no hole after a restore");
@@ -149,13 +130,7 @@ fn holes_are_kept_on_the_drive_and_by_a_restore() {
 fn fifos_and_sockets_are_noted_and_do_not_hold_the_run() {
     let (_folder, world) = world();
     fs::write(world.source.join("file"), "content").unwrap();
-    assert!(
-        Command::new("mkfifo")
-            .arg(world.source.join("fifo"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(world.source.join("fifo")).status().unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(world.source.join("socket")).unwrap();
     let report = world.run(None).unwrap();
     assert_eq!(report.problems, []);
@@ -166,9 +141,8 @@ fn fifos_and_sockets_are_noted_and_do_not_hold_the_run() {
 #[test]
 fn a_large_file_goes_on_where_it_was_cut_off() {
     let (_folder, mut world) = world();
-    let bytes: Vec<u8> = (0..40 << 20)
-        .map(|n: u32| n.to_le_bytes()[1] ^ n.to_le_bytes()[2])
-        .collect();
+    let bytes: Vec<u8> =
+        (0..40 << 20).map(|n: u32| n.to_le_bytes()[1] ^ n.to_le_bytes()[2]).collect();
     fs::write(world.source.join("large"), &bytes).unwrap();
     let world_one = world.at(world.repository().parent().unwrap()).one_worker();
     let whole = Arc::new(Faults::none());
@@ -177,19 +151,12 @@ fn a_large_file_goes_on_where_it_was_cut_off() {
         fs::write(fresh.source.join("large"), &bytes).unwrap();
         fresh.one_worker().run(Some(Arc::clone(&whole))).unwrap();
     }
-    world_one
-        .run(Some(Arc::new(Faults::stop_after(whole.count() - 25))))
-        .unwrap_err();
+    world_one.run(Some(Arc::new(Faults::stop_after(whole.count() - 25)))).unwrap_err();
     let rest = Arc::new(Faults::none());
     let report = world_one.run(Some(Arc::clone(&rest))).unwrap();
     assert!(report.recovered);
     // One write of 1 MiB is one operation; some 20 of 40 are on the drive already.
-    assert!(
-        rest.count() + 15 < whole.count(),
-        "{} of {}",
-        rest.count(),
-        whole.count()
-    );
+    assert!(rest.count() + 15 < whole.count(), "{} of {}", rest.count(), whole.count());
     world.check_run(&report);
     world.check_points();
 }
@@ -210,20 +177,17 @@ fn a_read_only_large_file_whose_copy_was_whole_but_not_published_goes_on() {
     File::create(&file).unwrap().set_len(33 << 20).unwrap();
     mode(&file, 0o444);
     std::os::unix::fs::chown(&file, Some(65534), Some(65534)).unwrap();
-    // The operations on the drive are the same until the attributes are set: cut off at each of them.
-    for k in [18, 19, 20, 21, 22, 23, 24] {
-        as_nobody(&source, &drive, Some(k));
+    fs::write(source.join("small"), "small").unwrap();
+    rustix::fs::rename(&file, place.path().join("later")).unwrap();
+    assert!(as_nobody(&source, &drive, None), "the first run failed");
+    rustix::fs::rename(place.path().join("later"), &file).unwrap();
+    for k in 1..12 {
+        if as_nobody(&source, &drive, Some(k)) {
+            break;
+        }
     }
-    assert!(
-        as_nobody(&source, &drive, None),
-        "the run after all the cut ones failed"
-    );
-    assert_eq!(
-        fs::metadata(drive.join("repository/mirror/large"))
-            .unwrap()
-            .len(),
-        33 << 20
-    );
+    assert!(as_nobody(&source, &drive, None), "the run after all the cut ones failed");
+    assert_eq!(fs::metadata(drive.join("repository/mirror/large")).unwrap().len(), 33 << 20);
 }
 
 /// A run by a user who is not root, cut off after `k` operations; whether it went well.
@@ -235,23 +199,13 @@ fn as_nobody(source: &Path, drive: &Path, k: Option<u64>) -> bool {
         fs::write(&here, fs::read(exe).unwrap()).unwrap();
         mode(&here, 0o755);
     }
-    // A memory file system may be mounted noexec; the loader runs the program then.
     let mut child = Command::new(here);
     child.args(["--exact", "child", "--test-threads", "1"]);
-    child
-        .env("BKM_TEST_CHILD_SOURCE", source)
-        .env("BKM_TEST_CHILD_DRIVE", drive);
+    child.env("BKM_TEST_CHILD_SOURCE", source).env("BKM_TEST_CHILD_DRIVE", drive);
     if let Some(k) = k {
         child.env("BKM_TEST_CHILD_STOP", k.to_string());
     }
-    child
-        .uid(65534)
-        .gid(65534)
-        .current_dir("/")
-        .output()
-        .unwrap()
-        .status
-        .success()
+    child.uid(65534).gid(65534).current_dir("/").output().unwrap().status.success()
 }
 
 /// Not a test by itself: what another test starts as another user.
@@ -260,15 +214,9 @@ fn child() {
     let var = |name| std::env::var_os(name);
     if let (Some(source), Some(drive)) = (var("BKM_TEST_CHILD_SOURCE"), var("BKM_TEST_CHILD_DRIVE"))
     {
-        let world = World::new(
-            Path::new(&source),
-            Path::new(&drive),
-            profile::all_tracked(),
-        );
+        let world = World::new(Path::new(&source), Path::new(&drive), profile::all_tracked());
         let stop = var("BKM_TEST_CHILD_STOP").map(|k| k.to_str().unwrap().parse().unwrap());
-        let run = world
-            .one_worker()
-            .run(stop.map(|k| Arc::new(Faults::stop_after(k))));
+        let run = world.one_worker().run(stop.map(|k| Arc::new(Faults::stop_after(k))));
         run.unwrap();
     }
 }
@@ -298,8 +246,5 @@ fn a_file_that_never_settles_is_kept_with_a_problem() {
     let again = world.run(None).unwrap();
     assert_eq!(again.problems, []);
     let mirror = Snapshot::of(&world.mirror());
-    assert_eq!(
-        mirror.0[&b"log"[..]].hash,
-        Snapshot::of(&world.source).0[&b"log"[..]].hash
-    );
+    assert_eq!(mirror.0[&b"log"[..]].hash, Snapshot::of(&world.source).0[&b"log"[..]].hash);
 }

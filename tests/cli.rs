@@ -267,10 +267,7 @@ fn json_has_the_promised_keys() {
     assert_eq!(report["new"], 3);
     assert_eq!(report["bytes_copied"], 11);
     assert_eq!(report["recovered"], false);
-    assert_eq!(
-        report["repository"],
-        home.at("there/backup").to_str().unwrap()
-    );
+    assert_eq!(report["repository"], home.at("there/backup").to_str().unwrap());
     let increment = report["increment"].as_str().unwrap().to_owned();
     assert!(home.at("there/backup").join(&increment).is_dir());
     assert_eq!(home.json(&["run", "--json"])["increment"], Value::Null);
@@ -282,15 +279,8 @@ fn json_has_the_promised_keys() {
     assert_eq!(detailed[0]["files"][0]["path"], "a.txt");
 
     let status = home.json(&["status", "--json"]);
-    let promised = [
-        "drive",
-        "last_complete",
-        "last_run",
-        "last_seen",
-        "last_verified",
-        "profile",
-        "state",
-    ];
+    let promised =
+        ["drive", "last_complete", "last_run", "last_seen", "last_verified", "profile", "state"];
     assert_eq!(keys(&status[0]), promised);
     assert_eq!(status[0]["last_run"]["unchanged"], 3);
     assert_eq!(status.as_array().unwrap().len(), 1);
@@ -393,10 +383,7 @@ fn a_wrong_profile_is_said_with_file_line_and_field() {
     --- stderr
     bkm-agent: no profile "dosc"; profiles are looked for in /home/anna/config/bkm-agent/profiles and /etc/bkm-agent/profiles
     "#);
-    home.write(
-        "one.json",
-        "{ \"src\": \"work\", \"dist\": \"~/there/backup\" }",
-    );
+    home.write("one.json", "{ \"src\": \"work\", \"dist\": \"~/there/backup\" }");
     shown!(home.shown(&["run", "--config", "one.json"]), @r#"
     exit 2
     --- stderr
@@ -458,10 +445,7 @@ fn a_device_that_is_none_is_told_as_such() {
 fn a_profile_in_a_file_anywhere_can_be_run() {
     let home = Home::new();
     home.write("work/a.txt", "one");
-    home.write(
-        "my.json",
-        "{ \"src\": \"~/work\", \"dist\": \"~/there/backup\" }",
-    );
+    home.write("my.json", "{ \"src\": \"~/work\", \"dist\": \"~/there/backup\" }");
     shown!(home.shown(&["run", "--config", "my.json"]), @r"
     exit 0
     my → /home/anna/there/backup
@@ -504,10 +488,7 @@ fn a_missing_or_empty_source_stops_before_anything_is_touched() {
 #[test]
 fn without_a_drive_only_the_last_folder_is_made() {
     let home = Home::with_docs();
-    home.profile(
-        "docs",
-        &json!({ "src": "~/work", "dist": "~/usb/stick/backup" }),
-    );
+    home.profile("docs", &json!({ "src": "~/work", "dist": "~/usb/stick/backup" }));
     shown!(home.shown(&["run"]), @r"
     exit 1
     --- stderr
@@ -608,10 +589,7 @@ fn status_tells_of_the_last_runs() {
 #[test]
 fn several_profiles_are_asked_which() {
     let home = Home::with_docs();
-    home.profile(
-        "more",
-        &json!({ "src": "~/work/sub", "dist": "~/there/more" }),
-    );
+    home.profile("more", &json!({ "src": "~/work/sub", "dist": "~/there/more" }));
     shown!(home.shown(&["run"]), @r"
     exit 0
     docs → /home/anna/there/backup
@@ -638,12 +616,7 @@ fn restore_brings_back_a_file_a_folder_a_mask_or_everything() {
     let old = std::fs::Permissions::from_mode(0o640);
     std::fs::set_permissions(home.at("work/a.txt"), old).unwrap();
     let then = std::time::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
-    File::options()
-        .write(true)
-        .open(home.at("work/a.txt"))
-        .unwrap()
-        .set_modified(then)
-        .unwrap();
+    File::options().write(true).open(home.at("work/a.txt")).unwrap().set_modified(then).unwrap();
     std::os::unix::fs::symlink("a.txt", home.at("work/link")).unwrap();
     home.done(&["run"]);
 
@@ -658,10 +631,7 @@ fn restore_brings_back_a_file_a_folder_a_mask_or_everything() {
     assert_eq!(paths(&home, "out/file"), ["a.txt"]);
 
     home.done(&["restore", "sub", "--to", "out/folder"]);
-    assert_eq!(
-        paths(&home, "out/folder"),
-        ["sub", "sub/b.txt", "sub/c.pdf"]
-    );
+    assert_eq!(paths(&home, "out/folder"), ["sub", "sub/b.txt", "sub/c.pdf"]);
     home.done(&["restore", "--mask", "*.pdf", "--to", "out/mask"]);
     assert_eq!(paths(&home, "out/mask"), ["sub", "sub/c.pdf"]);
     home.done(&["restore", "--mask", "sub/*.txt", "--to", "out/path-mask"]);
@@ -670,21 +640,10 @@ fn restore_brings_back_a_file_a_folder_a_mask_or_everything() {
     exit 0
     restored 4 files (11 B) and 1 folder to out/all
     ");
-    assert_eq!(
-        paths(&home, "out/all"),
-        ["a.txt", "link", "sub", "sub/b.txt", "sub/c.pdf"]
-    );
-    assert_eq!(
-        std::fs::read_link(home.at("out/all/link")).unwrap(),
-        std::path::Path::new("a.txt")
-    );
+    assert_eq!(paths(&home, "out/all"), ["a.txt", "link", "sub", "sub/b.txt", "sub/c.pdf"]);
+    assert_eq!(std::fs::read_link(home.at("out/all/link")).unwrap(), std::path::Path::new("a.txt"));
     let absolute = home.at("work/sub/b.txt");
-    home.done(&[
-        "restore",
-        absolute.to_str().unwrap(),
-        "--to",
-        "out/absolute",
-    ]);
+    home.done(&["restore", absolute.to_str().unwrap(), "--to", "out/absolute"]);
     assert_eq!(home.read("out/absolute/sub/b.txt"), "two");
     shown!(home.shown(&["restore", "--to", "out/json", "--json"]), @r#"
     exit 0
@@ -701,11 +660,7 @@ fn paths(home: &Home, folder: &str) -> Vec<String> {
         .into_iter()
         .map(|entry| {
             let path = entry.unwrap().into_path();
-            path.strip_prefix(&folder)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned()
+            path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned()
         })
         .collect()
 }
@@ -713,14 +668,8 @@ fn paths(home: &Home, folder: &str) -> Vec<String> {
 #[test]
 fn restore_goes_back_to_an_increment_or_a_time() {
     let home = Home::with_docs();
-    let first = home.json(&["run", "--json"])["increment"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let started = home.json(&["list", "--json"])[0]["timestamp"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let first = home.json(&["run", "--json"])["increment"].as_str().unwrap().to_owned();
+    let started = home.json(&["list", "--json"])[0]["timestamp"].as_str().unwrap().to_owned();
     // Times have seconds: the second run is to begin in another one.
     let begun: jiff::Timestamp = started.parse().unwrap();
     common::wait_for("the next second", || {
@@ -728,10 +677,7 @@ fn restore_goes_back_to_an_increment_or_a_time() {
     });
     home.write("work/a.txt", "one and a half");
     std::fs::remove_file(home.at("work/sub/b.txt")).unwrap();
-    let second = home.json(&["run", "--json"])["increment"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let second = home.json(&["run", "--json"])["increment"].as_str().unwrap().to_owned();
     assert_ne!(first, second);
 
     home.done(&["restore", "--at", &first, "--to", "by-name"]);
@@ -836,10 +782,7 @@ fn check_tells_valid_invalid_and_doubtful_profiles() {
         &json!({ "src": "~/work", "drive": { "label": "PHOTOS" }, "after": "power-off",
                  "exclude_files": ["*.bak"] }),
     );
-    home.write(
-        "config/bkm-agent/profiles/wrong.json",
-        "{\n  \"src\": \"~/work\"\n}\n",
-    );
+    home.write("config/bkm-agent/profiles/wrong.json", "{\n  \"src\": \"~/work\"\n}\n");
     shown!(home.shown(&["check"]), @r#"
     exit 2
     docs
@@ -909,10 +852,7 @@ fn the_sample_profile_works_as_it_stands() {
     );
     let listed = home.json(&["list", "--config", sample, "--json"]);
     let increment = listed[0]["name"].as_str().unwrap();
-    assert_eq!(
-        files(&format!("Backups/{increment}/track")),
-        ["Projects/plan.txt", "todo.txt"]
-    );
+    assert_eq!(files(&format!("Backups/{increment}/track")), ["Projects/plan.txt", "todo.txt"]);
 }
 
 #[test]
@@ -949,9 +889,7 @@ fn a_pipe_gets_no_progress_bar_and_a_terminal_gets_one() {
     let line = format!("'{}' run", env!("CARGO_BIN_EXE_bkm-agent"));
     let mut script = Command::new("script");
     home.surround(&mut script);
-    script
-        .env("TERM", "xterm")
-        .args(["-qec", &line, "/dev/null"]);
+    script.env("TERM", "xterm").args(["-qec", &line, "/dev/null"]);
     let output = script.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
@@ -959,12 +897,7 @@ fn a_pipe_gets_no_progress_bar_and_a_terminal_gets_one() {
     let is_bar = |line: &str| parts.iter().all(|part| line.contains(part));
     assert!(text.split(['\r', '\n']).any(is_bar), "no bar: {text}");
 
-    File::options()
-        .write(true)
-        .open(home.at("work/big"))
-        .unwrap()
-        .set_len(2 << 30)
-        .unwrap();
+    File::options().write(true).open(home.at("work/big")).unwrap().set_len(2 << 30).unwrap();
     let output = home.bkm(&["run"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -992,16 +925,10 @@ fn ctrl_c_stops_at_a_safe_point_says_what_is_kept_and_the_next_run_goes_on() {
     let asked = std::time::Instant::now();
     common::signal(&child.0, rustix::process::Signal::INT);
     let status = common::wait_for("the run to stop", || child.0.try_wait().unwrap());
-    assert!(
-        asked.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     assert_eq!(status.code(), Some(130));
-    let mut said: Vec<String> = BufReader::new(child.0.stderr.take().unwrap())
-        .lines()
-        .map(Result::unwrap)
-        .collect();
+    let mut said: Vec<String> =
+        BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
     assert_eq!(said.len(), 2, "{said:?}");
     shown!(said.remove(0), @"bkm-agent: stopping at the next safe point (once more to stop at once)");
     shown!(said.remove(0), @"bkm-agent: docs: stopped; 3 files of this run are kept on the drive, and the next run goes on from there");
@@ -1014,18 +941,10 @@ fn ctrl_c_stops_at_a_safe_point_says_what_is_kept_and_the_next_run_goes_on() {
 
     big.set_len(1 << 20).unwrap();
     let report = home.json(&["run", "--json"]);
-    assert_eq!(
-        (&report["new"], &report["unchanged"]),
-        (&json!(1), &json!(3))
-    );
+    assert_eq!((&report["new"], &report["unchanged"]), (&json!(1), &json!(3)));
     assert_eq!(report["recovered"], true);
     assert_eq!(home.read("there/backup/mirror/a.txt"), "one");
-    assert_eq!(
-        std::fs::metadata(home.at("there/backup/mirror/z-big"))
-            .unwrap()
-            .len(),
-        1 << 20
-    );
+    assert_eq!(std::fs::metadata(home.at("there/backup/mirror/z-big")).unwrap().len(), 1 << 20);
 }
 
 #[test]
@@ -1034,11 +953,7 @@ fn the_second_run_at_a_time_is_told_who_holds_the_lock() {
     home.done(&["run"]);
     let big = File::create(home.at("work/big")).unwrap();
     big.set_len(50 << 30).unwrap();
-    let first = home
-        .command(&["run"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
+    let first = home.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let first = common::Running(first.unwrap());
     let pid = first.0.id().to_string();
     common::wait_for("the first run to hold the lock", || {

@@ -52,16 +52,9 @@ fn a_drive_is_mounted_backed_up_unmounted_and_told_of_in_one_notification() {
     });
     assert_eq!(shown.len(), 2, "{shown:#?}");
     assert!(shown[0].line.contains("Backup started"), "{shown:#?}");
-    assert_eq!(
-        (shown[0].replaces, shown[1].replaces),
-        (0, 1),
-        "one, updated"
-    );
+    assert_eq!((shown[0].replaces, shown[1].replaces), (0, 1), "one, updated");
     assert!(shown[1].line.contains("Backup finished"), "{shown:#?}");
-    assert!(
-        shown[1].line.contains("docs → My D&lt;sk/1: "),
-        "{shown:#?}"
-    );
+    assert!(shown[1].line.contains("docs → My D&lt;sk/1: "), "{shown:#?}");
     assert!(shown[1].line.contains("Safe to remove."), "{shown:#?}");
 
     // The same attach, told again and again, starts nothing; the other drive's line marks the end.
@@ -90,9 +83,7 @@ fn a_drive_is_mounted_backed_up_unmounted_and_told_of_in_one_notification() {
     drive.detach();
     agent.wait_logged(&["unplugged"]);
     drive.attach();
-    common::wait_for("the second run", || {
-        (agent.count(&["safe to remove"]) == 2).then_some(())
-    });
+    common::wait_for("the second run", || (agent.count(&["safe to remove"]) == 2).then_some(()));
     let (status, time) = agent.terminate();
     assert!(status.success(), "{status}");
     assert!(time < Duration::from_secs(5), "{time:?}");
@@ -122,10 +113,7 @@ fn a_drive_that_is_there_at_the_start_and_mounted_stays_mounted() {
         Some(desktop.shown()).filter(|shown| shown.len() >= 2)
     });
     let last = &shown.last().unwrap().line;
-    assert!(
-        last.contains("Eject the drive before you pull it."),
-        "{last}"
-    );
+    assert!(last.contains("Eject the drive before you pull it."), "{last}");
     assert!(!last.contains("Safe"), "{last}");
     assert!(agent.terminate().0.success());
 }
@@ -139,12 +127,7 @@ fn without_a_notification_service_the_backup_runs_and_one_line_says_so() {
     let agent = Agent::start(dir.path(), "unix:path=/nonexistent/bus");
     drive.attach();
     agent.wait_logged(&["safe to remove"]);
-    assert_eq!(
-        agent.count(&["no notification service"]),
-        1,
-        "{}",
-        agent.log()
-    );
+    assert_eq!(agent.count(&["no notification service"]), 1, "{}", agent.log());
     agent.terminate();
 }
 
@@ -158,10 +141,7 @@ fn a_stop_while_it_waits_for_the_mount_leaves_nothing_behind() {
     drive.attach();
     agent.wait_logged(&["waiting for it to be mounted"]);
     let (status, time) = agent.terminate();
-    assert!(
-        status.success() && time < Duration::from_secs(5),
-        "{time:?}"
-    );
+    assert!(status.success() && time < Duration::from_secs(5), "{time:?}");
     assert_eq!(mounts_of_ours(), 0);
 }
 
@@ -187,10 +167,7 @@ fn a_user_waits_for_the_desktop_and_uses_its_mount() {
     // Nothing holds it once the run is over: the desktop can eject it.
     common::run(std::process::Command::new("umount").arg(&point));
     let (status, time) = agent.terminate();
-    assert!(
-        status.success() && time < Duration::from_secs(5),
-        "{time:?}"
-    );
+    assert!(status.success() && time < Duration::from_secs(5), "{time:?}");
 }
 
 fn is_mounted(point: &Path) -> bool {

@@ -47,10 +47,7 @@ fn an_overrun_is_noticed_and_later_events_still_arrive() {
     assert!(!source.drain(&mut later), "told once");
     let is_drive =
         |event: &Event| matches!(event, Event::Device { device, .. } if device.node == node);
-    assert!(
-        later.iter().any(is_drive),
-        "deaf after the overrun: {later:?}"
-    );
+    assert!(later.iter().any(is_drive), "deaf after the overrun: {later:?}");
 }
 
 #[test]
@@ -132,9 +129,7 @@ fn mount_and_unmount(dir: &Path, node: &Path) {
     assert!(matches!(busy, MountError::Busy(_)), "{busy}");
     drop(open);
     mount::unmount_lazily(&place).unwrap();
-    common::wait_for("the drive to be free", || {
-        mount::is_released(&device).then_some(())
-    });
+    common::wait_for("the drive to be free", || mount::is_released(&device).then_some(()));
 
     // A folder that was left over is used again.
     let mounted = mount::mount_below(&base, &device, true).unwrap();
@@ -176,10 +171,7 @@ fn a_link_to_a_device_names_the_device() {
     let link = dir.path().join("by-label");
     std::os::unix::fs::symlink(&node, &link).unwrap();
     let device = Device::from_node(&link).unwrap();
-    assert_eq!(
-        (device.label.as_deref(), device.node),
-        (Some("LINKED"), node)
-    );
+    assert_eq!((device.label.as_deref(), device.node), (Some("LINKED"), node));
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! Places where a backup program goes wrong: one test for each, named after what must not happen.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use bkm_agent::drive::faults::Faults;
 use support::edits::{mtime, set_mtime};
 use support::profile;
-use support::world::World;
+use support::snapshot::Snapshot;
+use support::world::{World, words};
 
 /// A world in a scratch folder; everything is tracked.
 fn world() -> (tempfile::TempDir, World) {
@@ -79,5 +84,125 @@ fn a_file_that_changes_its_hard_links_for_others_is_restored_with_the_right_ones
     set_mtime(&path, time);
     fs::hard_link(&path, world.source.join("d")).unwrap();
     world.back_up();
+    world.check_points();
+}
+
+#[test]
+fn a_file_with_as_many_links_as_the_drive_takes_gets_a_fresh_inode() {
+    let (folder, mut world) = world();
+    write(&world, "file", "content");
+    write(&world, "other", "content of the other");
+    world.back_up();
+    // As after a thousand runs that changed its attributes.
+    for name in ["file", "other"] {
+        for number in 0..1000 {
+            let link = folder.path().join(format!("{name}{number}"));
+            fs::hard_link(world.mirror().join(name), link).unwrap();
+        }
+    }
+    set_mtime(&world.source.join("file"), (1_600_000_000, 1));
+    rename(&world, "other", "moved");
+    let report = world.back_up();
+    assert_eq!((report.touched, report.moved, report.new), (1, 1, 0));
+    world.check_points();
+}
+
+#[test]
+fn a_repository_in_use_is_left_alone_and_the_user_told_by_whom() {
+    let (_folder, mut world) = world();
+    write(&world, "file", "content");
+    world.back_up();
+    let lock = fs::File::open(world.repository().join(".bkm/lock")).unwrap();
+    lock.try_lock().unwrap();
+    write(&world, "file", "other content");
+    let error = world.run(None).unwrap_err().to_string();
+    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+    assert_eq!(fs::read(world.mirror().join("file")).unwrap(), b"content");
+    drop(lock);
+    world.back_up();
+}
+
+#[test]
+fn damaged_records_stop_the_run_with_a_word_about_repair() {
+    for (file, places) in [("index", vec![3, 40, 70, 300]), ("format.json", vec![5])] {
+        for place in places {
+            let (_folder, mut world) = world();
+            write(&world, "file", "content");
+            write(&world, "another", "content");
+            world.back_up();
+            let path = world.repository().join(".bkm").join(file);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[place] ^= 0x20;
+            fs::write(&path, bytes).unwrap();
+            let before = Snapshot::of(&world.mirror());
+            write(&world, "file", "other content");
+            let error = words(&world.run(None).unwrap_err());
+            assert!(error.contains("repair"), "{file}, byte {place}: {error}");
+            assert_eq!(before.differences(&Snapshot::of(&world.mirror()), true), "");
+        }
+    }
+}
+
+#[test]
+fn a_stamp_that_is_lost_costs_nothing() {
+    for damage in [&b""[..], &[0; 9000], &[0xff; 9000]] {
+        let (_folder, mut world) = world();
+        write(&world, "file", "content");
+        world.back_up();
+        fs::write(world.repository().join(".bkm/stamp"), damage).unwrap();
+        write(&world, "file", "other content");
+        let report = world.back_up();
+        assert_eq!((report.changed, report.unchanged), (1, 0));
+        world.check_points();
+    }
+}
+
+#[test]
+fn runs_within_one_second_get_names_of_their_own() {
+    let (_folder, mut world) = world();
+    for number in 0..8 {
+        write(&world, "file", format!("content {number}"));
+        assert!(world.back_up().increment.is_some());
+    }
+    assert_eq!(world.increment_count(), 8);
+    world.check_points();
+}
+
+#[test]
+fn an_index_that_was_compacted_says_the_same_also_when_it_is_cut_off() {
+    let (_folder, mut world) = world();
+    world.set_rules(profile::all_mirrored());
+    let path = |n: u32| format!("d{}/f{n}", n % 50);
+    for n in 0..6000 {
+        write(&world, &path(n), n.to_le_bytes());
+    }
+    world.run(None).unwrap();
+    // The header counts how often the index was written anew.
+    let written = |world: &World| fs::read(world.repository().join(".bkm/index")).unwrap()[8];
+    let touch_all = |world: &World, round: i64| {
+        for n in 0..6000 {
+            set_mtime(&world.source.join(path(n)), (1_600_000_000 + round, 0));
+        }
+    };
+    let mut operations = 0;
+    for round in 0..3 {
+        touch_all(&world, round);
+        let counted = Arc::new(Faults::none());
+        world.run(Some(Arc::clone(&counted))).unwrap();
+        operations = counted.count();
+        assert_eq!(written(&world), 1);
+    }
+    // The next run compacts: it is cut off at each of its last operations, which do that.
+    touch_all(&world, 100);
+    let mut cut_off = 0;
+    for k in 0..operations + 30 {
+        let cut = Faults::stop_after(k);
+        cut_off += u32::from(world.run(Some(Arc::new(cut))).is_err());
+    }
+    assert!(cut_off > 5, "only {cut_off} runs were cut off");
+    assert_eq!(written(&world), 2, "it was not compacted");
+    world.set_rules(profile::all_tracked());
+    let report = world.run(None).unwrap();
+    world.check_run(&report);
     world.check_points();
 }

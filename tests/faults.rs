@@ -4,6 +4,13 @@
 //! One worker and small batches, so that operation k is the same each time. `BKM_FAULTS_STEP` sweeps
 //! every n-th operation only (1: all of them).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "what fails here fails the test"
+)]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
@@ -43,11 +50,7 @@ fn rename(root: &Path, from: &str, to: &str) {
 /// Tracked but for `m`, and `t2m` in the beginning; `m2t` is mirrored in the beginning.
 fn rules(later: bool) -> RawRules {
     let list = |rules: &[&str]| rules.iter().map(|&r| r.to_owned()).collect();
-    let (tracked, mirrored) = if later {
-        ("m2t", "t2m")
-    } else {
-        ("t2m", "m2t")
-    };
+    let (tracked, mirrored) = if later { ("m2t", "t2m") } else { ("t2m", "m2t") };
     RawRules {
         track_dirs: list(&["t", "deep", "turn", "gone", "moved*", "empty*", tracked]),
         include_dirs: list(&["m", mirrored]),
@@ -120,10 +123,8 @@ fn second_state(root: &Path) {
     for gone in ["t/gone", "m/gone", "gone", "empty/er"] {
         delete(&root.join(gone));
     }
-    for (file, folder) in [
-        ("t/to-folder", "t/to-folder/in/it"),
-        ("m/to-folder", "m/to-folder/in"),
-    ] {
+    for (file, folder) in [("t/to-folder", "t/to-folder/in/it"), ("m/to-folder", "m/to-folder/in")]
+    {
         delete(&root.join(file));
         write(root, folder, folder);
     }
@@ -136,11 +137,8 @@ fn second_state(root: &Path) {
     rename(root, "t/renamed", "deep/a/renamed");
     rename(root, "m/to-move", "m/moved");
     rename(root, "t/touched-and-moved", "t/moved-and-touched");
-    fs::set_permissions(
-        root.join("t/moved-and-touched"),
-        fs::Permissions::from_mode(0o600),
-    )
-    .unwrap();
+    fs::set_permissions(root.join("t/moved-and-touched"), fs::Permissions::from_mode(0o600))
+        .unwrap();
     rename(root, "moved", "moved-away");
     rename(root, "deep/a/b", "deep/b");
     rename(root, "t/swap-1", "t/swap");
@@ -160,11 +158,7 @@ fn second_state(root: &Path) {
     fs::hard_link(root.join("t/same"), root.join("t/new-link-to-same")).unwrap();
     fs::create_dir_all(root.join("empty-new/er")).unwrap();
     for number in 0..6 {
-        write(
-            root,
-            &format!("deep/n{number}/file"),
-            &format!("new file {number}"),
-        );
+        write(root, &format!("deep/n{number}/file"), &format!("new file {number}"));
     }
 }
 
@@ -177,11 +171,7 @@ fn scene() -> Scene {
     let before = Snapshot::of(&world.mirror());
     second_state(&world.source);
     world.set_rules(rules(true));
-    Scene {
-        world,
-        before,
-        _folder: folder,
-    }
+    Scene { world, before, _folder: folder }
 }
 
 /// What a run without faults does with this scene: its operations and the bytes it copies.
@@ -196,17 +186,10 @@ fn bytes_published(scene: &Scene) -> u64 {
     if !scene.world.mirror().is_dir() {
         return 0;
     }
-    let known: BTreeSet<_> = scene
-        .before
-        .0
-        .values()
-        .filter_map(|n| n.hash.map(|h| h.to_hex()))
-        .collect();
+    let known: BTreeSet<_> =
+        scene.before.0.values().filter_map(|n| n.hash.map(|h| h.to_hex())).collect();
     let now = Snapshot::of(&scene.world.mirror());
-    let new = now
-        .0
-        .values()
-        .filter(|n| n.hash.is_some_and(|h| !known.contains(&h.to_hex())));
+    let new = now.0.values().filter(|n| n.hash.is_some_and(|h| !known.contains(&h.to_hex())));
     let by_inode: BTreeMap<u64, u64> = new.map(|n| (n.ino, n.size)).collect();
     by_inode.values().sum()
 }
@@ -217,16 +200,11 @@ fn check_repaired(scene: &mut Scene, total: u64) {
     let published = bytes_published(scene);
     let stage = scene.world.repository().join(".bkm/stage");
     let staged = stage.is_dir() && fs::read_dir(stage).unwrap().next().is_some();
-    let report = scene
-        .world
-        .run(None)
-        .unwrap_or_else(|e| panic!("the next run failed: {}", words(&e)));
+    let report =
+        scene.world.run(None).unwrap_or_else(|e| panic!("the next run failed: {}", words(&e)));
     assert_eq!(report.problems, [], "problems of the next run");
     let had_repository = !scene.before.0.is_empty();
-    assert!(
-        report.recovered || !had_repository || !staged,
-        "it does not tell that it recovered"
-    );
+    assert!(report.recovered || !had_repository || !staged, "it does not tell that it recovered");
     assert!(
         published + report.bytes_copied <= total,
         "{published} bytes were published, and {} of {total} copied again",
@@ -234,6 +212,8 @@ fn check_repaired(scene: &mut Scene, total: u64) {
     );
     scene.world.check_run(&report);
     scene.world.check_points();
+    let readme = fs::read_to_string(scene.world.repository().join("README.txt")).unwrap();
+    assert!(readme.contains("mirror/"), "README.txt is not whole: {readme:?}");
     for folder in fs::read_dir(scene.world.repository()).unwrap() {
         let name = folder.unwrap().file_name().into_string().unwrap();
         let known =
@@ -285,24 +265,16 @@ fn any_single_operation_that_fails_is_repaired_by_the_next_run() {
     each_batch(|batch, first| {
         let (operations, total) = measure(&scene(), batch);
         let errors = [Errno::IO, Errno::NOSPC, Errno::ROFS];
-        sweep(
-            "fail",
-            batch,
-            (1 + first..=operations).step_by(step()),
-            |k| {
-                let mut scene = scene();
-                let error = errors[usize::try_from(k).unwrap() % errors.len()];
-                let faults = Faults::fail_at(k, error).with_batches_of(batch);
-                let failed = scene.world.run(Some(Arc::new(faults)));
-                let error = failed.expect_err("a failed operation went unnoticed");
-                let text = words(&error);
-                assert!(
-                    text.contains("os error"),
-                    "the error does not say why: {text}"
-                );
-                check_repaired(&mut scene, total);
-            },
-        );
+        sweep("fail", batch, (1 + first..=operations).step_by(step()), |k| {
+            let mut scene = scene();
+            let error = errors[usize::try_from(k).unwrap() % errors.len()];
+            let faults = Faults::fail_at(k, error).with_batches_of(batch);
+            let failed = scene.world.run(Some(Arc::new(faults)));
+            let error = failed.expect_err("a failed operation went unnoticed");
+            let text = words(&error);
+            assert!(text.contains("os error"), "the error does not say why: {text}");
+            check_repaired(&mut scene, total);
+        });
     });
 }
 
@@ -311,25 +283,16 @@ fn a_first_run_that_is_cut_off_anywhere_is_done_again() {
     let begin = || {
         let (folder, world) = empty_world();
         first_state(&world.source);
-        Scene {
-            world,
-            before: Snapshot::default(),
-            _folder: folder,
-        }
+        Scene { world, before: Snapshot::default(), _folder: folder }
     };
     each_batch(|batch, first| {
         let (operations, total) = measure(&begin(), batch);
-        sweep(
-            "first run",
-            batch,
-            (first..operations).step_by(step()),
-            |k| {
-                let mut scene = begin();
-                let faults = Faults::stop_after(k).with_batches_of(batch);
-                scene.world.run(Some(Arc::new(faults))).unwrap_err();
-                check_repaired(&mut scene, total);
-            },
-        );
+        sweep("first run", batch, (first..operations).step_by(step()), |k| {
+            let mut scene = begin();
+            let faults = Faults::stop_after(k).with_batches_of(batch);
+            scene.world.run(Some(Arc::new(faults))).unwrap_err();
+            check_repaired(&mut scene, total);
+        });
     });
 }
 
@@ -339,9 +302,7 @@ fn a_recovery_that_is_cut_off_as_well_is_repaired() {
         let (operations, total) = measure(&scene(), batch);
         let cuts: Vec<u64> = (20 + first..operations).step_by(23).collect();
         let second = (first..70).step_by(5 * step());
-        let points = cuts
-            .into_iter()
-            .flat_map(|k| second.clone().map(move |j| k * 1000 + j));
+        let points = cuts.into_iter().flat_map(|k| second.clone().map(move |j| k * 1000 + j));
         sweep("recovery", batch, points, |both| {
             let mut scene = scene();
             let cut = |k| Some(Arc::new(Faults::stop_after(k).with_batches_of(batch)));

@@ -3,6 +3,14 @@
 //!
 //! `BKM_MODEL_CASES` raises the number of cases.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "what fails here fails the test"
+)]
+
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
@@ -79,12 +87,7 @@ fn check_on(fs: &str) {
         Err(why) => println!("skipped: {why}"),
         Ok(drive) => {
             check(8, 5, &[profile::all_tracked()], Some(drive.point()));
-            check(
-                4,
-                5,
-                &[profile::mixed(), profile::turned_round()],
-                Some(drive.point()),
-            );
+            check(4, 5, &[profile::mixed(), profile::turned_round()], Some(drive.point()));
         }
     }
 }

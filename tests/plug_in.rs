@@ -57,23 +57,14 @@ fn read(path: &Path) -> String {
 /// Waits until `n` notifications were shown.
 #[track_caller]
 fn shown(desktop: &Desktop, n: usize) -> Vec<Shown> {
-    common::wait_for("the notifications", || {
-        Some(desktop.shown()).filter(|shown| shown.len() >= n)
-    })
+    common::wait_for("the notifications", || Some(desktop.shown()).filter(|shown| shown.len() >= n))
 }
 
 /// The increments of a repository by name, oldest first.
 fn increments(repository: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(repository)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let is_increment = |path: &PathBuf| {
-        path.file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .starts_with("backup_")
-    };
+    let entries = fs::read_dir(repository).unwrap().map(|entry| entry.unwrap().path());
+    let is_increment =
+        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("backup_");
     let mut found: Vec<_> = entries.filter(is_increment).collect();
     found.sort();
     found
@@ -90,9 +81,7 @@ fn mounts_of_ours() -> usize {
 
 /// Every path below `folder` with its kind and content.
 fn contents(folder: &Path) -> Vec<(PathBuf, String)> {
-    let entries = walkdir::WalkDir::new(folder)
-        .min_depth(1)
-        .sort_by_file_name();
+    let entries = walkdir::WalkDir::new(folder).min_depth(1).sort_by_file_name();
     entries
         .into_iter()
         .map(|entry| {
@@ -101,17 +90,11 @@ fn contents(folder: &Path) -> Vec<(PathBuf, String)> {
             let content = if kind.is_dir() {
                 "a folder".to_owned()
             } else if kind.is_symlink() {
-                format!(
-                    "a link to {}",
-                    fs::read_link(entry.path()).unwrap().display()
-                )
+                format!("a link to {}", fs::read_link(entry.path()).unwrap().display())
             } else {
                 format!("a file: {}", read(entry.path()))
             };
-            (
-                entry.path().strip_prefix(folder).unwrap().to_owned(),
-                content,
-            )
+            (entry.path().strip_prefix(folder).unwrap().to_owned(), content)
         })
         .collect()
 }
@@ -136,12 +119,7 @@ fn plugging_in_makes_a_mirror_an_increment_a_catalog_and_says_when_it_is_safe_to
     let a = source.join("Projects/a.txt");
     fs::set_permissions(&a, fs::Permissions::from_mode(0o640)).unwrap();
     let then = std::time::UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789);
-    File::options()
-        .write(true)
-        .open(&a)
-        .unwrap()
-        .set_modified(then)
-        .unwrap();
+    File::options().write(true).open(&a).unwrap().set_modified(then).unwrap();
     Agent::own_profile(
         dir.path(),
         "docs",
@@ -163,10 +141,7 @@ fn plugging_in_makes_a_mirror_an_increment_a_catalog_and_says_when_it_is_safe_to
     assert!(texts[0].line.contains("Backup started"), "{texts:#?}");
     let told = &texts[1].line;
     assert!(told.contains("Backup finished"), "{told}");
-    assert!(
-        told.contains("docs → My Dïsk/1: 6 files, 40 B in "),
-        "{told}"
-    );
+    assert!(told.contains("docs → My Dïsk/1: 6 files, 40 B in "), "{told}");
     assert!(told.contains("\nSafe to remove."), "{told}");
 
     drive.mount(&point);
@@ -174,10 +149,7 @@ fn plugging_in_makes_a_mirror_an_increment_a_catalog_and_says_when_it_is_safe_to
     wanted.retain(|(path, _)| !path.starts_with("Cache"));
     assert_eq!(contents(&mirror), wanted);
     let meta = fs::metadata(mirror.join("Projects/a.txt")).unwrap();
-    assert_eq!(
-        (meta.mode() & 0o7777, meta.modified().unwrap()),
-        (0o640, then)
-    );
+    assert_eq!((meta.mode() & 0o7777, meta.modified().unwrap()), (0o640, then));
     assert_eq!(fs::metadata(&repository).unwrap().mode() & 0o7777, 0o700);
     assert!(read(&repository.join("README.txt")).contains("mirror"));
     let first = increments(&repository);
@@ -194,14 +166,8 @@ fn plugging_in_makes_a_mirror_an_increment_a_catalog_and_says_when_it_is_safe_to
     let listed = catalog(&first);
     assert_eq!(listed["version"], "1.0");
     assert_eq!(listed["backup_type"], "incremental");
-    assert_eq!(
-        listed["backup_name"],
-        first.file_name().unwrap().to_str().unwrap()
-    );
-    assert_eq!(
-        (&listed["sequence"], &listed["status"]),
-        (&json!(1), &json!("complete"))
-    );
+    assert_eq!(listed["backup_name"], first.file_name().unwrap().to_str().unwrap());
+    assert_eq!((&listed["sequence"], &listed["status"]), (&json!(1), &json!("complete")));
     assert_eq!(listed["summary"]["new_or_changed_tracked"], 5);
     let files = listed["file_catalog"].as_object().unwrap();
     assert_eq!(files.len(), 5, "four files and a link: {files:#?}");
@@ -221,19 +187,12 @@ fn plugging_in_makes_a_mirror_an_increment_a_catalog_and_says_when_it_is_safe_to
     write(&a, "second version");
     write(&source.join("Projects/new.txt"), "new");
     write(&source.join("Notes/n.txt"), "another note");
-    fs::rename(
-        source.join("Projects/deep/er/b.txt"),
-        source.join("Projects/moved.txt"),
-    )
-    .unwrap();
+    fs::rename(source.join("Projects/deep/er/b.txt"), source.join("Projects/moved.txt")).unwrap();
     fs::remove_file(source.join("Projects/old.txt")).unwrap();
     drive.attach();
     agent.wait_logged_times(2, &["safe to remove"]);
     let told = shown(&desktop, 4)[3].line.clone();
-    assert!(
-        told.contains("3 files, 29 B, 1 moved, 1 deleted in "),
-        "{told}"
-    );
+    assert!(told.contains("3 files, 29 B, 1 moved, 1 deleted in "), "{told}");
     drive.mount(&point);
     let mut wanted = contents(&source);
     wanted.retain(|(path, _)| !path.starts_with("Cache"));
@@ -241,31 +200,17 @@ fn plugging_in_makes_a_mirror_an_increment_a_catalog_and_says_when_it_is_safe_to
     let both = increments(&repository);
     assert_eq!(both.len(), 2);
     let second = &both[1];
-    assert_eq!(
-        read(&first.join("track/Projects/a.txt")),
-        "first version",
-        "never changes"
-    );
+    assert_eq!(read(&first.join("track/Projects/a.txt")), "first version", "never changes");
     assert_eq!(read(&second.join("track/Projects/a.txt")), "second version");
     assert_eq!(read(&second.join("track/Projects/new.txt")), "new");
     assert_eq!(read(&second.join("deleted/Projects/old.txt")), "will go");
     assert_eq!(read(&second.join("track/Projects/moved.txt")), "will move");
     let moved = fs::metadata(mirror.join("Projects/moved.txt")).unwrap();
-    assert_eq!(
-        moved.ino(),
-        tracked("deep/er/b.txt").ino(),
-        "linked, not copied"
-    );
-    assert!(
-        !second.join("track/Projects/Füße 1.txt").exists(),
-        "unchanged"
-    );
+    assert_eq!(moved.ino(), tracked("deep/er/b.txt").ino(), "linked, not copied");
+    assert!(!second.join("track/Projects/Füße 1.txt").exists(), "unchanged");
     let listed = catalog(second);
     assert_eq!(listed["sequence"], 2);
-    assert_eq!(
-        listed["file_catalog"]["Projects/old.txt"]["category"],
-        "deleted"
-    );
+    assert_eq!(listed["file_catalog"]["Projects/old.txt"]["category"], "deleted");
     drive.unmount();
 
     // Without a change there is nothing to keep.
@@ -274,10 +219,7 @@ fn plugging_in_makes_a_mirror_an_increment_a_catalog_and_says_when_it_is_safe_to
     drive.attach();
     agent.wait_logged_times(3, &["safe to remove"]);
     let told = shown(&desktop, 6)[5].line.clone();
-    assert!(
-        told.contains("docs → My Dïsk/1: nothing has changed, checked in "),
-        "{told}"
-    );
+    assert!(told.contains("docs → My Dïsk/1: nothing has changed, checked in "), "{told}");
     assert!(told.contains("Safe to remove."), "{told}");
     drive.mount(&point);
     assert_eq!(increments(&repository).len(), 2);
@@ -301,10 +243,7 @@ fn each_profile_that_matches_runs_once_and_one_notification_tells_of_all() {
         folder
     };
     for (name, wanted) in [
-        (
-            "letters",
-            json!({ "uuid": uuid.to_uppercase(), "label": "SHARED" }),
-        ),
+        ("letters", json!({ "uuid": uuid.to_uppercase(), "label": "SHARED" })),
         ("music", json!({ "label": "SHARED" })),
         ("other", json!({ "uuid": elsewhere, "label": "SHARED" })),
         ("parts", json!({ "partlabel": "SHARED" })),
@@ -319,11 +258,7 @@ fn each_profile_that_matches_runs_once_and_one_notification_tells_of_all() {
     assert_eq!(agent.count(&["mounted: by us"]), 1, "{}", agent.log());
     let texts = shown(&desktop, 3);
     assert_eq!(texts.len(), 3, "started, started, finished: {texts:#?}");
-    assert_eq!(
-        (texts[1].replaces, texts[2].replaces),
-        (1, 1),
-        "one notification"
-    );
+    assert_eq!((texts[1].replaces, texts[2].replaces), (1, 1), "one notification");
     let told = &texts[2].line;
     assert!(told.contains("letters → SHARED: 1 file, 7 B in "), "{told}");
     assert!(told.contains("music → SHARED: 1 file, 5 B in "), "{told}");
@@ -382,17 +317,11 @@ fn what_cannot_be_read_is_named_on_the_screen() {
     let told = shown(&desktop, 2)[1].line.clone();
     assert!(told.contains("Backup finished with 1 problem"), "{told}");
     assert!(told.contains("docs → PARTLY: 2 files, 6 B in "), "{told}");
-    assert!(
-        told.contains("se\\u{1b}cret.txt: not backed up: cannot be read"),
-        "{told}"
-    );
+    assert!(told.contains("se\\u{1b}cret.txt: not backed up: cannot be read"), "{told}");
     assert!(told.contains("Safe to remove."), "{told}");
     assert!(!told.contains('\x1b'), "{told:?}");
     let status = agent.ask(&["status", "--json"]);
-    assert!(
-        status[0]["last_complete"].is_string(),
-        "it counts: {status}"
-    );
+    assert!(status[0]["last_complete"].is_string(), "it counts: {status}");
 }
 
 #[test]
@@ -418,10 +347,7 @@ fn a_missing_source_is_told_and_leaves_the_drive_as_it_was() {
     agent.wait_logged(&["failed: the source"]);
     let told = shown(&desktop, 4)[3].line.clone();
     assert!(told.contains("Backup failed"), "{told}");
-    assert!(
-        told.contains("is not there; is its disk mounted?"),
-        "{told}"
-    );
+    assert!(told.contains("is not there; is its disk mounted?"), "{told}");
     assert!(told.contains("Safe to remove."), "{told}");
     drive.mount(&point);
     assert_eq!(common::home::tree(&point), before);
@@ -432,12 +358,7 @@ fn expensive_file(path: &Path, size: u64) {
     const PIECE: u64 = 16 << 20;
     let mut noise = blake3::Hasher::new().update(b"bkm").finalize_xof();
     let mut piece = vec![0; 1 << 20];
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .unwrap();
+    let file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
     for at in (0..PIECE).step_by(1 << 20) {
         noise.fill(&mut piece);
         file.write_all_at(&piece, at).unwrap();
@@ -453,10 +374,7 @@ fn expensive_file(path: &Path, size: u64) {
     }
     // What is a hole would be skipped.
     let meta = file.metadata().unwrap();
-    assert!(
-        meta.len() == size && meta.blocks() * 512 >= size,
-        "{meta:?}"
-    );
+    assert!(meta.len() == size && meta.blocks() * 512 >= size, "{meta:?}");
 }
 
 const LARGE: u64 = 50 << 30;
@@ -486,12 +404,7 @@ impl LargeSource {
             &json!({ "drive": { "label": label }, "src": folder, "dist": "B" }),
         );
         let drive = Drive::ext4_of(dir, label, LARGE + (8 << 30));
-        Self {
-            folder,
-            file,
-            drive,
-            _disk: disk,
-        }
+        Self { folder, file, drive, _disk: disk }
     }
 
     /// Plugs the drive in and waits until the large file is being copied.
@@ -540,10 +453,7 @@ fn a_stop_in_the_middle_of_a_large_file_takes_seconds_and_the_next_start_goes_on
     assert!(time < Duration::from_secs(5), "{time:?}");
     assert_eq!(mounts_of_ours(), 0);
     let log = read(&dir.path().join("agent.log"));
-    assert!(
-        log.contains("stopped; ") && log.contains("unmounted"),
-        "in order: {log}"
-    );
+    assert!(log.contains("stopped; ") && log.contains("unmounted"), "in order: {log}");
 
     source.shrink();
     let agent = Agent::start(dir.path(), NO_BUS);
@@ -566,14 +476,8 @@ fn a_drive_that_udev_reports_removed_ends_the_run_in_order() {
     let node = source.plug_in(&agent);
     udev.pretend_removed(&node);
     let told = shown(&desktop, 2)[1].line.clone();
-    assert!(
-        told.contains("Backup stopped: the drive was removed"),
-        "{told}"
-    );
-    assert!(
-        told.contains("Plug it in again: the backup goes on where it stopped."),
-        "{told}"
-    );
+    assert!(told.contains("Backup stopped: the drive was removed"), "{told}");
+    assert!(told.contains("Plug it in again: the backup goes on where it stopped."), "{told}");
     assert!(!told.contains("Safe to remove"), "{told}");
     assert_eq!(mounts_of_ours(), 0);
     let status = agent.ask(&["status", "--json"]);
@@ -607,17 +511,10 @@ fcntl.ioctl(loop, 0x4C04, bytes(status))
     let mut source = LargeSource::new(dir.path(), "FAILING");
     let agent = Agent::start(dir.path(), &desktop.address);
     let node = source.plug_in(&agent);
-    common::run(
-        Command::new("/usr/bin/python3")
-            .args(["-c", CUT_OFF])
-            .arg(&node),
-    );
+    common::run(Command::new("/usr/bin/python3").args(["-c", CUT_OFF]).arg(&node));
     agent.wait_logged(&["unplugged"]);
     let told = shown(&desktop, 2)[1].line.clone();
-    assert!(
-        told.contains("Plug it in again: the backup goes on where it stopped."),
-        "{told}"
-    );
+    assert!(told.contains("Plug it in again: the backup goes on where it stopped."), "{told}");
     assert!(!told.contains("Safe to remove"), "{told}");
     assert_eq!(mounts_of_ours(), 0);
     source.drive.detach();

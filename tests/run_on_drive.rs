@@ -65,10 +65,7 @@ fn every_profile_of_the_named_drive_runs_and_the_drive_is_left_as_found() {
         "part",
         &json!({ "drive": { "label": "BYHAND" }, "src": "~/work/sub", "dist": "B/part" }),
     );
-    home.profile(
-        "elsewhere",
-        &json!({ "drive": { "label": "OTHER" }, "src": "~/work" }),
-    );
+    home.profile("elsewhere", &json!({ "drive": { "label": "OTHER" }, "src": "~/work" }));
     let node = drive.attach();
     let node = node.to_str().unwrap();
     shown!(home.shown(&["run", "--device", node, "--dry-run"]), @r"
@@ -102,16 +99,7 @@ fn every_profile_of_the_named_drive_runs_and_the_drive_is_left_as_found() {
     exit 0
     backup_[TIME]  [TIME]  1 new or changed (3 B), 0 deleted
     ");
-    home.done(&[
-        "restore",
-        "b.txt",
-        "--profile",
-        "part",
-        "--device",
-        node,
-        "--to",
-        "out",
-    ]);
+    home.done(&["restore", "b.txt", "--profile", "part", "--device", node, "--to", "out"]);
     assert_eq!(home.read("out/b.txt"), "two");
     let report = home.json(&["run", "--profile", "docs", "--json"]);
     assert_eq!(report["device"], node);
@@ -143,10 +131,7 @@ fn a_drive_without_a_profile_is_told_what_to_write() {
     bkm-agent: no profile is for /dev/loop[N] (My "Dïsk"/1). To back up to it, write e.g. /home/anna/config/bkm-agent/profiles/documents.json:
     { "drive": { "label": "My \"Dïsk\"/1" }, "src": "~/Documents" }
     "#);
-    home.profile(
-        "docs",
-        &json!({ "drive": { "label": "OTHER" }, "src": "~/work" }),
-    );
+    home.profile("docs", &json!({ "drive": { "label": "OTHER" }, "src": "~/work" }));
     shown!(home.shown(&["run", "--device", node.to_str().unwrap()]), @r#"
     exit 2
     --- stderr
@@ -220,10 +205,7 @@ fn a_missing_or_empty_source_stops_before_the_drive_is_touched() {
     std::fs::create_dir(home.at("work")).unwrap();
     let empty = home.bkm(&["run"]);
     sync(&point);
-    assert_eq!(
-        (missing.status.code(), empty.status.code()),
-        (Some(1), Some(1))
-    );
+    assert_eq!((missing.status.code(), empty.status.code()), (Some(1), Some(1)));
     assert_eq!(drive.written(), written, "not one byte");
     assert_eq!(tree(&point), before);
 }
@@ -233,10 +215,7 @@ fn a_drive_that_is_not_mounted_is_not_replaced_by_a_folder() {
     let Some(_lock) = machine() else { return };
     let home = Home::new();
     home.write("work/a.txt", "one");
-    home.profile(
-        "docs",
-        &json!({ "src": "~/work", "dist": "~/stick/backup" }),
-    );
+    home.profile("docs", &json!({ "src": "~/work", "dist": "~/stick/backup" }));
     let mut drive = Drive::ext4(home.folder(), "STICK");
     drive.attach();
     drive.mount(&home.at("stick"));
@@ -268,10 +247,7 @@ fn a_drive_that_is_too_full_is_told_before_anything_is_copied() {
     let output = home.bkm(&["run", "--profile", "docs"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("docs: the drive is too full: this run needs 210 MB"),
-        "{said}"
-    );
+    assert!(said.contains("docs: the drive is too full: this run needs 210 MB"), "{said}");
     drive.mount(&home.at("media"));
     assert!(!home.at("media/B/docs/mirror/a.txt").exists());
 }
@@ -282,10 +258,7 @@ fn ctrl_c_leaves_the_drive_as_found_and_says_so() {
     let Some(_lock) = machine() else { return };
     let (home, _small) = home_with_drive("STOPPED");
     let mut drive = Drive::ext4_of(home.folder(), "STOPPED", SIZE + (8 << 30));
-    File::create(home.at("work/z-big"))
-        .unwrap()
-        .set_len(SIZE)
-        .unwrap();
+    File::create(home.at("work/z-big")).unwrap().set_len(SIZE).unwrap();
     drive.attach();
     let mut command = home.command(&["run", "--profile", "docs"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

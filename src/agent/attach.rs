@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 
 use super::due;
 use super::event::{Action, AttachId, Input, Release, State, Timer, World, drive_of};
-use crate::config::After;
 use crate::drive::device::Device;
 use crate::drive::monitor::Action as Happened;
 
@@ -137,10 +136,7 @@ impl Attaches {
     pub fn figures(&self) -> (usize, usize) {
         let attached = |attach: &&Attach| !attach.gone && !attach.considered.is_empty();
         let running = |attach: &&Attach| matches!(attach.phase, Phase::Running(_));
-        (
-            self.list.iter().filter(attached).count(),
-            self.list.iter().filter(running).count(),
-        )
+        (self.list.iter().filter(attached).count(), self.list.iter().filter(running).count())
     }
 
     fn get(&mut self, id: AttachId) -> Option<&mut Attach> {
@@ -149,10 +145,7 @@ impl Attaches {
 
     /// A device was told of, for the first time or again.
     fn seen(&mut self, device: Device, world: &World<'_>, out: &mut Vec<Action>) {
-        let known = self
-            .list
-            .iter_mut()
-            .find(|attach| same_attach(&attach.device, &device));
+        let known = self.list.iter_mut().find(|attach| same_attach(&attach.device, &device));
         if device.has_file_system()
             && let Some(attach) = known
         {
@@ -275,11 +268,7 @@ impl Attaches {
                 }
                 Phase::Ready if attach.queue.is_empty() || stopping => {
                     attach.phase = Phase::Releasing;
-                    let how = if attach.gone {
-                        Release::Gone
-                    } else {
-                        release(&attach.ran, world)
-                    };
+                    let how = if attach.gone { Release::Gone } else { release(&attach.ran, world) };
                     out.push(Action::Release(attach.id, how));
                 }
                 Phase::Ready if busy_source && attach.queued => {}
@@ -367,14 +356,8 @@ fn consider(attach: &mut Attach, name: &str, world: &World<'_>, out: &mut Vec<Ac
 /// How to let go of a drive on which these profiles ran. One that is to stay mounted outweighs one
 /// that is to be unmounted: "eject before you pull" is said then, which is never wrong.
 fn release(ran: &[String], world: &World<'_>) -> Release {
-    let mut wishes = ran
-        .iter()
-        .filter_map(|name| world.profile(name))
-        .map(|profile| match profile.after {
-            After::Keep => Release::Keep,
-            After::Unmount | After::PowerOff => Release::Unmount,
-            After::AsFound => Release::AsFound,
-        });
+    let mut wishes =
+        ran.iter().filter_map(|name| world.profile(name)).map(|profile| profile.after.into());
     let first = wishes.next().unwrap_or(Release::AsFound);
     wishes.fold(first, |so_far, wish| match (so_far, wish) {
         (Release::Keep, _) | (_, Release::Keep) => Release::Keep,
@@ -384,11 +367,7 @@ fn release(ran: &[String], world: &World<'_>) -> Release {
 }
 
 fn mount(attach: &Attach, make: bool) -> Action {
-    Action::Mount {
-        attach: attach.id,
-        device: Box::new(attach.device.clone()),
-        make,
-    }
+    Action::Mount { attach: attach.id, device: Box::new(attach.device.clone()), make }
 }
 
 fn state(attach: &Attach, profile: Option<String>, state: State) -> Action {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::agent::test_profile;
+use crate::config::After;
 use crate::config::{DriveMatch, Profile};
 use crate::drive::capture;
 
@@ -57,16 +58,10 @@ impl Replay {
                 match action {
                     Action::State(_, device, profile, state) => {
                         let profile = profile.unwrap_or_default();
-                        self.log
-                            .push(format!("{state:?} {} {profile}", device.node.display()));
+                        self.log.push(format!("{state:?} {} {profile}", device.node.display()));
                     }
-                    Action::Mount {
-                        attach,
-                        device,
-                        make,
-                    } => {
-                        self.log
-                            .push(format!("mount {} make={make}", device.node.display()));
+                    Action::Mount { attach, device, make } => {
+                        self.log.push(format!("mount {} make={make}", device.node.display()));
                         inputs.push_back(Input::Mounted(attach, true));
                     }
                     Action::Run(id, profile) => {
@@ -115,19 +110,14 @@ impl Replay {
 }
 
 fn labelled(label: &str) -> DriveMatch {
-    DriveMatch {
-        label: Some(label.to_owned()),
-        ..DriveMatch::default()
-    }
+    DriveMatch { label: Some(label.to_owned()), ..DriveMatch::default() }
 }
 
 type Events = Vec<(Happened, Device)>;
 
 /// Plugging in, and pulling.
 fn split(events: Events) -> (Events, Events) {
-    events
-        .into_iter()
-        .partition(|(happened, _)| *happened != Happened::Remove)
+    events.into_iter().partition(|(happened, _)| *happened != Happened::Remove)
 }
 
 /// A device as a loop device tells of itself.
@@ -374,9 +364,7 @@ fn a_new_profile_finds_the_drive_that_is_there() {
     replay.mounted.borrow_mut().push("/dev/loop0".into());
     replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
     assert_eq!(replay.count("Seen"), 1);
-    replay
-        .profiles
-        .push(test_profile::drive("docs", labelled("A")));
+    replay.profiles.push(test_profile::drive("docs", labelled("A")));
     replay.give(Input::Reloaded);
     replay.give(Input::Reloaded);
     assert_eq!(replay.count("run docs"), 1);

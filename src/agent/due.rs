@@ -16,9 +16,7 @@ pub fn not_before(profile: &Profile, last: Option<Timestamp>, now: Timestamp) ->
 /// How long until the profile's `every` asks for the next run; `None` without `every`.
 pub fn every_after(profile: &Profile, last: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
     let every = profile.every?;
-    let left = last
-        .and_then(|last| remaining(every, last, now))
-        .unwrap_or_default();
+    let left = last.and_then(|last| remaining(every, last, now)).unwrap_or_default();
     // Not before `min_interval` allows it, else the timer would fire in vain.
     Some(left.max(not_before(profile, last, now).unwrap_or_default()))
 }

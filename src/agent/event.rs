@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::{Dist, DriveMatch, Profile};
+use crate::config::{After, Dist, DriveMatch, Profile};
 use crate::drive::device::Device;
 use crate::drive::monitor::Action as Happened;
 
@@ -81,6 +81,16 @@ pub enum Release {
     Keep,
     /// It is gone: take a mount of ours away at once.
     Gone,
+}
+
+impl From<After> for Release {
+    fn from(after: After) -> Self {
+        match after {
+            After::Keep => Self::Keep,
+            After::Unmount | After::PowerOff => Self::Unmount,
+            After::AsFound => Self::AsFound,
+        }
+    }
 }
 
 /// Where a plug-in stands, in the words of log and `status`.

@@ -1,7 +1,7 @@
 //! What the agent does on blocking threads: mounting, running, letting go of a drive.
 //!
 //! Each function may block for as long as a dying drive does, so none is called on the event loop's
-//! thread. Called by the event loop in `agent`.
+//! thread. Called by the event loop in `agent`; `run` lets go of a drive in the same way.
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -17,11 +17,11 @@ use crate::notify::texts::{Ended, Removal};
 
 /// How a drive was let go of.
 #[derive(Debug)]
-pub(super) struct Released {
+pub(crate) struct Released {
     /// Whether it can be pulled.
-    pub(super) removal: Removal,
+    pub(crate) removal: Removal,
     /// What went wrong on the way, for the log.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// Opens `device` where it is mounted; if it is not, mounts it when `make` says so.
@@ -56,12 +56,7 @@ pub(super) fn run(
     mounted: &Mounted,
     stop: &AtomicBool,
 ) -> Ended {
-    let options = Options {
-        dry_run: false,
-        stop,
-        monitor: &Silent,
-        faults: None,
-    };
+    let options = Options { dry_run: false, stop, monitor: &Silent, faults: None };
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
         backup::run_on_drive(profile, device, mounted, &options)
     }));
@@ -76,7 +71,7 @@ pub(super) fn run(
 }
 
 /// Lets go of a drive. `mounted` is what is still open of it, `place` where it was mounted.
-pub(super) fn release(
+pub(crate) fn release(
     mounted: Option<Mounted>,
     place: Option<&Place>,
     device: &Device,

@@ -12,14 +12,12 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
-    let journal = stderr_is_the_journal()
-        .then(tracing_journald::layer)
-        .and_then(Result::ok);
+    let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
     // A second start in one process, as in tests, keeps the first.
     let _already = match journal {
-        Some(layer) => registry
-            .with(layer.with_syslog_identifier("bkm-agent".to_owned()))
-            .try_init(),
+        Some(layer) => {
+            registry.with(layer.with_syslog_identifier("bkm-agent".to_owned())).try_init()
+        }
         None => registry
             .with(
                 fmt::layer()

@@ -72,9 +72,7 @@ pub struct Store {
 impl Store {
     /// The memory in the state folder `state`.
     pub fn new(state: &Path) -> Self {
-        Self {
-            folder: state.join("drives"),
-        }
+        Self { folder: state.join("drives") }
     }
 
     /// What is known of `profile` on `device`; fresh if nothing is.
@@ -114,13 +112,7 @@ impl Store {
             .filter_map(|file| load(&file))
             .collect();
         all.sort_by(|a, b| {
-            let key = |m: &Memory| {
-                (
-                    m.profile.clone(),
-                    m.drive.label.clone(),
-                    m.drive.uuid.clone(),
-                )
-            };
+            let key = |m: &Memory| (m.profile.clone(), m.drive.label.clone(), m.drive.uuid.clone());
             key(a).cmp(&key(b))
         });
         all
@@ -135,17 +127,13 @@ impl Store {
             }
             (None, None) => device.node.to_string_lossy().into_owned(),
         };
-        self.folder
-            .join(file_name(profile))
-            .join(format!("{}.json", file_name(&key)))
+        self.folder.join(file_name(profile)).join(format!("{}.json", file_name(&key)))
     }
 }
 
 /// The time now, with this computer's offset.
 pub fn now() -> String {
-    jiff::Zoned::now()
-        .strftime("%Y-%m-%dT%H:%M:%S%:z")
-        .to_string()
+    jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 /// `text` as a file name: no two texts give one name, and none leads to another folder.
@@ -172,10 +160,7 @@ fn load(path: &Path) -> Option<Memory> {
         Ok(memory) => Some(memory),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
-            tracing::warn!(
-                "{}: cannot be read, taken as absent: {error}",
-                path.display()
-            );
+            tracing::warn!("{}: cannot be read, taken as absent: {error}", path.display());
             None
         }
     }

@@ -7,7 +7,7 @@
 pub mod attach;
 pub mod due;
 pub mod event;
-mod jobs;
+pub(crate) mod jobs;
 pub mod logging;
 pub mod memory;
 mod report;

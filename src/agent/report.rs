@@ -186,7 +186,6 @@ impl Agent {
                 self.remember(id, std::slice::from_ref(profile), state);
             }
         }
-        self.notifications
-            .show(id.0, texts::ended(&name, &runs, released.removal));
+        self.notifications.show(id.0, texts::ended(&name, &runs, released.removal));
     }
 }

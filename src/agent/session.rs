@@ -104,20 +104,13 @@ impl Agent {
                     self.profiles.push(profile);
                 }
                 Err(error) => {
-                    tracing::error!(
-                        "a profile is left out: {}",
-                        crate::in_words::in_words(&error)
-                    );
+                    tracing::error!("a profile is left out: {}", crate::in_words::in_words(&error));
                 }
             }
         }
         if self.profiles.is_empty() {
-            let dirs: Vec<_> = self
-                .settings
-                .profile_dirs
-                .iter()
-                .map(|dir| dir.display().to_string())
-                .collect();
+            let dirs: Vec<_> =
+                self.settings.profile_dirs.iter().map(|dir| dir.display().to_string()).collect();
             tracing::warn!(
                 "no valid profile with a drive in {}: nothing to do (after adding one, restart or send SIGHUP)",
                 dirs.join(" or ")
@@ -183,11 +176,7 @@ impl Agent {
             Action::State(id, device, profile, state) => {
                 self.state(id, *device, profile.as_deref(), &state);
             }
-            Action::Mount {
-                attach,
-                device,
-                make,
-            } => self.start(
+            Action::Mount { attach, device, make } => self.start(
                 move || Message::Mounted(attach, jobs::mount(&device, make)),
                 move || Message::Mounted(attach, Err(LOST.to_owned())),
             ),
@@ -240,8 +229,7 @@ impl Agent {
         let stop = Arc::new(AtomicBool::new(false));
         session.running = Some((name.to_owned(), Arc::clone(&stop)));
         let device = session.device.clone();
-        self.notifications
-            .show(id.0, texts::started(name, &device.name()));
+        self.notifications.show(id.0, texts::started(name, &device.name()));
         self.log(id, Some(name), "running", "");
         self.remember(id, &[name.to_owned()], "running");
         let (name, lost) = (name.to_owned(), name.to_owned());

@@ -11,10 +11,7 @@ pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
         name: name.to_owned(),
         file: PathBuf::from(format!("/profiles/{name}.json")),
         source: PathBuf::from("/source"),
-        dist: Dist::Drive {
-            drive,
-            path: PathBuf::from("Backups"),
-        },
+        dist: Dist::Drive { drive, path: PathBuf::from("Backups") },
         every: None,
         min_interval: None,
         after: After::AsFound,

@@ -98,11 +98,7 @@ fn file_verdict(
     if now != *hash || !settled(&before, &after) {
         return Ok(Verdict::Other);
     }
-    Ok(Verdict::Same(meta_of(
-        &before,
-        source.xattrs_fd(&file)?,
-        read_at,
-    )))
+    Ok(Verdict::Same(meta_of(&before, source.xattrs_fd(&file)?, read_at)))
 }
 
 fn link_verdict(source: &Source, path: &RelPath, target: &[u8]) -> io::Result<Verdict> {
@@ -167,31 +163,16 @@ pub(super) fn find_moves<'s, 'i>(
             // have been set back after a change of content.
             let born = entry.stat.btime_ns.is_some() && record.meta.btime_ns.is_some();
             let untouched = born && entry.stat.ctime_ns == record.meta.ctime_ns;
-            let unsettled = matches!(
-                record.content,
-                Content::File {
-                    unsettled: true,
-                    ..
-                }
-            );
+            let unsettled = matches!(record.content, Content::File { unsettled: true, .. });
             let meta = if untouched && !unsettled && record.kind() == Kind::File {
-                meta_of(
-                    &entry.stat,
-                    source.xattrs(&entry.path).ok()?,
-                    crate::repository::now_ns(),
-                )
+                meta_of(&entry.stat, source.xattrs(&entry.path).ok()?, crate::repository::now_ns())
             } else {
                 match examine(source, &entry.path, record, stop) {
                     Ok(Verdict::Same(meta)) => meta,
                     _ => return None,
                 }
             };
-            Some(Moved {
-                entry,
-                from,
-                record,
-                meta,
-            })
+            Some(Moved { entry, from, record, meta })
         })
         .collect();
     once_each(moves)
@@ -200,10 +181,7 @@ pub(super) fn find_moves<'s, 'i>(
 /// Two new names can have the vanished one's inode (hard links); one of them is the move.
 fn once_each<'s, 'i>(moves: Vec<Moved<'s, 'i>>) -> Vec<Moved<'s, 'i>> {
     let mut taken = std::collections::HashSet::new();
-    moves
-        .into_iter()
-        .filter(|moved| taken.insert(moved.from.clone()))
-        .collect()
+    moves.into_iter().filter(|moved| taken.insert(moved.from.clone())).collect()
 }
 
 /// Whether a folder took the place of a file or the other way round at `path` or above it: such paths

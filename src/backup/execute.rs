@@ -66,12 +66,7 @@ pub(super) fn execute(
             let commit = scope.spawn(|| commit(repository, ready, run, stager.set_owner));
             let next = stage_batch(&batch, stager, done);
             // A panic over there is a panic here.
-            (
-                commit
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                next,
-            )
+            (commit.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), next)
         });
         let (published, occupied) = committed?;
         done.published += published;
@@ -152,10 +147,7 @@ fn commit(
     }
     let tree = repository.tree();
     tree.sync()?;
-    repository.begin_batch(Batch {
-        run: run.cloned(),
-        changes,
-    })?;
+    repository.begin_batch(Batch { run: run.cloned(), changes })?;
     let Some(batch) = repository.index().pending() else {
         return Ok((0, Vec::new()));
     };
@@ -173,10 +165,7 @@ fn stage(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {
         Work::Copy(copy) => stager.copy(copy),
         Work::Reuse(reuse) => stager.reuse(reuse),
         Work::Note(note) => stager.note(&note.0, &note.1),
-        Work::Change(change) => Ok(Staged {
-            changes: vec![change.clone()],
-            ..Staged::default()
-        }),
+        Work::Change(change) => Ok(Staged { changes: vec![change.clone()], ..Staged::default() }),
     }
 }
 
@@ -193,19 +182,12 @@ fn rank(change: &Change) -> u8 {
 
 /// Files and links that a batch brings in place.
 pub(super) fn files(batch: &Batch) -> u64 {
-    batch
-        .changes
-        .iter()
-        .filter(|change| matches!(change, Change::Put { .. }))
-        .count() as u64
+    batch.changes.iter().filter(|change| matches!(change, Change::Put { .. })).count() as u64
 }
 
 /// What to say of a folder that could not leave the mirror.
 pub(super) fn occupied_note(folder: RelPath) -> Problem {
-    Problem::new(
-        folder,
-        "stays in the mirror: it holds files that the backup did not put there",
-    )
+    Problem::new(folder, "stays in the mirror: it holds files that the backup did not put there")
 }
 
 fn paths(work: &Work<'_>) -> Vec<RelPath> {
@@ -223,10 +205,7 @@ fn paths(work: &Work<'_>) -> Vec<RelPath> {
 /// Counts of a plan's lines, less what was skipped: (new, changed, touched, moved, deleted).
 pub(super) fn count(plan: &[Planned], done: &Done) -> [u64; 5] {
     let mut counts = [0; 5];
-    for line in plan
-        .iter()
-        .filter(|line| !done.skipped.contains(&line.path))
-    {
+    for line in plan.iter().filter(|line| !done.skipped.contains(&line.path)) {
         let at = match line.action {
             Action::New => 0,
             Action::Changed => 1,

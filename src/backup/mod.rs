@@ -156,10 +156,7 @@ impl RunError {
     fn from_scan(error: ScanError, path: &std::path::Path) -> Self {
         match error {
             ScanError::Stopped => Self::stopped(),
-            ScanError::Root(source) => Self::Scan {
-                path: path.to_owned(),
-                source,
-            },
+            ScanError::Root(source) => Self::Scan { path: path.to_owned(), source },
         }
     }
 }

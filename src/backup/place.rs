@@ -53,25 +53,16 @@ impl Place<'_> {
         let (parent, folder) = match self {
             Self::Drive(mounted, path) => (on_drive(mounted)?, *path),
             Self::Folder(path) => {
-                let missing = || RunError::NoParent {
-                    dist: (*path).to_owned(),
-                };
+                let missing = || RunError::NoParent { dist: (*path).to_owned() };
                 let parent = path.parent().ok_or_else(missing)?;
                 let name = path.file_name().ok_or_else(missing)?;
                 let parent = Tree::open(parent).map_err(|e| {
-                    if e.is(rustix::io::Errno::NOENT) {
-                        missing()
-                    } else {
-                        e.into()
-                    }
+                    if e.is(rustix::io::Errno::NOENT) { missing() } else { e.into() }
                 })?;
                 (parent, Path::new(name))
             }
         };
-        if let Some(above) = folder
-            .parent()
-            .filter(|above| !above.as_os_str().is_empty())
-        {
+        if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
             parent.create_folders(above, 0o755)?;
         }
         parent.create_folder(folder, mode, None)?;
@@ -85,9 +76,7 @@ impl Place<'_> {
                 &name.to_string_lossy(),
             )?;
         }
-        parent
-            .subtree(folder)?
-            .ok_or_else(|| RunError::NoParent { dist: self.shown() })
+        parent.subtree(folder)?.ok_or_else(|| RunError::NoParent { dist: self.shown() })
     }
 }
 
@@ -99,14 +88,11 @@ pub fn folder_of(profile: &Profile) -> PathBuf {
 }
 
 fn on_drive(mounted: &Mounted) -> Result<Tree, RunError> {
-    let handle = mounted
-        .root
-        .try_clone()
-        .map_err(|source| crate::drive::tree::TreeError {
-            action: "open the folder",
-            path: mounted.point.clone(),
-            source,
-        })?;
+    let handle = mounted.root.try_clone().map_err(|source| crate::drive::tree::TreeError {
+        action: "open the folder",
+        path: mounted.point.clone(),
+        source,
+    })?;
     Ok(Tree::from_handle(handle, &mounted.point))
 }
 
@@ -139,10 +125,7 @@ pub(super) fn check_file_system(profile: &Profile, dist: &Path) -> Result<(), Ru
         _ => !dist.join(crate::repository::layout::FORMAT).is_file(),
     };
     if known.dist == dist && other {
-        return Err(RunError::OtherFileSystem {
-            dist: dist.to_owned(),
-            memory: file,
-        });
+        return Err(RunError::OtherFileSystem { dist: dist.to_owned(), memory: file });
     }
     Ok(())
 }
@@ -151,9 +134,7 @@ pub(super) fn check_file_system(profile: &Profile, dist: &Path) -> Result<(), Ru
 pub(super) fn remember_file_system(profile: &Profile, dist: &Path) -> Result<(), RunError> {
     let file = memory_file(profile);
     let now = identify(dist);
-    let known = std::fs::read(&file)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok());
+    let known = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
     if known.as_ref() == Some(&now) {
         return Ok(());
     }
@@ -163,36 +144,21 @@ pub(super) fn remember_file_system(profile: &Profile, dist: &Path) -> Result<(),
 
 /// The file system of the folder, or of the one above it while it does not exist.
 fn identify(dist: &Path) -> Remembered {
-    let there = if dist.is_dir() {
-        dist
-    } else {
-        dist.parent().unwrap_or(dist)
-    };
+    let there = if dist.is_dir() { dist } else { dist.parent().unwrap_or(dist) };
     let uuid = rustix::fs::stat(there).ok().and_then(|stat| {
         let device = udev::Device::from_devnum(udev::DeviceType::Block, stat.st_dev).ok()?;
-        device
-            .property_value("ID_FS_UUID")?
-            .to_str()
-            .map(str::to_owned)
+        device.property_value("ID_FS_UUID")?.to_str().map(str::to_owned)
     });
     // XFS makes its id from the device's number, which means nothing tomorrow.
     let xfs = rustix::fs::statfs(there).is_ok_and(|fs| fs.f_type == 0x5846_5342);
     let fsid = rustix::fs::statvfs(there).ok().map(|fs| fs.f_fsid);
-    Remembered {
-        dist: dist.to_owned(),
-        uuid,
-        fsid: fsid.filter(|id| *id != 0 && !xfs),
-    }
+    Remembered { dist: dist.to_owned(), uuid, fsid: fsid.filter(|id| *id != 0 && !xfs) }
 }
 
 /// One file per profile file: profiles of the same name may come from several folders.
 fn memory_file(profile: &Profile) -> PathBuf {
     use std::os::unix::ffi::OsStrExt as _;
     let hash = blake3::hash(profile.file.as_os_str().as_bytes()).to_hex();
-    let name = format!(
-        "{}-{}.json",
-        profile.name,
-        hash.get(..8).unwrap_or_default()
-    );
+    let name = format!("{}-{}.json", profile.name, hash.get(..8).unwrap_or_default());
     state_dir::state_dir().join("folders").join(name)
 }

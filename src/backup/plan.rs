@@ -107,12 +107,7 @@ pub(super) fn plan<'s>(
     rules_changed: bool,
     stop: &AtomicBool,
 ) -> Result<Plan<'s>, RunError> {
-    let found = compare(
-        &scan.entries,
-        index.records(),
-        &scan.unknown,
-        source.stable_inodes(),
-    );
+    let found = compare(&scan.entries, index.records(), &scan.unknown, source.stable_inodes());
     let moves = find_moves(source, &found, stop);
     let examined: Vec<_> = found
         .suspect
@@ -123,10 +118,7 @@ pub(super) fn plan<'s>(
         return Err(RunError::stopped());
     }
     let mut planner = Planner {
-        plan: Plan {
-            unchanged: found.unchanged,
-            ..Plan::default()
-        },
+        plan: Plan { unchanged: found.unchanged, ..Plan::default() },
         sequence: index.next_sequence(),
         index,
     };
@@ -149,18 +141,9 @@ pub(super) fn plan<'s>(
     }
     let moved_to: BTreeSet<&RelPath> = moves.iter().map(|moved| &moved.entry.path).collect();
     let moved_from: BTreeSet<&RelPath> = moves.iter().map(|moved| moved.from).collect();
+    copies.extend(found.changed.iter().map(|(entry, record)| (*entry, Some(*record))));
     copies.extend(
-        found
-            .changed
-            .iter()
-            .map(|(entry, record)| (*entry, Some(*record))),
-    );
-    copies.extend(
-        found
-            .new
-            .iter()
-            .filter(|e| !moved_to.contains(&e.path))
-            .map(|entry| (*entry, None)),
+        found.new.iter().filter(|e| !moved_to.contains(&e.path)).map(|entry| (*entry, None)),
     );
     copies.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
 
@@ -169,10 +152,7 @@ pub(super) fn plan<'s>(
     for moved in moves {
         planner.moved(moved);
     }
-    planner
-        .plan
-        .work
-        .extend(notes.into_iter().map(|note| Work::Note(Box::new(note))));
+    planner.plan.work.extend(notes.into_iter().map(|note| Work::Note(Box::new(note))));
     planner.copies(copies, &scan.entries, source, stop);
     planner.vanished(source, &found, &moved_from, rules_changed);
     planner.list_folder_times(source, &found);
@@ -188,11 +168,7 @@ struct Planner<'s, 'i> {
 
 impl<'s> Planner<'s, '_> {
     fn line(&mut self, action: Action, path: &RelPath, from: Option<&RelPath>) {
-        self.plan.lines.push(Planned {
-            action,
-            path: path.clone(),
-            from: from.cloned(),
-        });
+        self.plan.lines.push(Planned { action, path: path.clone(), from: from.cloned() });
     }
 
     /// A file whose content stayed; `None` if its record stays, too.
@@ -215,11 +191,7 @@ impl<'s> Planner<'s, '_> {
         } else {
             self.line(Action::Touched, &entry.path, None);
         }
-        let change = Change::Note {
-            path: entry.path.clone(),
-            record,
-            version,
-        };
+        let change = Change::Note { path: entry.path.clone(), record, version };
         let same = matches!(&change, Change::Note { record, .. } if record == old);
         (!same).then(|| (change, old.clone()))
     }
@@ -235,12 +207,7 @@ impl<'s> Planner<'s, '_> {
         for (path, record) in found.vanished.iter().filter(|(path, _)| in_the_way(path)) {
             self.remove(path, record);
         }
-        for (path, record) in found
-            .vanished_folders
-            .iter()
-            .rev()
-            .filter(|(p, _)| in_the_way(p))
-        {
+        for (path, record) in found.vanished_folders.iter().rev().filter(|(p, _)| in_the_way(p)) {
             self.remove_folder(path, record);
         }
     }
@@ -248,16 +215,12 @@ impl<'s> Planner<'s, '_> {
     fn remove(&mut self, path: &RelPath, record: &Record) {
         self.plan.makes_increment |= record.is_tracked();
         self.line(Action::Deleted, path, None);
-        self.plan
-            .work
-            .push(Work::Change(Change::Remove { path: path.clone() }));
+        self.plan.work.push(Work::Change(Change::Remove { path: path.clone() }));
     }
 
     fn remove_folder(&mut self, path: &RelPath, record: &Record) {
         self.plan.makes_increment |= record.is_tracked();
-        self.plan
-            .work
-            .push(Work::Change(Change::RemoveFolder { path: path.clone() }));
+        self.plan.work.push(Work::Change(Change::RemoveFolder { path: path.clone() }));
     }
 
     /// New folders, and folders with other attributes than their time.
@@ -272,9 +235,7 @@ impl<'s> Planner<'s, '_> {
                 Ok(xattrs) => xattrs,
                 Err(e) => {
                     let reason = format!("its extended attributes cannot be read: {e}");
-                    self.plan
-                        .problems
-                        .push(Problem::new(entry.path.clone(), reason));
+                    self.plan.problems.push(Problem::new(entry.path.clone(), reason));
                     Vec::new()
                 }
             };
@@ -302,10 +263,7 @@ impl<'s> Planner<'s, '_> {
             brought_by: 0,
             listed,
         };
-        let change = Change::Folder {
-            path: entry.path.clone(),
-            record,
-        };
+        let change = Change::Folder { path: entry.path.clone(), record };
         self.plan.work.push(Work::Change(change));
     }
 
@@ -360,14 +318,9 @@ impl<'s> Planner<'s, '_> {
         let to_copy: BTreeSet<&RelPath> = copies.iter().map(|(entry, _)| &entry.path).collect();
         let mut in_mirror: HashMap<(u64, u64), &RelPath> = HashMap::new();
         if copies.iter().any(|(entry, _)| linked(entry)) {
-            for entry in entries
-                .iter()
-                .filter(|e| linked(e) && !to_copy.contains(&e.path))
-            {
+            for entry in entries.iter().filter(|e| linked(e) && !to_copy.contains(&e.path)) {
                 if self.index.records().contains_key(&entry.path) {
-                    in_mirror
-                        .entry((entry.stat.dev, entry.stat.ino))
-                        .or_insert(&entry.path);
+                    in_mirror.entry((entry.stat.dev, entry.stat.ino)).or_insert(&entry.path);
                 }
             }
         }
@@ -375,11 +328,7 @@ impl<'s> Planner<'s, '_> {
         for (entry, old) in copies {
             let was_tracked = old.is_some_and(Record::is_tracked);
             self.plan.makes_increment |= was_tracked || entry.category == Category::Tracked;
-            let action = if old.is_some() {
-                Action::Changed
-            } else {
-                Action::New
-            };
+            let action = if old.is_some() { Action::Changed } else { Action::New };
             self.line(action, &entry.path, None);
             let inode = (entry.stat.dev, entry.stat.ino);
             if linked(entry) {
@@ -402,10 +351,7 @@ impl<'s> Planner<'s, '_> {
             if entry.stat.kind == Kind::File {
                 self.plan.bytes += entry.stat.size;
             }
-            self.plan.work.push(Work::Copy(ToCopy {
-                entry,
-                twins: Vec::new(),
-            }));
+            self.plan.work.push(Work::Copy(ToCopy { entry, twins: Vec::new() }));
         }
     }
 

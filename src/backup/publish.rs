@@ -21,10 +21,7 @@ const NOTHING: Identity = Identity { ino: 0, size: 0 };
 
 /// What a drive's file is recognised by.
 pub(super) fn identity_of(found: &Found) -> Identity {
-    Identity {
-        ino: found.ino,
-        size: found.size,
-    }
+    Identity { ino: found.ino, size: found.size }
 }
 
 /// Puts all changes of `batch` in place; `index` is as it was before them. `again` says that an
@@ -39,48 +36,29 @@ pub(super) fn publish(
 ) -> Result<Vec<RelPath>, RepositoryError> {
     let increment = batch.run.as_ref().map(|run| run.name.as_str());
     let mut occupied = Vec::new();
-    let turned = if again {
-        turned(tree, index, batch)?
-    } else {
-        BTreeSet::new()
-    };
+    let turned = if again { turned(tree, index, batch)? } else { BTreeSet::new() };
     for change in &batch.changes {
         if leaves(change) && is_at_or_below(change.path(), &turned) {
             continue;
         }
         let old = index.records().get(change.path());
         match change {
-            Change::Put {
-                path,
-                record,
-                stage,
-                ..
-            } => {
+            Change::Put { path, record, stage, .. } => {
                 let staged = layout::staged(stage);
-                let track = increment
-                    .filter(|_| record.is_tracked())
-                    .map(|i| layout::track(i, path));
+                let track =
+                    increment.filter(|_| record.is_tracked()).map(|i| layout::track(i, path));
                 if again && tree.stat(&staged)?.is_some() {
                     expect(tree, &staged, record.identity().unwrap_or(NOTHING))?;
                 }
                 put(tree, &staged, path, record, old, track.as_deref())?;
             }
-            Change::Note {
-                path,
-                version: true,
-                ..
-            } => {
+            Change::Note { path, version: true, .. } => {
                 let (Some(old), Some(increment)) = (old.and_then(Record::identity), increment)
                 else {
                     continue;
                 };
                 expect(tree, &layout::mirror(path), old)?;
-                link(
-                    tree,
-                    &layout::mirror(path),
-                    &layout::track(increment, path),
-                    old,
-                )?;
+                link(tree, &layout::mirror(path), &layout::track(increment, path), old)?;
             }
             Change::Note { .. } => {}
             Change::Remove { path } => {
@@ -182,9 +160,7 @@ fn put(
             }
             Some(found) if identity_of(&found) == old => Ok(tree.rename_over(staged, &mirror)?),
             // Somebody removed it from the drive: putting the new one there loses nothing.
-            None => Ok(with_parents(tree, &mirror, || {
-                tree.rename_new(staged, &mirror)
-            })?),
+            None => Ok(with_parents(tree, &mirror, || tree.rename_new(staged, &mirror))?),
             Some(found) => Err(mismatch(tree, &mirror, Some(&found))),
         },
     }
@@ -267,8 +243,5 @@ pub(super) fn mismatch(tree: &Tree, path: &Path, found: Option<&Found>) -> Repos
         Some(found) if found.file_type.is_dir() => "found a folder".to_owned(),
         Some(_) => "found something that is no regular file".to_owned(),
     };
-    RepositoryError::Mismatch {
-        path: tree.shown().join(path),
-        found,
-    }
+    RepositoryError::Mismatch { path: tree.shown().join(path), found }
 }

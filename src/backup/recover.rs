@@ -20,13 +20,7 @@ pub(super) fn recover(
     let unclosed = repository.index().is_unclosed();
     if unclosed {
         if let Some(batch) = repository.index().pending() {
-            publish::publish(
-                repository.tree(),
-                repository.index(),
-                batch,
-                set_owner,
-                true,
-            )?;
+            publish::publish(repository.tree(), repository.index(), batch, set_owner, true)?;
         }
         repository.finish_batch();
         repository.close_run(|index| Closing {
@@ -55,9 +49,6 @@ pub(super) fn recover(
 /// the Python tool orders increments by it.
 pub(super) fn next_folder_time(index: &Index) -> i64 {
     let now = repository::now_ns().div_euclid(1_000_000_000);
-    let last = index
-        .increments()
-        .last()
-        .map_or(i64::MIN, |i| i.folder_time_s);
+    let last = index.increments().last().map_or(i64::MIN, |i| i.folder_time_s);
     now.max(last.saturating_add(1))
 }

@@ -45,9 +45,7 @@ pub fn run_on_drive(
 pub fn run(profile: &Profile, options: &Options<'_>) -> Result<RunReport, RunError> {
     match &profile.dist {
         Dist::Folder(path) => run_at(profile, Place::Folder(path), options),
-        Dist::Drive { .. } => Err(RunError::NeedsDrive {
-            profile: profile.name.clone(),
-        }),
+        Dist::Drive { .. } => Err(RunError::NeedsDrive { profile: profile.name.clone() }),
     }
 }
 
@@ -57,22 +55,14 @@ fn run_at(
     options: &Options<'_>,
 ) -> Result<RunReport, RunError> {
     let workers = profile.max_workers.unwrap_or_else(|| {
-        std::thread::available_parallelism()
-            .map_or(1, std::num::NonZero::get)
-            .min(MAX_WORKERS)
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_WORKERS)
     });
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(workers)
         .thread_name(|n| format!("bkm-worker-{n}"))
         .build()
         .map_err(RunError::Workers)?;
-    let run = Run {
-        profile,
-        place,
-        options,
-        workers,
-        begun: Instant::now(),
-    };
+    let run = Run { profile, place, options, workers, begun: Instant::now() };
     pool.install(|| run.go())
 }
 
@@ -135,22 +125,14 @@ impl Run<'_> {
     }
 
     fn report(&self, scan: &Scan) -> RunReport {
-        let unmatched = scan
-            .unmatched
-            .iter()
-            .map(|rule| format!("the rule {rule} matches nothing"));
+        let unmatched =
+            scan.unmatched.iter().map(|rule| format!("the rule {rule} matches nothing"));
         RunReport {
             profile: self.profile.name.clone(),
             repository: self.place.shown(),
             problems: scan.problems.clone(),
             notes: scan.notes.clone(),
-            warnings: self
-                .profile
-                .warnings
-                .iter()
-                .cloned()
-                .chain(unmatched)
-                .collect(),
+            warnings: self.profile.warnings.iter().cloned().chain(unmatched).collect(),
             ..RunReport::default()
         }
     }
@@ -162,13 +144,7 @@ impl Run<'_> {
             Some(read) => read?,
         };
         refuse_empty(source, &scan, &index)?;
-        let plan = plan(
-            source,
-            &scan,
-            &index,
-            self.rules_changed(&stamp),
-            self.options.stop,
-        )?;
+        let plan = plan(source, &scan, &index, self.rules_changed(&stamp), self.options.stop)?;
         let mut report = self.report(&scan);
         report.bytes_copied = plan.bytes;
         self.fill(&mut report, &plan.lines, &Done::default());
@@ -193,21 +169,11 @@ impl Run<'_> {
             place::remember_file_system(self.profile, dist)?;
         }
         let rules_changed = self.rules_changed(repository.stamp());
-        let plan = plan(
-            source,
-            scan,
-            repository.index(),
-            rules_changed,
-            options.stop,
-        )?;
+        let plan = plan(source, scan, repository.index(), rules_changed, options.stop)?;
         check_room(&repository, &plan)?;
         options.monitor.planned(plan.files_to_copy(), plan.bytes);
 
-        let mark = if plan.makes_increment {
-            Some(mark(&repository)?)
-        } else {
-            None
-        };
+        let mark = if plan.makes_increment { Some(mark(&repository)?) } else { None };
         let stager = Stager {
             source,
             tree: repository.tree(),
@@ -217,19 +183,9 @@ impl Run<'_> {
             next: AtomicU64::new(1),
             set_owner,
         };
-        let Plan {
-            work,
-            lines,
-            unchanged,
-            problems,
-            notes,
-            ..
-        } = plan;
+        let Plan { work, lines, unchanged, problems, notes, .. } = plan;
         let mut done = Done::default();
-        let most_paths = options
-            .faults
-            .as_ref()
-            .and_then(|faults| faults.batch_paths());
+        let most_paths = options.faults.as_ref().and_then(|faults| faults.batch_paths());
         let most_paths = most_paths.unwrap_or(execute::BATCH_PATHS);
         let mark = mark.as_ref();
         if let Err(e) = execute(&mut repository, work, mark, &stager, most_paths, &mut done) {
@@ -242,9 +198,7 @@ impl Run<'_> {
         self.fill(&mut report, &lines, &done);
         report.unchanged = unchanged;
         report.bytes_copied = done.bytes;
-        report
-            .problems
-            .extend(problems.into_iter().chain(done.problems));
+        report.problems.extend(problems.into_iter().chain(done.problems));
         report.notes.extend(notes.into_iter().chain(done.notes));
         report.increment = repository.close_run(|index| Closing {
             status: Status::Complete,
@@ -278,11 +232,7 @@ fn mark(repository: &Repository<'_>) -> Result<RunMark, RunError> {
     let mut time = now.datetime();
     let name = loop {
         let name = layout::increment_name(time);
-        let listed = repository
-            .index()
-            .increments()
-            .iter()
-            .any(|i| i.name == name);
+        let listed = repository.index().increments().iter().any(|i| i.name == name);
         if !listed && repository.tree().stat(Path::new(&name))?.is_none() {
             break name;
         }
@@ -297,25 +247,14 @@ fn mark(repository: &Repository<'_>) -> Result<RunMark, RunError> {
 
 /// Invariant 12: a source that selects nothing is not "delete everything".
 fn refuse_empty(source: &Source, scan: &Scan, index: &Index) -> Result<(), RunError> {
-    if scan
-        .entries
-        .iter()
-        .any(|entry| entry.stat.kind != Kind::Folder)
-    {
+    if scan.entries.iter().any(|entry| entry.stat.kind != Kind::Folder) {
         return Ok(());
     }
-    let held = index
-        .records()
-        .values()
-        .filter(|r| r.kind() != Kind::Folder)
-        .count() as u64;
+    let held = index.records().values().filter(|r| r.kind() != Kind::Folder).count() as u64;
     if held == 0 {
         return Ok(());
     }
-    Err(RunError::EmptySource {
-        path: source.path().to_owned(),
-        held,
-    })
+    Err(RunError::EmptySource { path: source.path().to_owned(), held })
 }
 
 /// Refuses to begin what cannot fit: content in whole blocks, and what our own records take.
@@ -332,20 +271,11 @@ fn check_room(repository: &Repository<'_>, plan: &Plan<'_>) -> Result<(), RunErr
         files_needed += u64::from(matches!(work, Work::Copy(_) | Work::Change(_)));
     }
     let free = space.f_bavail.saturating_mul(block);
-    let files_free = if space.f_files == 0 {
-        u64::MAX
-    } else {
-        space.f_favail
-    };
+    let files_free = if space.f_files == 0 { u64::MAX } else { space.f_favail };
     if plan.work.is_empty() || (needed <= free && files_needed <= files_free) {
         return Ok(());
     }
-    Err(RunError::Full {
-        needed,
-        free,
-        files_needed,
-        files_free,
-    })
+    Err(RunError::Full { needed, free, files_needed, files_free })
 }
 
 fn kept(done: &Done) -> String {

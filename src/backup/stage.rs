@@ -13,8 +13,10 @@ use rustix::io::Errno;
 use super::examine::{meta_of, settled};
 use super::plan::{Reuse, ToCopy};
 use super::{Monitor, RunError};
+use crate::drive::attributes::Attributes;
 use crate::drive::content::{self, CopyError};
-use crate::drive::tree::{Attributes, DriveFile, Tree, TreeError};
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::{Tree, TreeError};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::index::Change;
@@ -80,44 +82,23 @@ impl Stager<'_> {
                 return Ok(Staged::default());
             }
             Err(CopyError::Source(e)) => {
-                let problem = Problem::new(
-                    entry.path.clone(),
-                    format!("not backed up: cannot be read: {e}"),
-                );
-                return Ok(Staged {
-                    problems: vec![problem],
-                    ..Staged::default()
-                });
+                let problem =
+                    Problem::new(entry.path.clone(), format!("not backed up: cannot be read: {e}"));
+                return Ok(Staged { problems: vec![problem], ..Staged::default() });
             }
         };
-        let mut staged = Staged {
-            bytes,
-            ..Staged::default()
-        };
-        if matches!(
-            content,
-            Content::File {
-                unsettled: true,
-                ..
-            }
-        ) {
+        let mut staged = Staged { bytes, ..Staged::default() };
+        if matches!(content, Content::File { unsettled: true, .. }) {
             let reason = "kept changing while it was read; what was backed up may be a mixture";
-            staged
-                .problems
-                .push(Problem::new(entry.path.clone(), reason));
+            staged.problems.push(Problem::new(entry.path.clone(), reason));
         }
         for twin in &work.twins {
             let twin_name = self.name();
-            self.tree
-                .link(&layout::staged(&name), &layout::staged(&twin_name))?;
+            self.tree.link(&layout::staged(&name), &layout::staged(&twin_name))?;
             let record = self.record(twin.category, content.clone(), meta.clone());
             staged.changes.push(put(&twin.path, record, twin_name));
         }
-        staged.changes.push(put(
-            &entry.path,
-            self.record(entry.category, content, meta),
-            name,
-        ));
+        staged.changes.push(put(&entry.path, self.record(entry.category, content, meta), name));
         self.monitor.copied(1 + work.twins.len() as u64, 0);
         Ok(staged)
     }
@@ -131,20 +112,10 @@ impl Stager<'_> {
             record.brought_by = old.brought_by;
         }
         let moved_from = work.moved.then(|| work.from.clone());
-        let change = Change::Put {
-            path: work.entry.path.clone(),
-            record,
-            stage: name,
-            moved_from,
-        };
-        let mut staged = Staged {
-            changes: vec![change],
-            ..Staged::default()
-        };
+        let change = Change::Put { path: work.entry.path.clone(), record, stage: name, moved_from };
+        let mut staged = Staged { changes: vec![change], ..Staged::default() };
         if work.moved {
-            staged.changes.push(Change::Remove {
-                path: work.from.clone(),
-            });
+            staged.changes.push(Change::Remove { path: work.from.clone() });
         }
         Ok(staged)
     }
@@ -152,27 +123,15 @@ impl Stager<'_> {
     /// Checks that the mirror's file can take one more name as it is; a fresh inode replaces it if not.
     pub(super) fn note(&self, change: &Change, old: &Record) -> Result<Staged, RunError> {
         let Change::Note { path, record, .. } = change else {
-            return Ok(Staged {
-                changes: vec![change.clone()],
-                ..Staged::default()
-            });
+            return Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
         };
         let found = self.identify(path, old)?;
         if found < MAX_LINKS {
-            return Ok(Staged {
-                changes: vec![change.clone()],
-                ..Staged::default()
-            });
+            return Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
         }
         let (name, content) = self.fresh(path, old)?;
-        let record = Record {
-            content,
-            ..record.clone()
-        };
-        Ok(Staged {
-            changes: vec![put(path, record, name)],
-            ..Staged::default()
-        })
+        let record = Record { content, ..record.clone() };
+        Ok(Staged { changes: vec![put(path, record, name)], ..Staged::default() })
     }
 
     /// Stages the mirror's file for `path`: as a link, or as a copy where it takes no more links.
@@ -181,10 +140,7 @@ impl Stager<'_> {
             return self.fresh(path, old);
         }
         let name = self.name();
-        match self
-            .tree
-            .link(&layout::mirror(path), &layout::staged(&name))
-        {
+        match self.tree.link(&layout::mirror(path), &layout::staged(&name)) {
             Ok(()) => Ok((name, old.content.clone())),
             Err(e) if e.is(Errno::MLINK) || e.is(Errno::PERM) => self.fresh(path, old),
             Err(e) => Err(e.into()),
@@ -209,27 +165,15 @@ impl Stager<'_> {
         let staged = layout::staged(&name);
         let content = match &old.content {
             Content::Link { target, .. } => {
-                self.tree
-                    .create_link(&staged, target, &self.attributes(&old.meta))?;
+                self.tree.create_link(&staged, target, &self.attributes(&old.meta))?;
                 let placed = self.placed(&staged)?;
-                Content::Link {
-                    target: target.clone(),
-                    placed: placed.ino,
-                }
+                Content::Link { target: target.clone(), placed: placed.ino }
             }
-            Content::File {
-                hash,
-                size,
-                unsettled,
-                ..
-            } => {
+            Content::File { hash, size, unsettled, .. } => {
                 let mirror = layout::mirror(path);
                 let damaged =
                     |what: &str| RepositoryError::Damaged(format!("{}: {what}", mirror.display()));
-                let from = self
-                    .tree
-                    .open_file(&mirror)?
-                    .ok_or_else(|| damaged("it is gone"))?;
+                let from = self.tree.open_file(&mirror)?.ok_or_else(|| damaged("it is gone"))?;
                 let sparse = content::has_holes(&from, *size);
                 let mut to = self.tree.create_file(&staged, 0o600)?;
                 let (len, found) =
@@ -243,12 +187,7 @@ impl Stager<'_> {
                     return Err(damaged("its content is not what was backed up").into());
                 }
                 let placed = self.finish(&mut to, &old.meta)?;
-                Content::File {
-                    size: *size,
-                    hash: *hash,
-                    placed,
-                    unsettled: *unsettled,
-                }
+                Content::File { size: *size, hash: *hash, placed, unsettled: *unsettled }
             }
             Content::Folder => Content::Folder,
         };
@@ -258,33 +197,23 @@ impl Stager<'_> {
     fn copy_link(&self, entry: &Entry) -> Result<(String, Content, Meta, u64), CopyError> {
         let read_at = repository::now_ns();
         let stat = self.source.stat(&entry.path).map_err(CopyError::Source)?;
-        let target = self
-            .source
-            .read_link(&entry.path)
-            .map_err(CopyError::Source)?;
+        let target = self.source.read_link(&entry.path).map_err(CopyError::Source)?;
         let xattrs = self.source.xattrs(&entry.path).map_err(CopyError::Source)?;
         let meta = meta_of(&stat, xattrs, read_at);
         let name = self.name();
         let path = layout::staged(&name);
-        self.tree
-            .create_link(&path, &target, &self.attributes(&meta))?;
+        self.tree.create_link(&path, &target, &self.attributes(&meta))?;
         let placed = self.placed(&path)?.ino;
         Ok((name, Content::Link { target, placed }, meta, 0))
     }
 
     fn copy_file(&self, entry: &Entry) -> Result<(String, Content, Meta, u64), CopyError> {
-        let from = File::from(
-            self.source
-                .open_file(&entry.path)
-                .map_err(CopyError::Source)?,
-        );
+        let from = File::from(self.source.open_file(&entry.path).map_err(CopyError::Source)?);
         let stat_now = || self.source.stat_fd(&from).map_err(CopyError::Source);
         let mut read_at = repository::now_ns();
         let mut before = stat_now()?;
         if before.kind != Kind::File {
-            return Err(CopyError::Source(io::Error::other(
-                "it is no regular file any more",
-            )));
+            return Err(CopyError::Source(io::Error::other("it is no regular file any more")));
         }
         let (name, mut to, mut there) = self.staged_file(entry, &before)?;
         let mut unsettled = true;
@@ -315,17 +244,7 @@ impl Stager<'_> {
             meta.ctime_ns = 0;
         }
         let placed = self.finish(&mut to, &meta)?;
-        Ok((
-            name,
-            Content::File {
-                size,
-                hash,
-                placed,
-                unsettled,
-            },
-            meta,
-            size,
-        ))
+        Ok((name, Content::File { size, hash, placed, unsettled }, meta, size))
     }
 
     /// Where a file is staged, and how many bytes are there: a large one goes on in the part that an
@@ -345,15 +264,22 @@ impl Stager<'_> {
         let path = layout::staged(&name);
         match self.tree.stat(&path)? {
             Some(found) if found.nlink == 1 => {
-                let file = self.tree.open_record_file(&path, false)?;
-                return Ok((name, file, found.size));
+                match self.tree.open_record_file(&path, false) {
+                    Ok(file) => return Ok((name, file, found.size)),
+                    // It was whole and has the attributes of a read-only file already.
+                    Err(e) if e.is(Errno::ACCESS) => {
+                        self.tree.remove_file(&path)?;
+                    }
+                    Err(e) => return Err(e.into()),
+                }
             }
             Some(_) => {
                 self.tree.remove_file(&path)?;
             }
             None => {}
         }
-        Ok((name, self.tree.create_file(&path, mode)?, 0))
+        // The next run must be able to go on with it.
+        Ok((name, self.tree.create_file(&path, mode | 0o600)?, 0))
     }
 
     /// Gives a staged file its attributes; returns its inode.
@@ -374,24 +300,12 @@ impl Stager<'_> {
 
     fn placed(&self, path: &Path) -> Result<Identity, TreeError> {
         let found = self.tree.stat(path)?;
-        Ok(found
-            .as_ref()
-            .map_or(Identity { ino: 0, size: 0 }, super::publish::identity_of))
+        Ok(found.as_ref().map_or(Identity { ino: 0, size: 0 }, super::publish::identity_of))
     }
 
     fn record(&self, category: Category, content: Content, meta: Meta) -> Record {
-        let brought_by = if category == Category::Tracked {
-            self.sequence
-        } else {
-            0
-        };
-        Record {
-            category,
-            content,
-            meta,
-            brought_by,
-            listed: true,
-        }
+        let brought_by = if category == Category::Tracked { self.sequence } else { 0 };
+        Record { category, content, meta, brought_by, listed: true }
     }
 
     fn name(&self) -> String {
@@ -405,24 +319,16 @@ fn mode_on_drive(mode: u32) -> u32 {
 }
 
 fn put(path: &RelPath, record: Record, stage: String) -> Change {
-    Change::Put {
-        path: path.clone(),
-        record,
-        stage,
-        moved_from: None,
-    }
+    Change::Put { path: path.clone(), record, stage, moved_from: None }
 }
 
 /// The staging name of a large file: the same for the same path with the same size, times and inode.
 pub(super) fn part_name(path: &RelPath, stat: &Stat) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(path.as_bytes());
-    for number in [
-        stat.size,
-        stat.ino,
-        stat.mtime_ns.cast_unsigned(),
-        stat.ctime_ns.cast_unsigned(),
-    ] {
+    for number in
+        [stat.size, stat.ino, stat.mtime_ns.cast_unsigned(), stat.ctime_ns.cast_unsigned()]
+    {
         hasher.update(&number.to_le_bytes());
     }
     let hash = hasher.finalize().to_hex();

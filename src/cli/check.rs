@@ -1,6 +1,7 @@
 //! `check`: whether the profiles are valid, and what they select.
 //!
-//! It only reads, and no drive needs to be there.
+//! It only reads, and no drive needs to be there; one that is there and mounted is looked at for where
+//! it is mounted.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,8 +10,10 @@ use clap::Args;
 
 use super::locate::no_profiles;
 use super::{CliError, Exit};
+use crate::agent::event::drive_of;
 use crate::config::summary::{CheckSummary, summary};
 use crate::config::{ConfigError, Profile, find, load_all, load_file};
+use crate::drive::{device, mount};
 use crate::human::{count, size};
 use crate::in_words::in_words;
 use crate::problem::Problem;
@@ -51,11 +54,8 @@ fn check_in(args: &CheckArgs, dirs: &[PathBuf], out: &mut dyn Write) -> Result<E
     let mut exit = Exit::Done;
     for profile in profiles {
         let (report, this) = look_at(profile);
-        let written = if args.json {
-            writeln!(out, "{}", report.to_json())
-        } else {
-            report.print(out)
-        };
+        let written =
+            if args.json { writeln!(out, "{}", report.to_json()) } else { report.print(out) };
         written?;
         exit = exit.and(this);
     }
@@ -72,20 +72,24 @@ enum Report {
 fn look_at(profile: Result<Profile, ConfigError>) -> (Report, Exit) {
     match profile {
         Err(error) => (Report::Invalid(in_words(&error)), Exit::Usage),
-        Ok(profile) => match summary(&profile) {
+        Ok(profile) => match summary(&profile, mount_point(&profile).as_deref()) {
             Ok(summary) if summary.problems.is_empty() => {
                 (Report::Selects(Box::new(summary)), Exit::Done)
             }
             Ok(summary) => (Report::Selects(Box::new(summary)), Exit::Problems),
             Err(error) => {
-                let report = Report::Blind {
-                    profile: profile.name,
-                    error: in_words(&error),
-                };
+                let report = Report::Blind { profile: profile.name, error: in_words(&error) };
                 (report, Exit::Problems)
             }
         },
     }
+}
+
+/// Where the profile's drive is mounted now.
+fn mount_point(profile: &Profile) -> Option<PathBuf> {
+    let wanted = drive_of(profile)?;
+    let device = device::present().ok()?.into_iter().find(|device| device.matches(wanted))?;
+    Some(mount::find(&device).ok()??.point)
 }
 
 impl Report {
@@ -171,11 +175,7 @@ mod tests {
         (text.replace(&dir.display().to_string(), "/x"), exit)
     }
 
-    const ALL: CheckArgs = CheckArgs {
-        profile: None,
-        config: None,
-        json: false,
-    };
+    const ALL: CheckArgs = CheckArgs { profile: None, config: None, json: false };
 
     fn place(dir: &Path, profile: &str) {
         fs::create_dir_all(dir.join("profiles")).unwrap();
@@ -222,16 +222,10 @@ mod tests {
         let (text, exit) = run(&ALL, dir.path());
         assert_eq!(exit, Exit::Usage);
         assert!(text.starts_with("invalid: /x/profiles/docs.json:2: unknown field \"source\"; "));
-        let named = CheckArgs {
-            profile: Some("doc".into()),
-            ..ALL
-        };
+        let named = CheckArgs { profile: Some("doc".into()), ..ALL };
         let (text, exit) = run(&named, dir.path());
         assert_eq!(exit, Exit::Usage);
-        assert_eq!(
-            text,
-            "invalid: no profile \"doc\"; did you mean \"docs\"?\n"
-        );
+        assert_eq!(text, "invalid: no profile \"doc\"; did you mean \"docs\"?\n");
     }
 
     #[test]
@@ -251,6 +245,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = check_in(&ALL, &[dir.path().to_owned()], &mut Vec::new()).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
-        assert!(error.message.contains("photos.json"), "{}", error.message);
+        assert!(error.message.contains("pictures.json"), "{}", error.message);
     }
 }

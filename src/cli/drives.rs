@@ -54,15 +54,10 @@ pub fn drives(args: &DrivesArgs, out: &mut dyn Write) -> io::Result<Exit> {
     let mut present = device::present()?;
     present.sort_by(|a, b| a.node.cmp(&b.node));
     // What is wrong with a profile is the business of `check`.
-    let profiles: Vec<Profile> = crate::config::load_all(&state_dir::profile_dirs())
-        .into_iter()
-        .flatten()
-        .collect();
+    let profiles: Vec<Profile> =
+        crate::config::load_all(&state_dir::profile_dirs()).into_iter().flatten().collect();
     let media = media();
-    let shown: Vec<Shown> = present
-        .iter()
-        .map(|device| show(device, &profiles, &media))
-        .collect();
+    let shown: Vec<Shown> = present.iter().map(|device| show(device, &profiles, &media)).collect();
     print(&shown, args.json, out)
 }
 
@@ -82,12 +77,8 @@ fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
             .find(|(node, _)| Path::new(node) == device.node)
             .map(|(_, medium)| *medium),
         size: device.size,
-        mount_point: entry
-            .as_ref()
-            .map(|entry| entry.point.to_string_lossy().into_owned()),
-        read_only: entry
-            .as_ref()
-            .map(crate::drive::mountinfo::MountEntry::read_only),
+        mount_point: entry.as_ref().map(|entry| entry.point.to_string_lossy().into_owned()),
+        read_only: entry.as_ref().map(crate::drive::mountinfo::MountEntry::read_only),
         total: space.map(|(total, _)| total),
         free: space.map(|(_, free)| free),
         profiles: profiles
@@ -119,11 +110,7 @@ fn media() -> Media {
 /// mount, which a hung network mount blocks, and is empty once one mount point is not UTF-8.
 fn space(point: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statvfs(point).ok()?;
-    let unit = if stat.f_frsize > 0 {
-        stat.f_frsize
-    } else {
-        stat.f_bsize
-    };
+    let unit = if stat.f_frsize > 0 { stat.f_frsize } else { stat.f_bsize };
     let bytes = |blocks: u64| blocks.checked_mul(unit);
     Some((bytes(stat.f_blocks)?, bytes(stat.f_bavail)?))
 }
@@ -165,11 +152,7 @@ fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
                     }
                     _ => String::new(),
                 };
-                let ro = if drive.read_only == Some(true) {
-                    ", read-only"
-                } else {
-                    ""
-                };
+                let ro = if drive.read_only == Some(true) { ", read-only" } else { "" };
                 writeln!(out, "  mounted    {}{free}{ro}", sanitize::line(point))?;
             }
             None => writeln!(out, "  not mounted")?,

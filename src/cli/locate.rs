@@ -57,9 +57,7 @@ impl Which {
             None
         };
         let opened = place_of(&profile, mounted.as_ref()).and_then(|place| {
-            let found = place
-                .existing()
-                .map_err(|e| CliError::new(&e, Exit::Failed))?;
+            let found = place.existing().map_err(|e| CliError::new(&e, Exit::Failed))?;
             found.ok_or_else(|| missing(&place.shown()))
         });
         match opened {
@@ -90,9 +88,7 @@ impl Which {
             Err(several) => {
                 let names: Vec<_> = several.iter().map(|p| p.name.as_str()).collect();
                 let names = names.join(", ");
-                Err(CliError::usage(format!(
-                    "which profile? Name one with --profile: {names}"
-                )))
+                Err(CliError::usage(format!("which profile? Name one with --profile: {names}")))
             }
         }
     }
@@ -105,12 +101,7 @@ impl Located {
         mounted: Option<Mounted>,
     ) -> Result<Self, CliError> {
         match Repository::read_index(&tree) {
-            Ok((index, _)) => Ok(Self {
-                tree,
-                index,
-                profile,
-                mounted,
-            }),
+            Ok((index, _)) => Ok(Self { tree, index, profile, mounted }),
             Err(error) => {
                 let error = match &error {
                     // A folder that was named is not one that a run would make.
@@ -134,9 +125,7 @@ impl Located {
 
 fn missing(path: &Path) -> CliError {
     let path = crate::sanitize::line(&path.to_string_lossy());
-    CliError::failed(format!(
-        "there is no backup at {path} yet; `bkm-agent run` makes one"
-    ))
+    CliError::failed(format!("there is no backup at {path} yet; `bkm-agent run` makes one"))
 }
 
 fn release(mounted: Option<Mounted>) {
@@ -157,10 +146,7 @@ pub(super) fn named_profiles(
         return Ok((vec![config::load_file(file).map_err(invalid)?], Exit::Done));
     }
     if let Some(name) = name {
-        return Ok((
-            vec![config::find(&dirs, name).map_err(invalid)?],
-            Exit::Done,
-        ));
+        return Ok((vec![config::find(&dirs, name).map_err(invalid)?], Exit::Done));
     }
     let (mut valid, mut exit) = (Vec::new(), Exit::Done);
     for profile in config::load_all(&dirs) {
@@ -174,9 +160,7 @@ pub(super) fn named_profiles(
     }
     if exit == Exit::Usage && valid.is_empty() {
         // Said already; alone it is why there is nothing to do.
-        return Err(CliError::usage(
-            "no profile is valid; `bkm-agent check` says more",
-        ));
+        return Err(CliError::usage("no profile is valid; `bkm-agent check` says more"));
     }
     Ok((valid, exit))
 }
@@ -203,10 +187,7 @@ pub(super) fn device_at(node: &Path) -> Result<Device, CliError> {
 
 /// A drive that no profile is for: what to write into one.
 pub(super) fn no_profile_for(device: &Device) -> CliError {
-    let dir = state_dir::profile_dirs()
-        .into_iter()
-        .next()
-        .unwrap_or_default();
+    let dir = state_dir::profile_dirs().into_iter().next().unwrap_or_default();
     let by = match (&device.label, &device.uuid) {
         (Some(label), _) => format!("\"label\": {}", json_text(label)),
         (None, Some(uuid)) => format!("\"uuid\": {}", json_text(uuid)),

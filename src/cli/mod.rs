@@ -44,11 +44,7 @@ impl Exit {
             Self::Failed => 3,
             Self::Stopped => 4,
         };
-        if rank(other) > rank(self) {
-            other
-        } else {
-            self
-        }
+        if rank(other) > rank(self) { other } else { self }
     }
 }
 
@@ -65,26 +61,17 @@ pub struct CliError {
 impl CliError {
     /// An error of the library, with its causes.
     fn new(error: &dyn Error, exit: Exit) -> Self {
-        Self {
-            message: in_words(error),
-            exit,
-        }
+        Self { message: in_words(error), exit }
     }
 
     /// The user asked for something that cannot be.
     fn usage(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            exit: Exit::Usage,
-        }
+        Self { message: message.into(), exit: Exit::Usage }
     }
 
     /// It did not work.
     fn failed(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            exit: Exit::Failed,
-        }
+        Self { message: message.into(), exit: Exit::Failed }
     }
 }
 
@@ -92,15 +79,8 @@ impl From<io::Error> for CliError {
     /// An error of printing; a reader that went away (`| head`) is none.
     fn from(error: io::Error) -> Self {
         let gone = error.kind() == io::ErrorKind::BrokenPipe;
-        let message = if gone {
-            String::new()
-        } else {
-            format!("cannot print: {error}")
-        };
-        Self {
-            message,
-            exit: if gone { Exit::Done } else { Exit::Failed },
-        }
+        let message = if gone { String::new() } else { format!("cannot print: {error}") };
+        Self { message, exit: if gone { Exit::Done } else { Exit::Failed } }
     }
 }
 

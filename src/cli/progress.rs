@@ -31,11 +31,7 @@ impl Bar {
         ) {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self {
-            inner: bar,
-            files: AtomicU64::new(0),
-            files_done: AtomicU64::new(0),
-        }
+        Self { inner: bar, files: AtomicU64::new(0), files_done: AtomicU64::new(0) }
     }
 
     /// Shows `phase`, which does so many bytes.
@@ -50,10 +46,8 @@ impl Bar {
     }
 
     fn show_files(&self) {
-        let (done, all) = (
-            self.files_done.load(Ordering::Relaxed),
-            self.files.load(Ordering::Relaxed),
-        );
+        let (done, all) =
+            (self.files_done.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed));
         self.inner.set_message(format!("{done}/{all} files"));
     }
 }

@@ -53,11 +53,7 @@ pub fn restore(args: &RestoreArgs, out: &mut dyn Write) -> Result<Exit, CliError
     let restored = from(args, &located);
     located.close();
     let restored = restored?;
-    let exit = if restored.problems.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Problems
-    };
+    let exit = if restored.problems.is_empty() { Exit::Done } else { Exit::Problems };
     if args.json {
         let text = serde_json::to_string(&restored).map_err(|e| CliError::new(&e, Exit::Failed))?;
         writeln!(out, "{text}")?;
@@ -139,10 +135,7 @@ fn versions(args: &RestoreArgs, located: &Located) -> Result<Versions, CliError>
 /// A path of the command line as one below the source; `None` is the source itself.
 fn in_source(path: &Path, located: &Located) -> Result<Option<RelPath>, CliError> {
     use std::os::unix::ffi::OsStrExt as _;
-    let source = located
-        .profile
-        .as_ref()
-        .map(|profile| profile.source.as_path());
+    let source = located.profile.as_ref().map(|profile| profile.source.as_path());
     let relative = match source.map(|source| path.strip_prefix(source)) {
         Some(Ok(inside)) => inside,
         _ => path,

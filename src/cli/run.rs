@@ -12,12 +12,13 @@ use super::locate::{
 };
 use super::progress::Bar;
 use super::{CliError, Exit, signals};
-use crate::agent::event::drive_of;
+use crate::agent::event::{Release, drive_of};
+use crate::agent::jobs::{self, Released};
 use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
-use crate::config::{After, Profile};
+use crate::config::Profile;
 use crate::drive::device::{self, Device};
-use crate::drive::mount::{self, Mounted};
+use crate::notify::texts::Removal;
 use crate::problem::Problem;
 use crate::{human, state_dir};
 
@@ -53,19 +54,17 @@ pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let stop = signals::stop_flag()?;
     while let Some((profile, device)) = jobs.pop_front() {
         let more = device.is_some() && jobs.iter().any(|(_, next)| *next == device);
-        exit = exit.and(
-            match one(args, &profile, device.as_ref(), more, &stop, out) {
-                Ok(exit) => exit,
-                Err(error) => {
-                    // A reader that went away is told nothing.
-                    if !error.message.is_empty() {
-                        let name = crate::sanitize::line(&profile.name);
-                        super::say(&format!("{name}: {}", error.message));
-                    }
-                    error.exit
+        exit = exit.and(match one(args, &profile, device.as_ref(), more, &stop, out) {
+            Ok(exit) => exit,
+            Err(error) => {
+                // A reader that went away is told nothing.
+                if !error.message.is_empty() {
+                    let name = crate::sanitize::line(&profile.name);
+                    super::say(&format!("{name}: {}", error.message));
                 }
-            },
-        );
+                error.exit
+            }
+        });
         if exit == Exit::Stopped {
             break;
         }
@@ -81,9 +80,7 @@ fn jobs(
     if args.profile.is_some() || args.config.is_some() {
         let with_drive = |profile: Profile| {
             let needed = drive_of(&profile).is_some() || args.device.is_some();
-            let device = needed
-                .then(|| drive_for(&profile, args.device.as_deref()))
-                .transpose()?;
+            let device = needed.then(|| drive_for(&profile, args.device.as_deref())).transpose()?;
             Ok((profile, device))
         };
         return profiles.into_iter().map(with_drive).collect();
@@ -95,11 +92,7 @@ fn jobs(
             .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
             .map(|profile| (profile, Some(device.clone())))
             .collect();
-        return if jobs.is_empty() {
-            Err(no_profile_for(&device))
-        } else {
-            Ok(jobs)
-        };
+        return if jobs.is_empty() { Err(no_profile_for(&device)) } else { Ok(jobs) };
     }
     if profiles.is_empty() {
         return Err(no_profiles(&state_dir::profile_dirs()));
@@ -134,12 +127,7 @@ fn one(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let bar = Bar::new(!args.json && !args.dry_run);
-    let options = Options {
-        dry_run: args.dry_run,
-        stop,
-        monitor: &bar,
-        faults: None,
-    };
+    let options = Options { dry_run: args.dry_run, stop, monitor: &bar, faults: None };
     let store = Store::new(&state_dir::state_dir());
     let mut on_drive = None;
     let (ran, ending) = match device {
@@ -155,14 +143,16 @@ fn one(
             if ran.is_ok() {
                 bar.phase("unmounting");
             }
-            (ran, release(profile, mounted))
+            let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
+            let may_unmount = rustix::process::geteuid().is_root();
+            let released = jobs::release(Some(mounted), None, device, how, may_unmount);
+            (ran, Ending::Drive(released))
         }
     };
     bar.finish();
-    let remembered = device.cloned().unwrap_or_else(|| Device {
-        node: backup::place::folder_of(profile),
-        ..Device::default()
-    });
+    let remembered = device
+        .cloned()
+        .unwrap_or_else(|| Device { node: backup::place::folder_of(profile), ..Device::default() });
     let remember = |state: &str, report: Option<&RunReport>| {
         if !args.dry_run {
             store.update(&profile.name, &remembered, |memory| {
@@ -186,11 +176,7 @@ fn one(
                 let last = ending.words().filter(|_| !more && !args.dry_run);
                 print(&report, &repository, last.as_deref(), out)?;
             }
-            Ok(if report.problems.is_empty() {
-                Exit::Done
-            } else {
-                Exit::Problems
-            })
+            Ok(if report.problems.is_empty() { Exit::Done } else { Exit::Problems })
         }
         Err(error) => {
             let exit = match &error {
@@ -215,50 +201,37 @@ fn one(
 /// How the drive was left.
 enum Ending {
     Folder,
-    Safe,
-    StaysMounted,
-    NotUnmounted(String),
+    Drive(Released),
 }
 
 impl Ending {
+    /// For the person who is about to pull it.
     fn words(&self) -> Option<String> {
-        match self {
-            Self::Folder => None,
-            Self::Safe => Some("Safe to remove.".to_owned()),
-            Self::StaysMounted => Some("Eject the drive before you pull it.".to_owned()),
-            Self::NotUnmounted(why) => Some(format!(
-                "The drive is still mounted: {why}. Eject it before you pull it."
-            )),
-        }
+        let Self::Drive(Released { removal, error }) = self else { return None };
+        let because = error.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        Some(match removal {
+            Removal::Safe => "Safe to remove.".to_owned(),
+            Removal::EjectFirst => format!("Eject the drive before you pull it{because}."),
+            Removal::Doubtful | Removal::Gone => {
+                format!(
+                    "The drive is unmounted, but not all may be written to it{because}: run the backup again."
+                )
+            }
+        })
     }
 
     fn state(&self, report: &RunReport) -> String {
         let drive = match self {
             Self::Folder => "",
-            Self::Safe => ", safe to remove",
-            Self::StaysMounted | Self::NotUnmounted(_) => ", eject before you pull",
+            Self::Drive(Released { removal: Removal::Safe, .. }) => ", safe to remove",
+            Self::Drive(Released { removal: Removal::EjectFirst, .. }) => ", eject before you pull",
+            Self::Drive(_) => ", but the drive could not be synced",
         };
         let problems = match report.problems.len() as u64 {
             0 => String::new(),
             n => format!(" with {}", human::count(n, "problem", "problems")),
         };
         format!("complete{problems}{drive}")
-    }
-}
-
-/// Leaves the drive as the profile wants it.
-fn release(profile: &Profile, mounted: Mounted) -> Ending {
-    let unmount = match profile.after {
-        After::Keep => false,
-        After::AsFound => mounted.ours,
-        After::Unmount | After::PowerOff => mounted.ours || rustix::process::geteuid().is_root(),
-    };
-    if !unmount {
-        return Ending::StaysMounted;
-    }
-    match mount::unmount_any(mounted) {
-        Ok(()) => Ending::Safe,
-        Err(error) => Ending::NotUnmounted(crate::in_words::in_words(&error)),
     }
 }
 
@@ -289,15 +262,7 @@ fn print(
             }
         }
     }
-    let RunReport {
-        new,
-        changed,
-        touched,
-        moved,
-        deleted,
-        unchanged,
-        ..
-    } = report;
+    let RunReport { new, changed, touched, moved, deleted, unchanged, .. } = report;
     writeln!(
         out,
         "  {new} new, {changed} changed, {touched} touched, {moved} moved, {deleted} deleted, {unchanged} unchanged"
@@ -307,10 +272,8 @@ fn print(
         writeln!(out, "  {size} to copy; nothing was written (dry run)")?;
     } else {
         let time = human::duration(report.duration_s);
-        let increment = report
-            .increment
-            .as_deref()
-            .unwrap_or("no increment: nothing tracked changed");
+        let increment =
+            report.increment.as_deref().unwrap_or("no increment: nothing tracked changed");
         writeln!(out, "  {size} copied in {time}; {increment}")?;
     }
     for warning in &report.warnings {
@@ -336,12 +299,7 @@ pub(super) fn print_list(
     }
     writeln!(out, "  {}:", human::count(list.len() as u64, one, many))?;
     for problem in list.iter().take(SHOWN) {
-        writeln!(
-            out,
-            "    {}: {}",
-            problem.path,
-            crate::sanitize::line(&problem.reason)
-        )?;
+        writeln!(out, "    {}: {}", problem.path, crate::sanitize::line(&problem.reason))?;
     }
     if let Some(more) = list.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         writeln!(out, "    … and {more} more (--json shows all)")?;

@@ -14,10 +14,8 @@ pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     let failed = |e: std::io::Error| CliError::new(&e, Exit::Failed);
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
     let (mut interrupt, mut terminate) = {
         let _inside = runtime.enter();
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

@@ -76,17 +76,10 @@ mod tests {
     fn memory() -> Memory {
         Memory {
             profile: "docs".to_owned(),
-            drive: Drive {
-                label: Some("A\x1bB".to_owned()),
-                ..Drive::default()
-            },
+            drive: Drive { label: Some("A\x1bB".to_owned()), ..Drive::default() },
             state: "safe to remove".to_owned(),
             last_complete: Some("2026-11-23T09:15:00+01:00".to_owned()),
-            last_run: Some(RunReport {
-                new: 3,
-                bytes_copied: 1_500_000,
-                ..RunReport::default()
-            }),
+            last_run: Some(RunReport { new: 3, bytes_copied: 1_500_000, ..RunReport::default() }),
             ..Memory::default()
         }
     }

@@ -91,11 +91,7 @@ impl<'t> Object<'t> {
                 let message = message.strip_suffix(&place).unwrap_or(&message);
                 format!("not valid JSON: {message} (column {})", error.column())
             };
-            ConfigError::Json {
-                file: file.to_owned(),
-                line: error.line().max(1),
-                reason,
-            }
+            ConfigError::Json { file: file.to_owned(), line: error.line().max(1), reason }
         })?;
         Self::new(file, text, String::new(), fields)
     }
@@ -117,13 +113,7 @@ impl<'t> Object<'t> {
                 });
             }
         }
-        Ok(Self {
-            file,
-            text,
-            prefix,
-            fields,
-            known: Vec::new(),
-        })
+        Ok(Self { file, text, prefix, fields, known: Vec::new() })
     }
 
     /// Takes the value of a field out, if it is given.
@@ -197,8 +187,7 @@ impl<'t> Object<'t> {
 /// The line, from 1, that a value starts in: it is a part of `text`, which its address tells.
 fn line_of(text: &str, value: &RawValue) -> usize {
     let offset = value.get().as_ptr().addr() - text.as_ptr().addr();
-    text.get(..offset)
-        .map_or(1, |before| before.matches('\n').count() + 1)
+    text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1)
 }
 
 /// The fields of an object in their order, their values not yet looked at.

@@ -26,17 +26,12 @@ pub(super) fn check(raw: &RawLater<'_>) -> Result<Vec<String>, ConfigError> {
     if let Some(given) = &raw.remind_after {
         duration(given)?;
     }
-    warn(
-        raw.remind_after.is_some(),
-        "\"remind_after\" is not acted on yet: no reminder is given",
-    );
+    warn(raw.remind_after.is_some(), "\"remind_after\" is not acted on yet: no reminder is given");
     let pairing = raw.pairing.as_ref().map(|given| given.value.as_str());
     if let Some(given) = &raw.pairing
         && !matches!(pairing, Some("first-use" | "required" | "off"))
     {
-        return Err(given
-            .place
-            .error("must be \"first-use\", \"required\" or \"off\""));
+        return Err(given.place.error("must be \"first-use\", \"required\" or \"off\""));
     }
     warn(
         pairing.is_some_and(|pairing| pairing != "off"),

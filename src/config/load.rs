@@ -21,14 +21,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Reads one profile; its name is the file's name without the ending.
 pub fn load_file(path: &Path) -> Result<Profile, ConfigError> {
     let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let wrong = |reason: &str| ConfigError::File {
-        file: file.clone(),
-        reason: reason.to_owned(),
-    };
-    let unreadable = |source: io::Error| ConfigError::Read {
-        file: file.clone(),
-        source,
-    };
+    let wrong = |reason: &str| ConfigError::File { file: file.clone(), reason: reason.to_owned() };
+    let unreadable = |source: io::Error| ConfigError::Read { file: file.clone(), source };
     // Looked at before it is opened: opening a FIFO would wait.
     if !fs::metadata(&file).map_err(unreadable)?.is_file() {
         return Err(wrong("not a file"));
@@ -99,9 +93,8 @@ pub fn find(dirs: &[PathBuf], name: &str) -> Result<Profile, ConfigError> {
 /// The `*.json` of a folder, sorted by name; hidden ones (an editor's leftovers) are none.
 fn files(dir: &Path) -> Vec<Result<PathBuf, ConfigError>> {
     let is_profile = |path: &Path| {
-        let is_hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_hidden =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         path.extension() == Some(OsStr::new("json")) && !is_hidden
     };
     WalkDir::new(dir)
@@ -115,12 +108,8 @@ fn files(dir: &Path) -> Vec<Result<PathBuf, ConfigError>> {
             Err(error) => {
                 let source: io::Error = error.into();
                 // Without the folder there are no profiles in it.
-                (source.kind() != io::ErrorKind::NotFound).then(|| {
-                    Err(ConfigError::Read {
-                        file: dir.to_owned(),
-                        source,
-                    })
-                })
+                (source.kind() != io::ErrorKind::NotFound)
+                    .then(|| Err(ConfigError::Read { file: dir.to_owned(), source }))
             }
         })
         .collect()
@@ -144,11 +133,7 @@ fn user_name() -> String {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let environment = ["USER", "LOGNAME"].iter().filter_map(env::var_os);
     name_of(uid, &passwd)
-        .or_else(|| {
-            environment
-                .filter_map(|user| user.into_string().ok())
-                .find(|u| !u.is_empty())
-        })
+        .or_else(|| environment.filter_map(|user| user.into_string().ok()).find(|u| !u.is_empty()))
         .unwrap_or_else(|| format!("uid{uid}"))
 }
 
@@ -198,10 +183,8 @@ mod tests {
             .into_iter()
             .map(|result| result.map_or_else(|error| error.to_string(), |profile| profile.name))
             .collect();
-        let broken = format!(
-            "{}/a.json:1: not valid JSON: expected value (column 1)",
-            system.display()
-        );
+        let broken =
+            format!("{}/a.json:1: not valid JSON: expected value (column 1)", system.display());
         assert_eq!(shown, ["b".to_owned(), broken]);
         assert_eq!(find(&dirs, "b").unwrap().file, user.join("b.json"));
         assert_eq!(
@@ -209,13 +192,8 @@ mod tests {
             "no profile \"bb\"; did you mean \"b\"?"
         );
         assert_eq!(
-            find(std::slice::from_ref(&user), "photos")
-                .unwrap_err()
-                .to_string(),
-            format!(
-                "no profile \"photos\"; profiles are looked for in {}",
-                user.display()
-            )
+            find(std::slice::from_ref(&user), "photos").unwrap_err().to_string(),
+            format!("no profile \"photos\"; profiles are looked for in {}", user.display())
         );
     }
 
@@ -231,10 +209,7 @@ mod tests {
         assert_eq!(message(dir.path()), "/x: not a file");
         assert_eq!(message(&dir.path().join("none")), "/x/none: cannot be read");
         let large = write(dir.path(), "large.json", &" ".repeat((1 << 20) + 1));
-        assert_eq!(
-            message(&large),
-            "/x/large.json: larger than 1 MiB; that is no profile"
-        );
+        assert_eq!(message(&large), "/x/large.json: larger than 1 MiB; that is no profile");
         let raw = dir.path().join("raw.json");
         fs::write(&raw, b"{\n\"src\": \"\xff\"}").unwrap();
         assert_eq!(message(&raw), "/x/raw.json:2: not UTF-8 text");

@@ -49,14 +49,8 @@ pub(super) fn check(
         (given, other_name) => given.as_ref().or(other_name.as_ref()),
     };
     let dist = match (drive(&raw.drive)?, given) {
-        (Some(drive), Some(dist)) => Dist::Drive {
-            drive,
-            path: on_drive(dist)?,
-        },
-        (Some(drive), None) => Dist::Drive {
-            drive,
-            path: default_place(&name, here),
-        },
+        (Some(drive), Some(dist)) => Dist::Drive { drive, path: on_drive(dist)? },
+        (Some(drive), None) => Dist::Drive { drive, path: default_place(&name, here) },
         (None, Some(dist)) => {
             let folder = absolute(dist, here)?;
             if folder.parent().is_none() {
@@ -123,9 +117,7 @@ fn absolute(given: &Given<'_, String>, here: &Surroundings) -> Result<PathBuf, C
         PathBuf::from(text)
     };
     if !path.is_absolute() {
-        return Err(given
-            .place
-            .error("must be an absolute path, or start with \"~/\""));
+        return Err(given.place.error("must be an absolute path, or start with \"~/\""));
     }
     plain(given, &path)
 }
@@ -150,14 +142,9 @@ fn on_drive(given: &Given<'_, String>) -> Result<PathBuf, ConfigError> {
         ));
     }
     let path = plain(given, Path::new(&given.value))?;
-    let path: PathBuf = path
-        .components()
-        .filter(|part| *part != Component::CurDir)
-        .collect();
+    let path: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     if path.as_os_str().is_empty() {
-        return Err(given
-            .place
-            .error("must name a folder on the drive, not the drive itself"));
+        return Err(given.place.error("must name a folder on the drive, not the drive itself"));
     }
     Ok(path)
 }
@@ -174,9 +161,7 @@ fn default_place(name: &str, here: &Surroundings) -> PathBuf {
             })
             .collect()
     };
-    Path::new("Backups")
-        .join(format!("{}@{}", part(&here.user), part(&here.host)))
-        .join(part(name))
+    Path::new("Backups").join(format!("{}@{}", part(&here.user), part(&here.host))).join(part(name))
 }
 
 fn drive(raw: &RawDrive<'_>) -> Result<Option<DriveMatch>, ConfigError> {
@@ -212,9 +197,7 @@ fn after(given: Option<&Given<'_, String>>) -> Result<After, ConfigError> {
         "unmount" => Ok(After::Unmount),
         "power-off" => Ok(After::PowerOff),
         "keep" => Ok(After::Keep),
-        _ => Err(given
-            .place
-            .error("must be \"as-found\", \"unmount\", \"power-off\" or \"keep\"")),
+        _ => Err(given.place.error("must be \"as-found\", \"unmount\", \"power-off\" or \"keep\"")),
     }
 }
 
@@ -232,11 +215,7 @@ pub(super) fn duration(given: &Given<'_, String>) -> Result<Duration, ConfigErro
         };
         let digits = text.get(..at)?;
         let is_plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        digits
-            .parse::<u64>()
-            .ok()
-            .filter(|_| is_plain)?
-            .checked_mul(unit)
+        digits.parse::<u64>().ok().filter(|_| is_plain)?.checked_mul(unit)
     });
     // A bound that keeps sums with any date far from overflow: a century.
     match seconds {
@@ -276,10 +255,7 @@ fn rules(file: &Path, raw: RawProfile<'_>) -> Result<Rules, ConfigError> {
     };
     Rules::new(&raw_rules).map_err(|error| ConfigError::Value {
         file: file.to_owned(),
-        line: places
-            .iter()
-            .find(|(field, _)| *field == error.field)
-            .map_or(1, |(_, line)| *line),
+        line: places.iter().find(|(field, _)| *field == error.field).map_or(1, |(_, line)| *line),
         field: error.field.name().to_owned(),
         reason: format!(
             "holds the pattern {:?}, which cannot be used: {}",

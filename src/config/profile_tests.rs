@@ -15,16 +15,12 @@ fn load(text: &str) -> Profile {
 }
 
 fn error(text: &str) -> String {
-    check(Path::new("/x/p.json"), "p".to_owned(), text, &here())
-        .unwrap_err()
-        .to_string()
+    check(Path::new("/x/p.json"), "p".to_owned(), text, &here()).unwrap_err().to_string()
 }
 
 /// The message for a profile that is fine but for these fields in line 2.
 fn error_in(fields: &str) -> String {
-    error(&format!(
-        "{{ \"src\": \"/s\", \"dist\": \"/d\",\n{fields} }}"
-    ))
+    error(&format!("{{ \"src\": \"/s\", \"dist\": \"/d\",\n{fields} }}"))
 }
 
 #[test]
@@ -76,11 +72,8 @@ fn what_has_no_effect_yet_is_told() {
         "hooks": { "before": ["a"], "after": ["b", "c"], "failed": ["d"] },
         "mass_change": { "percent": 50, "files": 1000 } }"#,
     );
-    let about: Vec<&str> = profile
-        .warnings
-        .iter()
-        .filter_map(|text| text.split('"').nth(1))
-        .collect();
+    let about: Vec<&str> =
+        profile.warnings.iter().filter_map(|text| text.split('"').nth(1)).collect();
     assert_eq!(
         about,
         [
@@ -101,10 +94,7 @@ fn what_has_no_effect_yet_is_told() {
 #[test]
 fn errors_name_line_and_field() {
     for (fields, message) in [
-        (
-            r#""exlude_dirs": []"#,
-            r#"unknown field "exlude_dirs"; did you mean "exclude_dirs"?"#,
-        ),
+        (r#""exlude_dirs": []"#, r#"unknown field "exlude_dirs"; did you mean "exclude_dirs"?"#),
         (
             r#""drive": { "labl": "A" }"#,
             r#"unknown field "drive.labl"; did you mean "drive.label"?"#,
@@ -114,60 +104,30 @@ fn errors_name_line_and_field() {
             r#"unknown field "drive.colour"; the fields are uuid, label, partuuid, partlabel, serial"#,
         ),
         (r#""src": "/t""#, r#""src" is given twice, first in line 1"#),
-        (
-            r#""include_dirs": "a""#,
-            r#""include_dirs" must be a list of texts, such as ["a", "b"]"#,
-        ),
+        (r#""include_dirs": "a""#, r#""include_dirs" must be a list of texts, such as ["a", "b"]"#),
         (
             r#""include_dirs": ["a", 1]"#,
             r#""include_dirs" must be a list of texts, such as ["a", "b"]"#,
         ),
         (r#""private": "no""#, r#""private" must be true or false"#),
-        (
-            r#""max_workers": -1"#,
-            r#""max_workers" must be a whole number, 0 or more"#,
-        ),
-        (
-            r#""max_workers": 0"#,
-            r#""max_workers" must be from 1 to 64"#,
-        ),
-        (
-            r#""max_workers": 65"#,
-            r#""max_workers" must be from 1 to 64"#,
-        ),
+        (r#""max_workers": -1"#, r#""max_workers" must be a whole number, 0 or more"#),
+        (r#""max_workers": 0"#, r#""max_workers" must be from 1 to 64"#),
+        (r#""max_workers": 65"#, r#""max_workers" must be from 1 to 64"#),
         (
             r#""every": "1 day""#,
             r#""every" must be a whole number and a unit, such as "90s", "30m", "6h", "1d" or "2w""#,
         ),
         (r#""every": "0s""#, r#""every" must be longer than nothing"#),
-        (
-            r#""min_interval": 6"#,
-            r#""min_interval" must be a text in quotes"#,
-        ),
-        (
-            r#""after": "eject""#,
-            r#""after" must be "as-found", "unmount", "power-off" or "keep""#,
-        ),
-        (
-            r#""directory_priority": "both""#,
-            r#""directory_priority" must be "track" or "include""#,
-        ),
-        (
-            r#""dst": "/e""#,
-            r#""dst" is another name for "dist"; only one of them can be given"#,
-        ),
+        (r#""min_interval": 6"#, r#""min_interval" must be a text in quotes"#),
+        (r#""after": "eject""#, r#""after" must be "as-found", "unmount", "power-off" or "keep""#),
+        (r#""directory_priority": "both""#, r#""directory_priority" must be "track" or "include""#),
+        (r#""dst": "/e""#, r#""dst" is another name for "dist"; only one of them can be given"#),
         (
             r#""drive": {}"#,
             r#""drive" must say which drive, by one or more of "uuid", "label", "partuuid", "partlabel", "serial""#,
         ),
-        (
-            r#""drive": { "label": "" }"#,
-            r#""drive.label" must not be empty"#,
-        ),
-        (
-            r#""drive": "PHOTOS""#,
-            r#""drive" must be an object in braces, { … }"#,
-        ),
+        (r#""drive": { "label": "" }"#, r#""drive.label" must not be empty"#),
+        (r#""drive": "PHOTOS""#, r#""drive" must be an object in braces, { … }"#),
         (
             r#""track_files": ["../a"]"#,
             r#""track_files" holds the pattern "../a", which cannot be used: ".." leads outside the source"#,
@@ -181,14 +141,8 @@ fn errors_name_line_and_field() {
             r#""hooks.before" must be a program and its arguments, such as ["/usr/bin/logger", "done"]"#,
         ),
         (r#""unlock": {}"#, r#""unlock" must name a "keyfile""#),
-        (
-            r#""mass_change": { "percent": 101 }"#,
-            r#""mass_change.percent" must be from 1 to 100"#,
-        ),
-        (
-            r#""pairing": "on""#,
-            r#""pairing" must be "first-use", "required" or "off""#,
-        ),
+        (r#""mass_change": { "percent": 101 }"#, r#""mass_change.percent" must be from 1 to 100"#),
+        (r#""pairing": "on""#, r#""pairing" must be "first-use", "required" or "off""#),
     ] {
         assert_eq!(error_in(fields), format!("/x/p.json:2: {message}"));
     }
@@ -208,19 +162,13 @@ fn the_line_is_that_of_the_value() {
         error("{ \"src\": \"/s\",\n  \"dist\": \"/d\",\n}"),
         "/x/p.json:3: not valid JSON: trailing comma (column 1)"
     );
-    assert_eq!(
-        error("[]"),
-        "/x/p.json:1: a profile is one JSON object in braces, { … }"
-    );
+    assert_eq!(error("[]"), "/x/p.json:1: a profile is one JSON object in braces, { … }");
 }
 
 #[test]
 fn places_must_be_plain() {
     for (text, message) in [
-        (
-            r#"{ "dist": "/d" }"#,
-            r#": "src" is missing: the folder to back up"#,
-        ),
+        (r#"{ "dist": "/d" }"#, r#": "src" is missing: the folder to back up"#),
         (
             r#"{ "src": "/s" }"#,
             r#": "dist" is missing: the folder to back up to; or name a drive, as in "drive": { "label": "PHOTOS" }"#,
@@ -229,26 +177,14 @@ fn places_must_be_plain() {
             r#"{ "src": "Documents", "dist": "/d" }"#,
             r#":1: "src" must be an absolute path, or start with "~/""#,
         ),
-        (
-            r#"{ "src": "~bob/x", "dist": "/d" }"#,
-            r#":1: "src" can use "~" only for your own home"#,
-        ),
+        (r#"{ "src": "~bob/x", "dist": "/d" }"#, r#":1: "src" can use "~" only for your own home"#),
         (
             r#"{ "src": "/s", "dist": "d" }"#,
             r#":1: "dist" must be an absolute path, or start with "~/""#,
         ),
-        (
-            r#"{ "src": "/s", "dist": "/d/../e" }"#,
-            r#":1: "dist" must not contain "..""#,
-        ),
-        (
-            r#"{ "src": "/s", "dist": "/s/" }"#,
-            r#":1: "dist" is the same folder as "src""#,
-        ),
-        (
-            r#"{ "src": "/s", "dist": "/" }"#,
-            r#":1: "dist" must name a folder of its own"#,
-        ),
+        (r#"{ "src": "/s", "dist": "/d/../e" }"#, r#":1: "dist" must not contain "..""#),
+        (r#"{ "src": "/s", "dist": "/s/" }"#, r#":1: "dist" is the same folder as "src""#),
+        (r#"{ "src": "/s", "dist": "/" }"#, r#":1: "dist" must name a folder of its own"#),
         (
             r#"{ "src": "/s", "dist": "/mnt/b", "drive": { "label": "A" } }"#,
             r#":1: "dist" must be relative: with "drive" it is a folder on the drive, wherever that is mounted"#,
@@ -301,20 +237,16 @@ fn assert_same_fields(schema: &serde_json::Value, object: &str) {
 
 #[test]
 fn the_samples_are_profiles() {
-    for text in [
-        include_str!("../../config/usb-stick.json"),
-        include_str!("../../config/folder.json"),
-    ] {
+    for text in
+        [include_str!("../../config/usb-stick.json"), include_str!("../../config/folder.json")]
+    {
         load(text);
     }
     let shipped = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config")).unwrap();
     for file in shipped.map(|entry| entry.unwrap().path()) {
         let name = file.file_name().unwrap().to_str().unwrap();
         assert!(
-            matches!(
-                name,
-                "usb-stick.json" | "folder.json" | "profile.schema.json" | "README.md"
-            ),
+            matches!(name, "usb-stick.json" | "folder.json" | "profile.schema.json" | "README.md"),
             "{name} is not tested"
         );
     }

@@ -116,14 +116,9 @@ impl<'t> RawLater<'t> {
     fn take(profile: &mut Object<'t>) -> Result<Self, ConfigError> {
         let (mut object, retention) = profile.object("retention")?;
         let mut keep = Vec::new();
-        for name in [
-            "keep_last",
-            "keep_hourly",
-            "keep_daily",
-            "keep_weekly",
-            "keep_monthly",
-            "keep_yearly",
-        ] {
+        for name in
+            ["keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"]
+        {
             keep.extend(object.take(name)?);
         }
         let keep_within = object.take("keep_within")?;

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
@@ -55,8 +55,9 @@ pub enum SummaryError {
     Scan(#[from] ScanError),
 }
 
-/// Scans the source of `profile`. Takes as long as a run's scan.
-pub fn summary(profile: &Profile) -> Result<CheckSummary, SummaryError> {
+/// Scans the source of `profile`. Takes as long as a run's scan. `mounted_at`: where its drive is mounted
+/// now, if it has one and it is there.
+pub fn summary(profile: &Profile, mounted_at: Option<&Path>) -> Result<CheckSummary, SummaryError> {
     let source = Source::open(&profile.source)?;
     let (drive, dist) = match &profile.dist {
         Dist::Drive { drive, path } => (Some(drive.clone()), path),
@@ -64,9 +65,10 @@ pub fn summary(profile: &Profile) -> Result<CheckSummary, SummaryError> {
     };
     let mut warnings = profile.warnings.clone();
     let mut skip = Vec::new();
-    if drive.is_none() {
-        warnings.extend(overlap(&profile.source, dist));
-        skip.extend(fs::metadata(dist).map(|meta| (meta.dev(), meta.ino())));
+    let place = if drive.is_none() { Some(dist.clone()) } else { mounted_at.map(|p| p.join(dist)) };
+    if let Some(place) = place {
+        warnings.extend(overlap(&profile.source, &place, mounted_at));
+        skip.extend(fs::metadata(place).map(|meta| (meta.dev(), meta.ino())));
     }
     let options = ScanOptions {
         one_file_system: profile.one_file_system,
@@ -113,20 +115,24 @@ fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Whether source and repository lie in each other, links resolved.
-fn overlap(source: &Path, dist: &Path) -> Option<String> {
+/// Whether source and repository (or the whole drive) lie in each other, links resolved.
+fn overlap(source: &Path, dist: &Path, mounted_at: Option<&Path>) -> Option<String> {
     let source = fs::canonicalize(source).ok()?;
-    // The repository's folder may have still to be made; the one above it is there.
-    let dist = fs::canonicalize(dist).ok().or_else(|| {
-        let above: PathBuf = fs::canonicalize(dist.parent()?).ok()?;
-        Some(above.join(dist.file_name()?))
+    // The repository's folder may have still to be made; the nearest one above it is there.
+    let dist = dist.ancestors().find_map(|there| {
+        let rest = dist.strip_prefix(there).ok()?;
+        Some(fs::canonicalize(there).ok()?.join(rest))
     })?;
     let text = if source == dist {
         "the backup goes into the source itself"
+    } else if mounted_at.is_some_and(|drive| drive.starts_with(&source)) {
+        "the drive is mounted inside the source; the backup on it is left out of the scan"
     } else if dist.starts_with(&source) {
         "the backup lies inside the source; it is left out of the scan"
     } else if source.starts_with(&dist) {
         "the source lies inside the folder that the backup goes to"
+    } else if mounted_at.is_some_and(|drive| source.starts_with(drive)) {
+        "the source lies on the drive that it is backed up to: if the drive fails, both are gone"
     } else {
         return None;
     };
@@ -155,7 +161,7 @@ mod tests {
         std::os::unix::fs::symlink("x", dir.path().join("a/link")).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         let profile = profile(dir.path(), &elsewhere.path().join("new"));
-        let found = summary(&profile).unwrap();
+        let found = summary(&profile, None).unwrap();
         let size = fs::metadata(&profile.file).unwrap().len();
         assert_eq!((found.files, found.tracked, found.folders), (3, 2, 1));
         assert_eq!(found.bytes, 5 + size);
@@ -168,7 +174,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let inside = dir.path().join("a");
         fs::create_dir(&inside).unwrap();
-        let warning = |source: &Path, dist: &Path| overlap(source, dist).unwrap_or_default();
+        let warning = |source: &Path, dist: &Path| overlap(source, dist, None).unwrap_or_default();
         assert!(warning(dir.path(), &inside).contains("inside the source"));
         assert!(warning(dir.path(), &dir.path().join("new")).contains("inside the source"));
         assert!(warning(&inside, dir.path()).contains("the source lies inside"));
@@ -178,7 +184,20 @@ mod tests {
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
         assert!(warning(&inside, &link).contains("the source lies inside"));
 
-        let found = summary(&profile(dir.path(), &inside)).unwrap();
+        let found = summary(&profile(dir.path(), &inside), None).unwrap();
         assert_eq!(found.notes.len(), 1, "the repository's folder is left out");
+    }
+
+    #[test]
+    fn warns_of_a_drive_inside_the_source_and_the_other_way_round() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, drive) = (dir.path().join("home"), dir.path().join("home/usb"));
+        fs::create_dir_all(drive.join("Pictures")).unwrap();
+        let text = |source: &Path| {
+            overlap(source, &drive.join("Backups/a@b/c"), Some(&drive)).unwrap_or_default()
+        };
+        assert!(text(&home).starts_with("the drive is mounted inside the source"));
+        assert!(text(&drive.join("Pictures")).starts_with("the source lies on the drive"));
+        assert_eq!(text(&dir.path().join("none")), "");
     }
 }

@@ -32,10 +32,7 @@ fn parse(text: &str) -> Vec<(Action, Device)> {
         } else if let Some(list) = properties.take() {
             let find = |name: &str| list.iter().find(|(k, _)| *k == name).map(|(_, v)| *v);
             let device = Device::from_properties(|name| find(name).map(OsString::from));
-            events.push((
-                Action::from_name(find("ACTION").unwrap_or_default()),
-                device,
-            ));
+            events.push((Action::from_name(find("ACTION").unwrap_or_default()), device));
         }
     }
     events

@@ -25,9 +25,7 @@ pub(super) fn choose<'a>(
     };
     let usable = |entry: &&MountEntry| is_its_own(entry) && is_visible(entry, list);
     // The kernel lists mounts in the order they were made; `max_by_key` takes the last of equals.
-    list.iter()
-        .filter(usable)
-        .max_by_key(|entry| !entry.read_only())
+    list.iter().filter(usable).max_by_key(|entry| !entry.read_only())
 }
 
 /// Whether a path leads to `entry`: neither it nor a mount it lies on is covered by another mount.

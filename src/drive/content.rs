@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::SeekFrom;
 
-use super::tree::{DriveFile, TreeError};
+use super::drive_file::DriveFile;
+use super::tree::TreeError;
 
 /// Bytes per read: large enough that calls cost nothing, small enough that a stop is noticed within a
 /// second on a slow drive.
@@ -160,9 +161,7 @@ fn each_piece(
                 }
                 data_end = end;
             }
-            let want = usize::try_from(data_end - offset)
-                .unwrap_or(CHUNK)
-                .min(CHUNK);
+            let want = usize::try_from(data_end - offset).unwrap_or(CHUNK).min(CHUNK);
             let room = buffer.get_mut(..want).unwrap_or_default();
             let got = match file.read_at(room, offset) {
                 Ok(0) => break,
@@ -197,9 +196,7 @@ fn next_data(file: &File, offset: u64, size: u64) -> (u64, u64) {
 fn hash_zeros(hasher: &mut blake3::Hasher, mut len: u64) -> &mut blake3::Hasher {
     static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     while len > 0 {
-        let piece = ZEROS
-            .get(..usize::try_from(len).unwrap_or(usize::MAX))
-            .unwrap_or(&ZEROS);
+        let piece = ZEROS.get(..usize::try_from(len).unwrap_or(usize::MAX)).unwrap_or(&ZEROS);
         hasher.update(piece);
         len -= piece.len() as u64;
     }
@@ -222,8 +219,8 @@ mod tests {
         let mut to = tree.create_file(Path::new("to"), 0o600).unwrap();
         to.write_at(part, 0).unwrap();
         let stop = AtomicBool::new(false);
-        let there = part.len() as u64;
-        let (len, hash) = copy(from, LEN as u64, true, &mut to, there, &stop, &|_| {}).unwrap();
+        let (len, hash) =
+            copy(from, LEN as u64, true, &mut to, part.len() as u64, &stop, &|_| {}).unwrap();
         assert_eq!(len, LEN as u64);
         (std::fs::read(dir.path().join("to")).unwrap(), hash)
     }

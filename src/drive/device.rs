@@ -90,9 +90,7 @@ impl Device {
             seqnum: number("SEQNUM"),
             fs_type: text("ID_FS_TYPE"),
             fs_usage: text("ID_FS_USAGE"),
-            uuid: raw("ID_FS_UUID_ENC")
-                .map(|value| decode(&value))
-                .or_else(|| text("ID_FS_UUID")),
+            uuid: raw("ID_FS_UUID_ENC").map(|value| decode(&value)).or_else(|| text("ID_FS_UUID")),
             // ID_FS_LABEL itself is mangled: spaces became underscores.
             label: raw("ID_FS_LABEL_ENC")
                 .map(|value| decode(&value))
@@ -124,10 +122,7 @@ impl Device {
     /// The device behind a node such as `/dev/sdb1` or `/dev/disk/by-label/PHOTOS`, as udev knows
     /// it; where no udev runs, as `blkid` reads it from the device.
     pub fn from_node(path: &Path) -> Result<Self, DeviceError> {
-        let failed = |source| DeviceError::Io {
-            node: path.to_owned(),
-            source,
-        };
+        let failed = |source| DeviceError::Io { node: path.to_owned(), source };
         let meta = std::fs::metadata(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => DeviceError::Missing(path.to_owned()),
             _ => failed(error),
@@ -164,10 +159,7 @@ impl Device {
             } else {
                 plain.node.clone()
             },
-            devnum: (
-                rustix::fs::major(meta.rdev()),
-                rustix::fs::minor(meta.rdev()),
-            ),
+            devnum: (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev())),
             ..plain
         })
     }
@@ -183,22 +175,15 @@ impl Device {
     pub fn matches(&self, wanted: &DriveMatch) -> bool {
         // UUIDs are hexadecimal numbers: `b4c4-f001` is `B4C4-F001`.
         let same_uuid = |wanted: &String, own: &Option<String>| {
-            own.as_ref()
-                .is_some_and(|own| own.eq_ignore_ascii_case(wanted))
+            own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(wanted))
         };
         let same = |wanted: &String, own: &Option<String>| own.as_ref() == Some(wanted);
         let checks = [
             wanted.uuid.as_ref().map(|w| same_uuid(w, &self.uuid)),
             wanted.label.as_ref().map(|w| same(w, &self.label)),
-            wanted
-                .partuuid
-                .as_ref()
-                .map(|w| same_uuid(w, &self.partuuid)),
+            wanted.partuuid.as_ref().map(|w| same_uuid(w, &self.partuuid)),
             wanted.partlabel.as_ref().map(|w| same(w, &self.partlabel)),
-            wanted
-                .serial
-                .as_ref()
-                .map(|w| same(w, &self.serial) || same(w, &self.serial_long)),
+            wanted.serial.as_ref().map(|w| same(w, &self.serial) || same(w, &self.serial_long)),
         ];
         checks.iter().any(Option::is_some) && checks.iter().flatten().all(|ok| *ok)
     }
@@ -222,27 +207,15 @@ pub fn present() -> io::Result<Vec<Device>> {
         }
         let size = device.attribute_value("size").and_then(OsStr::to_str)?;
         // A loop device without a file has no size, and nothing to be asked.
-        if size.trim() == "0" {
-            None
-        } else {
-            Device::from_node(device.devnode()?).ok()
-        }
+        if size.trim() == "0" { None } else { Device::from_node(device.devnode()?).ok() }
     };
-    Ok(search
-        .scan_devices()?
-        .filter_map(device)
-        .filter(Device::has_file_system)
-        .collect())
+    Ok(search.scan_devices()?.filter_map(device).filter(Device::has_file_system).collect())
 }
 
 /// What `blkid` finds on the device at `node`, as udev's properties; nothing if it finds nothing.
 fn probe(node: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let ask = |program: &str| {
-        Command::new(program)
-            .args(["-p", "-o", "udev", "--"])
-            .arg(node)
-            .output()
-    };
+    let ask =
+        |program: &str| Command::new(program).args(["-p", "-o", "udev", "--"]).arg(node).output();
     // A user's search path often lacks the folder for system programs.
     let output = match ask("blkid") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => ask("/usr/sbin/blkid"),
@@ -251,10 +224,7 @@ fn probe(node: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     // 2 is "nothing found"; everything else is said in words on standard error.
     if !output.status.success() && output.status.code() != Some(2) {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(io::Error::other(format!(
-            "blkid: {}",
-            crate::sanitize::line(said.trim())
-        )));
+        return Err(io::Error::other(format!("blkid: {}", crate::sanitize::line(said.trim()))));
     }
     Ok(output
         .stdout
@@ -269,11 +239,7 @@ fn probe(node: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
 /// Undoes udev's `\xNN`, once, from left to right. Bytes that are not UTF-8 keep that spelling, so
 /// that a profile can name them.
 fn decode(value: &OsStr) -> String {
-    let digit = |b: u8| {
-        char::from(b)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -303,10 +269,7 @@ mod tests {
 
     fn device(properties: &[(&str, &str)]) -> Device {
         Device::from_properties(|name| {
-            properties
-                .iter()
-                .find(|(k, _)| *k == name)
-                .map(|(_, v)| (*v).into())
+            properties.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).into())
         })
     }
 
@@ -330,11 +293,7 @@ mod tests {
             let label = device(&[("ID_FS_LABEL_ENC", encoded)]).label;
             assert_eq!(label.as_deref(), Some(decoded));
         }
-        assert_eq!(
-            device(&[("ID_FS_LABEL", "A")]).label.as_deref(),
-            Some("A"),
-            "fallback"
-        );
+        assert_eq!(device(&[("ID_FS_LABEL", "A")]).label.as_deref(), Some("A"), "fallback");
     }
 
     #[test]
@@ -357,10 +316,7 @@ mod tests {
         assert!(wanted(&|w| w.uuid = some("b4c4-f001")));
         assert!(wanted(&|w| w.partuuid = some("BE000001-01")));
         assert!(wanted(&|w| w.label = some("PHOTOS")));
-        assert!(
-            !wanted(&|w| w.label = some("photos")),
-            "labels differ in case"
-        );
+        assert!(!wanted(&|w| w.label = some("photos")), "labels differ in case");
         assert!(wanted(&|w| w.serial = some("SER1")));
         assert!(wanted(&|w| w.serial = some("QEMU_HARDDISK_SER1")));
         assert!(!wanted(&|w| w.partlabel = some("first")), "it has none");

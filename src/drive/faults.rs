@@ -36,13 +36,7 @@ impl Faults {
 
     /// The `k`-th operation alone fails, with `error`.
     pub fn fail_at(k: u64, error: rustix::io::Errno) -> Self {
-        Self {
-            done: AtomicU64::new(0),
-            first_bad: k,
-            last_bad: k,
-            error,
-            batch_paths: None,
-        }
+        Self { done: AtomicU64::new(0), first_bad: k, last_bad: k, error, batch_paths: None }
     }
 
     /// With batches of at most `paths` paths, so that a run of few files has several.

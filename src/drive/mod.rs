@@ -2,11 +2,13 @@
 //!
 //! Called by `agent`, `cli`, `repository` and `backup`. It knows nothing of the repository's format.
 
+pub mod attributes;
 #[cfg(test)]
 pub(crate) mod capture;
 mod choice;
 pub mod content;
 pub mod device;
+pub mod drive_file;
 pub mod faults;
 pub mod monitor;
 pub mod mount;

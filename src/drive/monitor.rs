@@ -80,10 +80,7 @@ pub fn udev_runs() -> bool {
     // try, and has to trust that the socket is not left over.
     let error = UnixStream::connect("/run/udev/control").err();
     !error.is_some_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-        )
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
     })
 }
 
@@ -113,10 +110,7 @@ impl Monitor {
                 }
             })
             .map_err(failed("thread"))?;
-        let monitor = Self {
-            wake,
-            thread: Some(thread),
-        };
+        let monitor = Self { wake, thread: Some(thread) };
         match started.recv() {
             Ok(Ok(())) => Ok(monitor),
             Ok(Err(error)) => Err(error),
@@ -241,10 +235,7 @@ mod tests {
     fn tells_what_is_present_first_and_ends_when_dropped() {
         let (send, mut events) = tokio::sync::mpsc::unbounded_channel();
         let monitor = Monitor::start(send).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let first = runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(10), events.recv()).await });
         assert!(matches!(first, Ok(Some(Event::Present(_)))), "{first:?}");

@@ -67,11 +67,7 @@ impl Mounted {
 
     /// Which mount it is.
     pub fn place(&self) -> Place {
-        Place {
-            point: self.point.clone(),
-            mount_id: self.mount_id,
-            ours: self.ours,
-        }
+        Place { point: self.point.clone(), mount_id: self.mount_id, ours: self.ours }
     }
 }
 
@@ -164,10 +160,8 @@ fn block_device(path: &Path) -> Option<(u32, u32)> {
 
 /// Opens the mount `entry` of `device`, and makes sure that this is what was opened.
 pub fn open(device: &Device, entry: &MountEntry) -> Result<Mounted, MountError> {
-    let failed = |errno: Errno| MountError::Open {
-        point: entry.point.clone(),
-        source: errno.into(),
-    };
+    let failed =
+        |errno: Errno| MountError::Open { point: entry.point.clone(), source: errno.into() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let root = rustix::fs::open(&entry.point, flags, Mode::empty()).map_err(failed)?;
     let mask = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
@@ -203,10 +197,7 @@ pub fn mount_as_root(device: &Device, read_only: bool) -> Result<Mounted, MountE
 pub fn mount_below(base: &Path, device: &Device, read_only: bool) -> Result<Mounted, MountError> {
     let point = base.join(folder_name(device));
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&point);
-    made.map_err(|source| MountError::Folder {
-        folder: point.clone(),
-        source,
-    })?;
+    made.map_err(|source| MountError::Folder { folder: point.clone(), source })?;
     let mounted = mount_at(device, &point, read_only).and_then(|()| {
         let list = mountinfo::read().map_err(|source| MountError::List { source })?;
         let entry = choose(device.devnum, &list, &block_device)
@@ -218,10 +209,7 @@ pub fn mount_below(base: &Path, device: &Device, read_only: bool) -> Result<Moun
         open(device, entry)
     });
     match mounted {
-        Ok(mounted) => Ok(Mounted {
-            ours: true,
-            ..mounted
-        }),
+        Ok(mounted) => Ok(Mounted { ours: true, ..mounted }),
         Err(error) => {
             // Only succeeds on an empty folder that nothing is mounted on.
             let _left = std::fs::remove_dir(&point);
@@ -261,11 +249,9 @@ fn mount_at(device: &Device, point: &Path, read_only: bool) -> Result<(), MountE
             fs_type: if fs_type == "ntfs" { "NTFS" } else { fs_type }.to_owned(),
         },
         Errno::ROFS | Errno::ACCESS => MountError::WriteProtected { node: node() },
-        errno => MountError::Refused {
-            node: node(),
-            fs_type: fs_type.to_owned(),
-            source: errno.into(),
-        },
+        errno => {
+            MountError::Refused { node: node(), fs_type: fs_type.to_owned(), source: errno.into() }
+        }
     })
 }
 
@@ -276,13 +262,7 @@ fn folder_name(device: &Device) -> String {
         .map_or("", String::as_str)
         .chars()
         .take(64)
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') {
-                c
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' })
         .collect();
     let name = device.node.file_name().unwrap_or_default();
     format!("{plain}-{}", name.to_string_lossy())
@@ -290,11 +270,7 @@ fn folder_name(device: &Device) -> String {
 
 /// Unmounts what this program mounted and removes its folder; lets go of everything else.
 pub fn unmount(mounted: Mounted) -> Result<(), MountError> {
-    if mounted.ours {
-        unmount_any(mounted)
-    } else {
-        Ok(())
-    }
+    if mounted.ours { unmount_any(mounted) } else { Ok(()) }
 }
 
 /// Unmounts a drive whoever mounted it. Needs root.
@@ -311,10 +287,7 @@ pub fn unmount_any(mounted: Mounted) -> Result<(), MountError> {
             Err(Errno::BUSY) if pause > 0 => std::thread::sleep(BUSY_PAUSE),
             Err(Errno::BUSY) => return Err(MountError::Busy(place.point)),
             Err(errno) => {
-                return Err(MountError::Unmount {
-                    point: place.point,
-                    source: errno.into(),
-                });
+                return Err(MountError::Unmount { point: place.point, source: errno.into() });
             }
         }
     }
@@ -355,18 +328,13 @@ pub fn is_released(device: &Device) -> bool {
     }
     // The kernel refuses an exclusive handle on a mounted device.
     let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    !matches!(
-        rustix::fs::open(&device.node, flags, Mode::empty()),
-        Err(Errno::BUSY)
-    )
+    !matches!(rustix::fs::open(&device.node, flags, Mode::empty()), Err(Errno::BUSY))
 }
 
 /// Whether the mount at the place is still the one that is meant.
 fn is_there(place: &Place) -> Result<bool, MountError> {
     let list = mountinfo::read().map_err(|source| MountError::List { source })?;
-    Ok(list
-        .iter()
-        .any(|entry| entry.mount_id == place.mount_id && entry.point == place.point))
+    Ok(list.iter().any(|entry| entry.mount_id == place.mount_id && entry.point == place.point))
 }
 
 /// Removes the folder that was made to mount on; only ever an empty one.
@@ -387,15 +355,9 @@ mod tests {
         let mut entry = list.last().unwrap().clone();
         entry.point = "/".into();
         entry.mount_id = u64::MAX;
-        let device = Device {
-            devnum: entry.dev,
-            ..Device::default()
-        };
+        let device = Device { devnum: entry.dev, ..Device::default() };
         let error = open(&device, &entry).unwrap_err();
-        assert!(
-            matches!(error, MountError::NotTheDrive { .. }),
-            "got {error}"
-        );
+        assert!(matches!(error, MountError::NotTheDrive { .. }), "got {error}");
     }
 
     #[test]

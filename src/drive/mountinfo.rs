@@ -131,9 +131,7 @@ mod tests {
     fn reads_escapes_optional_fields_and_names_that_are_not_utf8() {
         let list = parse(LIST);
         assert_eq!(list.len(), 4);
-        let [overlay, ext4, btrfs, vfat] = list.as_slice() else {
-            panic!("four")
-        };
+        let [overlay, ext4, btrfs, vfat] = list.as_slice() else { panic!("four") };
         assert!(!overlay.read_only());
         assert_eq!(ext4.point, PathBuf::from("/media/a/My Dïsk/1"));
         assert_eq!((ext4.mount_id, ext4.parent_id, ext4.dev), (36, 22, (8, 1)));
@@ -145,12 +143,7 @@ mod tests {
 
     #[test]
     fn reads_the_list_of_this_machine() {
-        assert!(
-            read()
-                .unwrap()
-                .iter()
-                .any(|m| m.point.as_os_str() == "/proc")
-        );
+        assert!(read().unwrap().iter().any(|m| m.point.as_os_str() == "/proc"));
     }
 
     fn escape(bytes: &[u8]) -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! Every operation on the drive's files: the one module that touches them.
+//! Every operation on the drive's files: the one module that touches them, with [`super::drive_file`] for
+//! what is open for writing.
 //!
 //! A [`Tree`] works from an open handle on a folder (the repository) and never leaves it: each path is
 //! resolved beneath that handle without following symbolic links and without crossing a mount
@@ -10,26 +11,22 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::attributes::{self, Attributes, tolerate};
+use super::drive_file::DriveFile;
 use super::faults::Faults;
+use crate::beneath;
 
 /// How many parent folders are kept open. Runs go through paths in order, so few are enough.
 const OPEN_FOLDERS: usize = 64;
-
-/// openat2 may report EAGAIN when a rename happens meanwhile (openat2(2)); a bound keeps a hostile
-/// drive from holding us here.
-const EAGAIN_TRIES: usize = 16;
 
 /// A failed operation: what, on which path.
 #[derive(Debug, thiserror::Error)]
@@ -65,17 +62,6 @@ pub struct Found {
     pub nlink: u32,
 }
 
-/// Owner, permission bits and times to set on a file before it is published.
-#[derive(Debug, Clone, Copy)]
-pub struct Attributes {
-    /// Permission bits, at most 0o777.
-    pub mode: u32,
-    /// Owner and group; `None` leaves them as they are.
-    pub owner: Option<(u32, u32)>,
-    /// Last change of the content, in nanoseconds since 1970.
-    pub mtime_ns: i64,
-}
-
 /// A folder on the drive, and everything beneath it.
 #[derive(Debug)]
 pub struct Tree {
@@ -102,12 +88,7 @@ impl Tree {
 
     /// Takes an open folder handle; `shown` is how messages name it.
     pub fn from_handle(root: OwnedFd, shown: &Path) -> Self {
-        Self {
-            root,
-            shown: shown.to_owned(),
-            folders: Mutex::default(),
-            faults: None,
-        }
+        Self { root, shown: shown.to_owned(), folders: Mutex::default(), faults: None }
     }
 
     /// The tree of the folder `path` beneath this one; `None` if there is none.
@@ -172,20 +153,10 @@ impl Tree {
         if create {
             self.step("create", path)?;
         }
-        let flags = if create {
-            flags | OFlags::CREATE
-        } else {
-            flags
-        };
-        let fd = self
-            .open2(path, flags)
-            .map_err(|e| self.error("open", path, e))?;
+        let flags = if create { flags | OFlags::CREATE } else { flags };
+        let fd = self.open2(path, flags).map_err(|e| self.error("open", path, e))?;
         let file = self.regular(fd, path)?;
-        Ok(DriveFile {
-            file,
-            tree: self,
-            path: path.to_owned(),
-        })
+        Ok(DriveFile { file, tree: self, path: path.to_owned() })
     }
 
     /// Creates a file that must not exist yet, open for reading and writing. It gets at most the
@@ -194,16 +165,10 @@ impl Tree {
         self.step("create", path)?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (folder, name) = self
-            .split(path)
-            .map_err(|e| self.error("create", path, e))?;
+        let (folder, name) = self.split(path).map_err(|e| self.error("create", path, e))?;
         let fd = rustix::fs::openat(&*folder, name, flags, Mode::from_raw_mode(mode & 0o777))
             .map_err(|e| self.error("create", path, e))?;
-        Ok(DriveFile {
-            file: File::from(fd),
-            tree: self,
-            path: path.to_owned(),
-        })
+        Ok(DriveFile { file: File::from(fd), tree: self, path: path.to_owned() })
     }
 
     /// Creates a symbolic link that must not exist yet.
@@ -219,28 +184,14 @@ impl Tree {
         rustix::fs::symlinkat(OsStr::from_bytes(target), &*folder, name)
             .map_err(at("create the link"))?;
         if let Some((uid, gid)) = attributes.owner {
-            let (uid, gid) = (
-                rustix::fs::Uid::from_raw(uid),
-                rustix::fs::Gid::from_raw(gid),
-            );
+            let (uid, gid) = attributes::ids(uid, gid);
             let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-            tolerate(rustix::fs::chownat(
-                &*folder,
-                name,
-                Some(uid),
-                Some(gid),
-                nofollow,
-            ))
-            .map_err(at("set the owner of"))?;
+            tolerate(rustix::fs::chownat(&*folder, name, uid, gid, nofollow))
+                .map_err(at("set the owner of"))?;
         }
-        let times = times(attributes.mtime_ns);
-        tolerate(rustix::fs::utimensat(
-            &*folder,
-            name,
-            &times,
-            AtFlags::SYMLINK_NOFOLLOW,
-        ))
-        .map_err(at("set the time of"))
+        let times = attributes.times();
+        tolerate(rustix::fs::utimensat(&*folder, name, &times, AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(at("set the time of"))
     }
 
     /// Creates a folder; one that is there already is left as it is (`false`).
@@ -264,34 +215,20 @@ impl Tree {
             Err(e) => return Err(at(e)),
         }
         if let Some((uid, gid)) = owner {
-            let (uid, gid) = (
-                rustix::fs::Uid::from_raw(uid),
-                rustix::fs::Gid::from_raw(gid),
-            );
-            tolerate(rustix::fs::chownat(
-                &*folder,
-                name,
-                Some(uid),
-                Some(gid),
-                AtFlags::SYMLINK_NOFOLLOW,
-            ))
-            .map_err(at)?;
+            let (uid, gid) = attributes::ids(uid, gid);
+            let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+            tolerate(rustix::fs::chownat(&*folder, name, uid, gid, nofollow)).map_err(at)?;
         }
         Ok(true)
     }
 
     /// Creates a folder and those above it, down from the tree's own folder.
     pub fn create_folders(&self, path: &Path, mode: u32) -> Result<(), TreeError> {
-        let mut above: Vec<&Path> = path
-            .ancestors()
-            .filter(|p| !p.as_os_str().is_empty())
-            .collect();
+        let mut above: Vec<&Path> =
+            path.ancestors().filter(|p| !p.as_os_str().is_empty()).collect();
         above.reverse();
         for folder in above {
-            if self
-                .stat(folder)?
-                .is_none_or(|found| !found.file_type.is_dir())
-            {
+            if self.stat(folder)?.is_none_or(|found| !found.file_type.is_dir()) {
                 self.create_folder(folder, mode, None)?;
             }
         }
@@ -304,13 +241,7 @@ impl Tree {
         let linked = (|| {
             let (from_folder, from_name) = self.split(from)?;
             let (to_folder, to_name) = self.split(to)?;
-            rustix::fs::linkat(
-                &*from_folder,
-                from_name,
-                &*to_folder,
-                to_name,
-                AtFlags::empty(),
-            )
+            rustix::fs::linkat(&*from_folder, from_name, &*to_folder, to_name, AtFlags::empty())
         })();
         linked.map_err(|e| self.error("link", to, e))
     }
@@ -354,18 +285,14 @@ impl Tree {
 
     /// Removes the empty folder at `path`; `false` if nothing is there.
     pub fn remove_folder(&self, path: &Path) -> Result<bool, TreeError> {
-        self.folders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(path);
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
         self.remove(path, AtFlags::REMOVEDIR, "remove the folder")
     }
 
     fn remove(&self, path: &Path, flags: AtFlags, action: &'static str) -> Result<bool, TreeError> {
         self.step(action, path)?;
-        let removed = self
-            .split(path)
-            .and_then(|(folder, name)| rustix::fs::unlinkat(&*folder, name, flags));
+        let removed =
+            self.split(path).and_then(|(folder, name)| rustix::fs::unlinkat(&*folder, name, flags));
         match removed {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
@@ -378,7 +305,7 @@ impl Tree {
         self.step("set the time of", path)?;
         let set = self
             .folder(path)
-            .and_then(|fd| rustix::fs::futimens(&*fd, &times(mtime_ns)));
+            .and_then(|fd| rustix::fs::futimens(&*fd, &attributes::times(mtime_ns)));
         tolerate(set).map_err(|e| self.error("set the time of", path, e))
     }
 
@@ -392,18 +319,16 @@ impl Tree {
         self.step("set the attributes of", path)?;
         let folder = self.open_folder(path).map_err(at)?;
         if let Some((uid, gid)) = attributes.owner {
-            let (uid, gid) = (
-                rustix::fs::Uid::from_raw(uid),
-                rustix::fs::Gid::from_raw(gid),
-            );
-            tolerate(rustix::fs::fchown(&folder, Some(uid), Some(gid))).map_err(at)?;
+            let (uid, gid) = attributes::ids(uid, gid);
+            tolerate(rustix::fs::fchown(&folder, uid, gid)).map_err(at)?;
         }
         tolerate(rustix::fs::fchmod(
             &folder,
-            Mode::from_raw_mode(attributes.mode & 0o1777),
+            // For a folder setgid means that what is made in it gets its group: no privilege.
+            Mode::from_raw_mode(attributes.mode & 0o3777),
         ))
         .map_err(at)?;
-        tolerate(rustix::fs::futimens(&folder, &times(attributes.mtime_ns))).map_err(at)
+        tolerate(rustix::fs::futimens(&folder, &attributes.times())).map_err(at)
     }
 
     /// Sets an extended attribute of a folder; `false` where the file system cannot hold it.
@@ -415,15 +340,7 @@ impl Tree {
     ) -> Result<bool, TreeError> {
         let at = |e| self.error("set an attribute of", path, e);
         self.step("set an attribute of", path)?;
-        set_xattr(&self.open_folder(path).map_err(at)?, name, value).map_err(at)
-    }
-
-    /// The target of the symbolic link at `path`.
-    pub fn read_link(&self, path: &Path) -> Result<Vec<u8>, TreeError> {
-        self.split(path)
-            .and_then(|(folder, name)| rustix::fs::readlinkat(&*folder, name, Vec::new()))
-            .map(std::ffi::CString::into_bytes)
-            .map_err(|e| self.error("read the link", path, e))
+        attributes::set_xattr(&self.open_folder(path).map_err(at)?, name, value).map_err(at)
     }
 
     /// The names in a folder, at most `limit` of them (more is an error: the drive is not trusted to
@@ -462,7 +379,7 @@ impl Tree {
             .map_err(|e| self.error("ask for the free space of", Path::new(""), e))
     }
 
-    fn step(&self, action: &'static str, path: &Path) -> Result<(), TreeError> {
+    pub(super) fn step(&self, action: &'static str, path: &Path) -> Result<(), TreeError> {
         match &self.faults {
             None => Ok(()),
             Some(faults) => faults.step().map_err(|source| TreeError {
@@ -473,37 +390,30 @@ impl Tree {
         }
     }
 
-    fn error(&self, action: &'static str, path: &Path, e: Errno) -> TreeError {
-        TreeError {
-            action,
-            path: self.shown.join(path),
-            source: e.into(),
-        }
+    pub(super) fn error(&self, action: &'static str, path: &Path, e: Errno) -> TreeError {
+        TreeError { action, path: self.shown.join(path), source: e.into() }
     }
 
     fn regular(&self, fd: OwnedFd, path: &Path) -> Result<File, TreeError> {
         let stat = rustix::fs::fstat(&fd).map_err(|e| self.error("look at", path, e))?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             let source = io::Error::new(io::ErrorKind::InvalidData, "not a regular file");
-            return Err(TreeError {
-                action: "open",
-                path: self.shown.join(path),
-                source,
-            });
+            return Err(TreeError { action: "open", path: self.shown.join(path), source });
         }
         Ok(File::from(fd))
     }
 
     fn open2(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        open_beneath(&self.root, path, flags)
+        // Reading must not write: without NOATIME each file and folder that is looked into costs the
+        // drive an inode. It is only allowed to the owner.
+        match beneath::open(&self.root, path, flags | OFlags::NOATIME, false) {
+            Err(Errno::PERM) => beneath::open(&self.root, path, flags, false),
+            other => other,
+        }
     }
 
     fn open_folder(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         self.open2(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
@@ -528,169 +438,7 @@ impl Tree {
     }
 }
 
-/// A file of the drive that is open for writing: a staged file, or one of the repository's own
-/// records.
-#[derive(Debug)]
-pub struct DriveFile<'t> {
-    file: File,
-    tree: &'t Tree,
-    path: PathBuf,
-}
-
-impl DriveFile<'_> {
-    /// The open file, for reading.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Appends at the file's position.
-    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), TreeError> {
-        self.op("write", |file| (&*file).write_all(bytes))
-    }
-
-    /// Writes at `offset`.
-    pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), TreeError> {
-        self.op("write", |file| file.write_all_at(bytes, offset))
-    }
-
-    /// Cuts off or extends (with a hole) to `len` bytes.
-    pub fn set_len(&mut self, len: u64) -> Result<(), TreeError> {
-        self.op("set the length of", |file| file.set_len(len))
-    }
-
-    /// Waits until content and size are on the device.
-    pub fn sync(&mut self) -> Result<(), TreeError> {
-        self.op("sync", File::sync_data)
-    }
-
-    /// Sets owner, permission bits and times where they differ, in the order that keeps them; returns
-    /// the inode number.
-    pub fn set_attributes(&mut self, attributes: &Attributes) -> Result<u64, TreeError> {
-        let stat =
-            rustix::fs::fstat(&self.file).map_err(|e| self.tree.error("look at", &self.path, e))?;
-        let chown = attributes
-            .owner
-            .filter(|owner| *owner != (stat.st_uid, stat.st_gid));
-        if let Some((uid, gid)) = chown {
-            self.op("set the owner of", |file| {
-                let (uid, gid) = (
-                    rustix::fs::Uid::from_raw(uid),
-                    rustix::fs::Gid::from_raw(gid),
-                );
-                Ok(tolerate(rustix::fs::fchown(file, Some(uid), Some(gid)))?)
-            })?;
-        }
-        let mode = attributes.mode & 0o777;
-        if chown.is_some() || stat.st_mode & 0o7777 != mode {
-            let mode = Mode::from_raw_mode(mode);
-            self.op("set the mode of", |file| {
-                Ok(tolerate(rustix::fs::fchmod(file, mode))?)
-            })?;
-        }
-        let times = times(attributes.mtime_ns);
-        self.op("set the time of", |file| {
-            Ok(tolerate(rustix::fs::futimens(file, &times))?)
-        })?;
-        Ok(stat.st_ino)
-    }
-
-    /// Sets an extended attribute where the drive can hold it; `false` where it cannot.
-    pub fn set_xattr(&mut self, name: &[u8], value: &[u8]) -> Result<bool, TreeError> {
-        self.tree.step("set an attribute of", &self.path)?;
-        set_xattr(&self.file, name, value)
-            .map_err(|e| self.tree.error("set an attribute of", &self.path, e))
-    }
-
-    /// What the file is now.
-    pub fn stat(&self) -> Result<Found, TreeError> {
-        match rustix::fs::fstat(&self.file) {
-            Ok(stat) => Ok(found_of(&stat)),
-            Err(e) => Err(self.tree.error("look at", &self.path, e)),
-        }
-    }
-
-    /// Its path in the tree.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// A failed operation on this file.
-    pub fn error(&self, action: &'static str, source: io::Error) -> TreeError {
-        TreeError {
-            action,
-            path: self.tree.shown.join(&self.path),
-            source,
-        }
-    }
-
-    fn op(
-        &self,
-        action: &'static str,
-        act: impl FnOnce(&File) -> io::Result<()>,
-    ) -> Result<(), TreeError> {
-        self.tree.step(action, &self.path)?;
-        act(&self.file).map_err(|source| self.error(action, source))
-    }
-}
-
-/// openat2 beneath `root`: no symbolic links, no magic links, no crossing of mounts.
-pub(super) fn open_beneath(
-    root: impl AsFd,
-    path: &Path,
-    flags: OFlags,
-) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH
-        | ResolveFlags::NO_SYMLINKS
-        | ResolveFlags::NO_MAGICLINKS
-        | ResolveFlags::NO_XDEV;
-    let mode = if flags.contains(OFlags::CREATE) {
-        Mode::RUSR | Mode::WUSR
-    } else {
-        Mode::empty()
-    };
-    // Reading must not write: without NOATIME each file and folder that is looked into costs the drive
-    // an inode. It is only allowed to the owner.
-    let mut flags = flags | OFlags::CLOEXEC | OFlags::NOATIME;
-    let mut last = Errno::AGAIN;
-    for _ in 0..EAGAIN_TRIES {
-        match rustix::fs::openat2(&root, path, flags, mode, resolve) {
-            Err(e @ (Errno::AGAIN | Errno::INTR)) => last = e,
-            Err(e @ Errno::PERM) if flags.contains(OFlags::NOATIME) => {
-                flags -= OFlags::NOATIME;
-                last = e;
-            }
-            other => return other,
-        }
-    }
-    Err(last)
-}
-
-/// `false` if the attribute is not known here, not allowed, or too large for this file system.
-fn set_xattr(fd: impl AsFd, name: &[u8], value: &[u8]) -> rustix::io::Result<bool> {
-    let flags = rustix::fs::XattrFlags::empty();
-    match rustix::fs::fsetxattr(fd, OsStr::from_bytes(name), value, flags) {
-        Ok(()) => Ok(true),
-        Err(
-            Errno::OPNOTSUPP
-            | Errno::PERM
-            | Errno::INVAL
-            | Errno::RANGE
-            | Errno::TOOBIG
-            | Errno::NOSPC,
-        ) => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-/// Attributes that a file system cannot hold are in the record; not setting them is no failure.
-fn tolerate(set: rustix::io::Result<()>) -> rustix::io::Result<()> {
-    match set {
-        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
-        other => other,
-    }
-}
-
-fn found_of(stat: &rustix::fs::Stat) -> Found {
+pub(super) fn found_of(stat: &rustix::fs::Stat) -> Found {
     Found {
         file_type: FileType::from_raw_mode(stat.st_mode),
         ino: stat.st_ino,
@@ -700,117 +448,6 @@ fn found_of(stat: &rustix::fs::Stat) -> Found {
     }
 }
 
-/// Modification time from nanoseconds; access time is left as it is.
-pub fn times(mtime_ns: i64) -> Timestamps {
-    Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: rustix::fs::UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime_ns.div_euclid(1_000_000_000),
-            tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
-        },
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    fn tree() -> (tempfile::TempDir, Tree) {
-        let dir = tempfile::tempdir().unwrap();
-        let tree = Tree::open(dir.path()).unwrap();
-        (dir, tree)
-    }
-
-    #[test]
-    fn a_symbolic_link_anywhere_in_a_path_is_refused() {
-        let (dir, tree) = tree();
-        let outside = tempfile::tempdir().unwrap();
-        std::fs::write(outside.path().join("secret"), "x").unwrap();
-        symlink(outside.path(), dir.path().join("mirror")).unwrap();
-        let through = Path::new("mirror/secret");
-        assert!(tree.open_file(through).unwrap_err().is(Errno::LOOP));
-        assert!(
-            tree.create_file(Path::new("mirror/new"), 0o600)
-                .unwrap_err()
-                .is(Errno::LOOP)
-        );
-        assert!(tree.remove_file(through).unwrap_err().is(Errno::LOOP));
-        assert!(
-            tree.rename_over(through, Path::new("taken"))
-                .unwrap_err()
-                .is(Errno::LOOP)
-        );
-        assert!(
-            tree.create_folder(Path::new("mirror"), 0o700, None)
-                .is_err()
-        );
-        assert!(outside.path().join("secret").exists());
-    }
-
-    #[test]
-    fn a_path_that_leads_out_is_refused() {
-        let (_dir, tree) = tree();
-        assert!(
-            tree.open_file(Path::new("../etc/passwd"))
-                .unwrap_err()
-                .is(Errno::XDEV)
-        );
-        assert!(
-            tree.open_file(Path::new("/etc/passwd"))
-                .unwrap_err()
-                .is(Errno::XDEV)
-        );
-    }
-
-    #[test]
-    fn a_fifo_in_place_of_a_file_does_not_hang() {
-        let (dir, tree) = tree();
-        let made = std::process::Command::new("mkfifo")
-            .arg(dir.path().join("pipe"))
-            .status();
-        assert!(made.unwrap().success());
-        let error = tree.open_file(Path::new("pipe")).unwrap_err();
-        assert_eq!(error.source.to_string(), "not a regular file");
-    }
-
-    #[test]
-    fn rename_new_never_replaces() {
-        let (dir, tree) = tree();
-        std::fs::write(dir.path().join("a"), "new").unwrap();
-        std::fs::write(dir.path().join("b"), "old").unwrap();
-        assert!(
-            tree.rename_new(Path::new("a"), Path::new("b"))
-                .unwrap_err()
-                .is(Errno::EXIST)
-        );
-        assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), b"old");
-    }
-
-    #[test]
-    fn a_folder_made_again_is_found() {
-        let (dir, tree) = tree();
-        tree.create_folders(Path::new("a/b"), 0o755).unwrap();
-        tree.create_file(Path::new("a/b/c"), 0o600).unwrap();
-        tree.remove_file(Path::new("a/b/c")).unwrap();
-        tree.remove_folder(Path::new("a/b")).unwrap();
-        tree.create_folder(Path::new("a/b"), 0o755, None).unwrap();
-        tree.create_file(Path::new("a/b/c"), 0o600).unwrap();
-        assert!(dir.path().join("a/b/c").exists());
-    }
-
-    #[test]
-    fn after_the_kth_operation_nothing_happens_any_more() {
-        let (dir, tree) = tree();
-        let faults = Arc::new(Faults::stop_after(1));
-        let tree = tree.with_faults(Arc::clone(&faults));
-        tree.create_folder(Path::new("a"), 0o755, None).unwrap();
-        assert!(tree.create_folder(Path::new("b"), 0o755, None).is_err());
-        assert!(tree.sync().is_err());
-        assert!(!dir.path().join("b").exists());
-        assert_eq!(faults.count(), 3);
-    }
-}
+#[path = "tree_tests.rs"]
+mod tests;

@@ -49,11 +49,7 @@ pub fn list(tree: &Tree, index: &Index, detailed: bool) -> Result<Vec<Listed>, R
     let listed = index.increments().iter().map(|increment| {
         let catalog = read_catalog(tree, &increment.name)?;
         let count = |category| {
-            catalog
-                .file_catalog
-                .values()
-                .filter(|e| e.category == category)
-                .count() as u64
+            catalog.file_catalog.values().filter(|e| e.category == category).count() as u64
         };
         let tracked = |e: &&CatalogEntry| e.category == EntryCategory::Tracked;
         Ok(Listed {

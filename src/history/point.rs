@@ -45,23 +45,14 @@ pub fn find<'i>(
         return named.ok_or_else(|| PointError::NoIncrement(at.to_owned()));
     }
     let time = parse_time(at, zone).ok_or_else(|| PointError::NotATime(at.to_owned()))?;
-    let mut complete = increments
-        .iter()
-        .filter(|i| i.status == Status::Complete)
-        .peekable();
+    let mut complete = increments.iter().filter(|i| i.status == Status::Complete).peekable();
     let first = complete.peek().ok_or(PointError::Nothing)?.name.clone();
-    let started_by = |i: &&Increment| {
-        i.timestamp
-            .parse::<Timestamp>()
-            .is_ok_and(|started| started <= time)
-    };
+    let started_by =
+        |i: &&Increment| i.timestamp.parse::<Timestamp>().is_ok_and(|started| started <= time);
     complete
         .filter(started_by)
         .max_by_key(|i| i.sequence)
-        .ok_or_else(|| PointError::TooEarly {
-            time: at.to_owned(),
-            first,
-        })
+        .ok_or_else(|| PointError::TooEarly { time: at.to_owned(), first })
 }
 
 fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
@@ -77,10 +68,7 @@ fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
         // To the end of the second or minute that was given.
         _ => text.parse::<DateTime>().ok()?,
     };
-    civil
-        .to_zoned(zone.clone())
-        .ok()
-        .map(|zoned| zoned.timestamp())
+    civil.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp())
 }
 
 #[cfg(test)]
@@ -112,35 +100,21 @@ mod tests {
     #[test]
     fn a_time_means_the_last_complete_run_by_then() {
         assert_eq!(sequence_at("2026-11-21"), Ok(1));
-        assert_eq!(
-            sequence_at("2026-11-22T11:00:00Z"),
-            Ok(1),
-            "interrupted ones do not count"
-        );
+        assert_eq!(sequence_at("2026-11-22T11:00:00Z"), Ok(1), "interrupted ones do not count");
         assert_eq!(sequence_at("2026-11-23 09:59"), Ok(4));
         assert_eq!(sequence_at("2026-11-22 12:00"), Ok(4));
-        assert_eq!(
-            sequence_at("2027-01-01"),
-            Ok(4),
-            "order is by sequence, not by clock"
-        );
+        assert_eq!(sequence_at("2027-01-01"), Ok(4), "order is by sequence, not by clock");
     }
 
     #[test]
     fn a_name_means_that_increment() {
         assert_eq!(sequence_at("backup_20261122_100000"), Ok(2));
-        assert!(matches!(
-            sequence_at("backup_20261122_100001"),
-            Err(PointError::NoIncrement(_))
-        ));
+        assert!(matches!(sequence_at("backup_20261122_100001"), Err(PointError::NoIncrement(_))));
     }
 
     #[test]
     fn says_what_is_wrong() {
-        assert!(matches!(
-            sequence_at("last week"),
-            Err(PointError::NotATime(_))
-        ));
+        assert!(matches!(sequence_at("last week"), Err(PointError::NotATime(_))));
         assert_eq!(
             sequence_at("2026-11-20").unwrap_err().to_string(),
             "nothing was backed up yet at 2026-11-20; the first backup is backup_20261121_100000"

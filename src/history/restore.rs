@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::timeline::{Body, Version, Versions};
+use crate::drive::attributes::Attributes;
 use crate::drive::content::{self, CopyError};
-use crate::drive::tree::{Attributes, Tree, TreeError};
+use crate::drive::tree::{Tree, TreeError};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 
@@ -78,10 +79,7 @@ impl Selection {
     pub fn new(paths: Vec<RelPath>, masks: &[String]) -> Result<Self, RestoreError> {
         let (mut by_name, mut by_path) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         for mask in masks {
-            let bad = |reason: String| RestoreError::Mask {
-                mask: mask.clone(),
-                reason,
-            };
+            let bad = |reason: String| RestoreError::Mask { mask: mask.clone(), reason };
             if mask.len() > MAX_MASK || mask.matches('{').count() > 16 {
                 return Err(bad("it is too long".to_owned()));
             }
@@ -89,12 +87,7 @@ impl Selection {
                 .literal_separator(true)
                 .build()
                 .map_err(|e| bad(e.kind().to_string()))?;
-            if mask.contains('/') {
-                &mut by_path
-            } else {
-                &mut by_name
-            }
-            .add(glob);
+            if mask.contains('/') { &mut by_path } else { &mut by_name }.add(glob);
         }
         let build = |set: &GlobSetBuilder| {
             set.build().map_err(|e| RestoreError::Mask {
@@ -139,15 +132,8 @@ impl Selection {
                 return Err(RestoreError::NothingAt(path.clone()));
             }
         }
-        let picked: Vec<_> = versions
-            .iter()
-            .filter(|(path, _)| self.selects(path))
-            .collect();
-        if picked.is_empty() {
-            Err(RestoreError::NothingMatches)
-        } else {
-            Ok(picked)
-        }
+        let picked: Vec<_> = versions.iter().filter(|(path, _)| self.selects(path)).collect();
+        if picked.is_empty() { Err(RestoreError::NothingMatches) } else { Ok(picked) }
     }
 }
 
@@ -243,9 +229,7 @@ impl Restorer<'_> {
         }
         if let Some(found) = self.destination.stat(to)? {
             if !self.overwrite {
-                return Err(Failure::Problem(
-                    "exists already; --overwrite replaces it".to_owned(),
-                ));
+                return Err(Failure::Problem("exists already; --overwrite replaces it".to_owned()));
             }
             if found.file_type.is_dir() {
                 return Err(Failure::Problem("a folder stands in its place".to_owned()));
@@ -281,16 +265,8 @@ impl Restorer<'_> {
                 self.say_owner(path, version);
                 Ok(())
             }
-            Body::File {
-                size,
-                hash,
-                places,
-                linked,
-            } => {
-                let key = linked
-                    .clone()
-                    .zip(*hash)
-                    .map(|(id, hash)| (id, hash, version.mtime_ns));
+            Body::File { size, hash, places, linked } => {
+                let key = linked.clone().zip(*hash).map(|(id, hash)| (id, hash, version.mtime_ns));
                 if let Some(first) = key.as_ref().and_then(|key| self.linked.get(key)) {
                     self.destination.link(first, staged)?;
                     return Ok(());
@@ -333,15 +309,27 @@ impl Restorer<'_> {
             let sparse = content::has_holes(&from, size);
             match content::copy(&from, size, sparse, &mut to, 0, self.stop, self.told) {
                 Ok((len, now)) if len == size && hash.is_none_or(|hash| hash == now) => {
+                    // A change of owner takes capabilities away; without root there is none, and a
+                    // file that is read-only takes no attributes any more.
+                    if self.root {
+                        to.set_attributes(&self.attributes(version))?;
+                    }
                     for (name, value) in &version.xattrs {
                         if !to.set_xattr(name, value)? {
                             let name = String::from_utf8_lossy(name);
                             self.problem(path, format!("the attribute {name} could not be set"));
                         }
                     }
-                    to.set_attributes(&self.attributes(version))?;
+                    if !self.root {
+                        to.set_attributes(&self.attributes(version))?;
+                    }
                     drop(to);
                     self.say_owner(path, version);
+                    if version.mode & 0o6000 != 0 {
+                        let reason = "its set-id bits were not restored: a backup is not trusted \
+                                      with them; set them with chmod";
+                        self.problem(path, reason);
+                    }
                     return Ok(());
                 }
                 Ok(_) => DAMAGED.clone_into(&mut found),
@@ -357,7 +345,7 @@ impl Restorer<'_> {
 
     fn attributes(&self, version: &Version) -> Attributes {
         Attributes {
-            mode: version.mode & 0o1777,
+            mode: version.mode & 0o3777,
             owner: self.root.then_some((version.uid, version.gid)),
             mtime_ns: version.mtime_ns,
         }
@@ -366,26 +354,19 @@ impl Restorer<'_> {
     /// An owner that only root could give back is a problem to be named.
     fn say_owner(&mut self, path: &RelPath, version: &Version) {
         if !self.root && version.uid != self.uid {
-            let reason = format!(
-                "its owner {} was not restored: that needs root",
-                version.uid
-            );
+            let reason = format!("its owner {} was not restored: that needs root", version.uid);
             self.problem(path, reason);
         }
     }
 
     fn folder_attributes(&mut self, path: &RelPath, version: &Version) -> Result<(), TreeError> {
         for (name, value) in &version.xattrs {
-            if !self
-                .destination
-                .set_folder_xattr(path.as_path(), name, value)?
-            {
+            if !self.destination.set_folder_xattr(path.as_path(), name, value)? {
                 let name = String::from_utf8_lossy(name);
                 self.problem(path, format!("the attribute {name} could not be set"));
             }
         }
-        self.destination
-            .set_folder_attributes(path.as_path(), &self.attributes(version))?;
+        self.destination.set_folder_attributes(path.as_path(), &self.attributes(version))?;
         self.say_owner(path, version);
         Ok(())
     }

@@ -114,16 +114,8 @@ impl Service {
             let asked = in_time(blocking(notify_rust::get_capabilities)).await??;
             *self.markup.insert(asked.iter().any(|c| c == "body-markup"))
         };
-        let body = if markup {
-            escape(&text.body)
-        } else {
-            text.body.clone()
-        };
-        let urgency = if text.urgent {
-            Urgency::Critical
-        } else {
-            Urgency::Normal
-        };
+        let body = if markup { escape(&text.body) } else { text.body.clone() };
+        let urgency = if text.urgent { Urgency::Critical } else { Urgency::Normal };
         if let Some(mut handle) = old {
             let summary = text.summary.clone();
             let again = body.clone();
@@ -159,16 +151,12 @@ async fn blocking<T: Send + 'static>(
 }
 
 async fn in_time<T>(call: impl Future<Output = T>) -> Result<T, String> {
-    tokio::time::timeout(PATIENCE, call)
-        .await
-        .map_err(|_| "it does not answer".to_owned())
+    tokio::time::timeout(PATIENCE, call).await.map_err(|_| "it does not answer".to_owned())
 }
 
 /// `text` for a service that reads markup.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

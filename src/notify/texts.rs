@@ -50,10 +50,7 @@ pub enum Ended {
 pub fn started(profile: &str, drive: &str) -> Text {
     Text {
         summary: "Backup started".to_owned(),
-        body: format!(
-            "{}. Please leave the drive plugged in.",
-            pair(profile, drive)
-        ),
+        body: format!("{}. Please leave the drive plugged in.", pair(profile, drive)),
         urgent: false,
     }
 }
@@ -94,11 +91,7 @@ pub fn ended(drive: &str, runs: &[(String, Ended)], removal: Removal) -> Text {
         .flatten()
         .collect();
     for problem in all.iter().take(NAMED_PROBLEMS) {
-        lines.push(format!(
-            "{}: {}",
-            problem.path,
-            sanitize::line(&problem.reason)
-        ));
+        lines.push(format!("{}: {}", problem.path, sanitize::line(&problem.reason)));
     }
     if all.len() > NAMED_PROBLEMS {
         lines.push(format!("… and {} more", all.len() - NAMED_PROBLEMS));
@@ -128,11 +121,7 @@ pub fn ended(drive: &str, runs: &[(String, Ended)], removal: Removal) -> Text {
 pub fn not_usable(profiles: &[String], drive: &str, why: &str) -> Text {
     Text {
         summary: "Backup failed".to_owned(),
-        body: format!(
-            "{}: {}",
-            pair(&profiles.join(", "), drive),
-            sanitize::line(why)
-        ),
+        body: format!("{}: {}", pair(&profiles.join(", "), drive), sanitize::line(why)),
         urgent: true,
     }
 }
@@ -189,10 +178,7 @@ mod tests {
     fn finished_says_whether_the_drive_can_be_pulled() {
         let text = ended("PHOTOS", &[complete(report())], Removal::Safe);
         assert_eq!(text.summary, "Backup finished");
-        assert_eq!(
-            text.body,
-            "documents → PHOTOS: 12 files, 3.4 MB in 5 s.\nSafe to remove."
-        );
+        assert_eq!(text.body, "documents → PHOTOS: 12 files, 3.4 MB in 5 s.\nSafe to remove.");
         assert!(!text.urgent);
         let text = ended("PHOTOS", &[complete(report())], Removal::EjectFirst);
         assert!(text.body.ends_with("Eject the drive before you pull it."));
@@ -208,15 +194,9 @@ mod tests {
     #[test]
     fn three_problems_are_named_and_the_rest_counted() {
         let problem = |n: u8| {
-            Problem::new(
-                RelPath::new(format!("f{n}\n<b>").as_bytes()).unwrap(),
-                "unreadable",
-            )
+            Problem::new(RelPath::new(format!("f{n}\n<b>").as_bytes()).unwrap(), "unreadable")
         };
-        let report = RunReport {
-            problems: (0..5).map(problem).collect(),
-            ..report()
-        };
+        let report = RunReport { problems: (0..5).map(problem).collect(), ..report() };
         let text = ended("P", &[complete(report)], Removal::Safe);
         assert_eq!(text.summary, "Backup finished with 5 problems");
         assert!(text.body.contains("f0\\u{a}<b>: unreadable"));
@@ -235,10 +215,7 @@ mod tests {
 
     #[test]
     fn a_pulled_drive_is_told_as_such() {
-        let stopped = (
-            "d".to_owned(),
-            Ended::Stopped("3 files are kept".to_owned()),
-        );
+        let stopped = ("d".to_owned(), Ended::Stopped("3 files are kept".to_owned()));
         let text = ended("P", &[stopped], Removal::Gone);
         assert_eq!(text.summary, "Backup stopped: the drive was removed");
         assert!(text.body.contains("stopped; 3 files are kept."));
@@ -248,9 +225,6 @@ mod tests {
     #[test]
     fn labels_cannot_drive_the_text() {
         let text = started("docs", "A\x1b[2J\u{202e}B");
-        assert_eq!(
-            text.body,
-            "docs → A\\u{1b}[2J\\u{202e}B. Please leave the drive plugged in."
-        );
+        assert_eq!(text.body, "docs → A\\u{1b}[2J\\u{202e}B. Please leave the drive plugged in.");
     }
 }

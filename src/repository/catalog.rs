@@ -202,10 +202,7 @@ pub(super) fn write(
         problems: closing.problems.clone(),
         notes: closing.notes.clone(),
         summary,
-        statistics: Statistics {
-            total_files: summary.total_operations,
-            total_size,
-        },
+        statistics: Statistics { total_files: summary.total_operations, total_size },
     };
     serde_json::to_writer(out, &catalog)
 }
@@ -221,11 +218,9 @@ impl Serialize for Files<'_> {
         let zone = TimeZone::system();
         let entries = self.open.entries.iter().filter_map(|(path, entry)| {
             let (record, category, moved_from) = match entry {
-                IndexEntry::Version { moved_from } => (
-                    self.index.records().get(path)?,
-                    EntryCategory::Tracked,
-                    moved_from.clone(),
-                ),
+                IndexEntry::Version { moved_from } => {
+                    (self.index.records().get(path)?, EntryCategory::Tracked, moved_from.clone())
+                }
                 IndexEntry::Deleted(record) => (record.as_ref(), EntryCategory::Deleted, None),
             };
             let content_in = (record.brought_by != self.open.mark.sequence)
@@ -243,25 +238,9 @@ struct Folders<'a>(&'a BTreeMap<RelPath, Record>);
 impl Serialize for Folders<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(path, record)| {
-            let Meta {
-                mode,
-                uid,
-                gid,
-                mtime_ns,
-                xattrs,
-                ..
-            } = &record.meta;
+            let Meta { mode, uid, gid, mtime_ns, xattrs, .. } = &record.meta;
             let xattrs = xattrs_text(xattrs);
-            (
-                path,
-                CatalogFolder {
-                    mode: *mode,
-                    uid: *uid,
-                    gid: *gid,
-                    mtime_ns: *mtime_ns,
-                    xattrs,
-                },
-            )
+            (path, CatalogFolder { mode: *mode, uid: *uid, gid: *gid, mtime_ns: *mtime_ns, xattrs })
         }))
     }
 }
@@ -283,9 +262,7 @@ fn entry_of(
     };
     let is_text = !key.starts_with('/');
     let (blake3, link_target, link_target_bytes, unsettled) = match &record.content {
-        Content::File {
-            hash, unsettled, ..
-        } => (Some(hex(hash)), None, None, *unsettled),
+        Content::File { hash, unsettled, .. } => (Some(hex(hash)), None, None, *unsettled),
         Content::Link { target, .. } => {
             let text = String::from_utf8_lossy(target).into_owned();
             let exact = std::str::from_utf8(target).is_ok();
@@ -335,10 +312,7 @@ impl CatalogEntry {
 /// Extended attributes as they were recorded; values that are not hexadecimal are dropped.
 pub fn xattrs_of(text: &BTreeMap<String, String>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let exact = |(name, value): (&String, &String)| {
-        Some((
-            RelPath::from_key(name).ok()?.as_bytes().to_vec(),
-            unhex(value)?,
-        ))
+        Some((RelPath::from_key(name).ok()?.as_bytes().to_vec(), unhex(value)?))
     };
     text.iter().filter_map(exact).collect()
 }
@@ -358,18 +332,11 @@ fn local(ns: i64, zone: &TimeZone) -> jiff::Zoned {
 
 fn hex(bytes: &[u8]) -> String {
     let digit = |d: u8| char::from_digit(d.into(), 16).unwrap_or('0');
-    bytes
-        .iter()
-        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
-        .collect()
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| {
-        char::from(b)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let pairs = text.as_bytes().chunks(2);
     pairs
         .map(|pair| match pair {

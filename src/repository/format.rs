@@ -35,9 +35,7 @@ pub(super) fn check(tree: &Tree) -> Result<bool, RepositoryError> {
         return Ok(false);
     };
     let mut bytes = Vec::new();
-    file.take(64 * 1024)
-        .read_to_end(&mut bytes)
-        .map_err(RepositoryError::Read)?;
+    file.take(64 * 1024).read_to_end(&mut bytes).map_err(RepositoryError::Read)?;
     let format: Format = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
     if format.magic != MAGIC {
         return Err(damaged("it is not ours".to_owned()));
@@ -54,9 +52,7 @@ pub(super) fn write(tree: &Tree) -> Result<(), RepositoryError> {
         magic: MAGIC.to_owned(),
         version: VERSION,
         keeps_versions: "hardlink".to_owned(),
-        created: jiff::Zoned::now()
-            .strftime("%Y-%m-%dT%H:%M:%S%:z")
-            .to_string(),
+        created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         made_by: concat!("bkm-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let text = serde_json::to_vec_pretty(&format)
@@ -101,15 +97,18 @@ fn place_text(tree: &Tree, path: &Path, text: &str) -> Result<(), RepositoryErro
     if tree.stat(path)?.is_some() {
         return Ok(());
     }
-    let mut file = tree.create_file(path, 0o600)?;
+    // It gets its name when it is whole: one that is there is never looked at again.
+    let part = path.with_file_name(layout::README_PART);
+    tree.remove_file(&part)?;
+    let mut file = tree.create_file(&part, 0o600)?;
     file.write_all(text.as_bytes())?;
-    let attributes = crate::drive::tree::Attributes {
+    let attributes = crate::drive::attributes::Attributes {
         mode: 0o644,
         owner: None,
         mtime_ns: super::now_ns(),
     };
     file.set_attributes(&attributes)?;
-    Ok(())
+    Ok(tree.rename_new(&part, path)?)
 }
 
 const BESIDE: &str = "\

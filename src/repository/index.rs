@@ -180,10 +180,7 @@ pub struct Index {
 impl Index {
     /// Of a repository that has nothing yet.
     pub fn empty() -> Self {
-        Self {
-            next_sequence: 1,
-            ..Self::default()
-        }
+        Self { next_sequence: 1, ..Self::default() }
     }
 
     /// Reads the log. The last batch is not applied if it may be unfinished: see [`Index::pending`].
@@ -199,9 +196,7 @@ impl Index {
             index.take(frame, &mut base)
         })?;
         if base.is_some() {
-            return Err(RepositoryError::Damaged(
-                "the index: it has no whole base".to_owned(),
-            ));
+            return Err(RepositoryError::Damaged("the index: it has no whole base".to_owned()));
         }
         Ok((index, end))
     }
@@ -242,10 +237,8 @@ impl Index {
                 .collect();
             (!chunk.is_empty()).then_some(Frame::Base(chunk))
         });
-        let state = State {
-            next_sequence: self.next_sequence,
-            increments: self.increments.clone(),
-        };
+        let state =
+            State { next_sequence: self.next_sequence, increments: self.increments.clone() };
         chunks.chain([Frame::State(state)])
     }
 
@@ -277,26 +270,15 @@ impl Index {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Put {
-                path,
-                record,
-                moved_from,
-                ..
-            } => {
+            Change::Put { path, record, moved_from, .. } => {
                 if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
-                    open.entries
-                        .insert(path.clone(), Entry::Version { moved_from });
+                    open.entries.insert(path.clone(), Entry::Version { moved_from });
                 }
                 self.insert(path, record);
             }
-            Change::Note {
-                path,
-                record,
-                version,
-            } => {
+            Change::Note { path, record, version } => {
                 if let Some(open) = self.open.as_mut().filter(|_| version) {
-                    open.entries
-                        .insert(path.clone(), Entry::Version { moved_from: None });
+                    open.entries.insert(path.clone(), Entry::Version { moved_from: None });
                 }
                 self.insert(path, record);
             }
@@ -350,12 +332,7 @@ impl Index {
     pub(super) fn close(&mut self) {
         self.apply_pending();
         self.unclosed = false;
-        if let Some(OpenIncrement {
-            mark,
-            closing: Some(closing),
-            ..
-        }) = self.open.take()
-        {
+        if let Some(OpenIncrement { mark, closing: Some(closing), .. }) = self.open.take() {
             self.increments.push(Increment {
                 sequence: mark.sequence,
                 name: mark.name,
@@ -378,17 +355,11 @@ impl Index {
 
     /// The name of the increment with this sequence, the open one included.
     pub fn increment_name(&self, sequence: u64) -> Option<&str> {
-        let open = self
-            .open
-            .iter()
-            .map(|open| (open.mark.sequence, open.mark.name.as_str()));
+        let open = self.open.iter().map(|open| (open.mark.sequence, open.mark.name.as_str()));
         let by_sequence = |i: &Increment| i.sequence.cmp(&sequence);
         match self.increments.binary_search_by(by_sequence) {
             Ok(at) => self.increments.get(at).map(|i| i.name.as_str()),
-            Err(_) => open
-                .into_iter()
-                .find(|(s, _)| *s == sequence)
-                .map(|(_, name)| name),
+            Err(_) => open.into_iter().find(|(s, _)| *s == sequence).map(|(_, name)| name),
         }
     }
 
@@ -410,12 +381,17 @@ impl Index {
     /// Whether deltas outweigh the base so far that a new base pays: it is written once per half of
     /// it that was superseded, so the cost per change stays constant.
     pub(super) fn wants_compaction(&self) -> bool {
-        !self.unclosed && self.superseded > self.records.len() as u64 / 2 + SLACK
+        !self.unclosed && outweighs(self.superseded, self.records.len() as u64)
     }
 
     pub(super) fn compacted(&mut self) {
         self.superseded = 0;
     }
+}
+
+/// Whether so many superseded records are worth writing a base of so many anew.
+fn outweighs(superseded: u64, records: u64) -> bool {
+    superseded > records / 2 + SLACK
 }
 
 impl OpenIncrement {
@@ -454,15 +430,21 @@ impl Change {
     /// Bytes of content that it brings to the drive, if it was copied.
     pub fn content_size(&self) -> u64 {
         match self {
-            Self::Put {
-                record:
-                    Record {
-                        content: Content::File { size, .. },
-                        ..
-                    },
-                ..
-            } => *size,
+            Self::Put { record: Record { content: Content::File { size, .. }, .. }, .. } => *size,
             _ => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_written_anew_when_half_of_it_and_the_slack_are_superseded() {
+        assert!(!outweighs(SLACK, 0));
+        assert!(outweighs(SLACK + 1, 0));
+        assert!(!outweighs(500_000 + SLACK, 1_000_000));
+        assert!(outweighs(500_001 + SLACK, 1_000_000));
     }
 }

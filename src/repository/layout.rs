@@ -26,6 +26,8 @@ pub const STAGE: &str = ".bkm/stage";
 pub const MIRROR: &str = "mirror";
 /// How to get files back without this program.
 pub const README: &str = "README.txt";
+/// The same while it is written.
+pub const README_PART: &str = ".README.bkm-part";
 
 /// Name of a file in the staging area.
 pub type StageName = String;
@@ -69,22 +71,17 @@ pub fn increment_name(time: DateTime) -> String {
 pub fn is_increment_name(name: &str) -> bool {
     name.strip_prefix("backup_").is_some_and(|time| {
         time.len() == 15
-            && time.bytes().enumerate().all(|(at, b)| {
-                if at == 8 {
-                    b == b'_'
-                } else {
-                    b.is_ascii_digit()
-                }
-            })
+            && time.bytes().enumerate().all(
+                |(at, b)| {
+                    if at == 8 { b == b'_' } else { b.is_ascii_digit() }
+                },
+            )
     })
 }
 
 /// The increments among `names`.
 pub fn increment_names(names: Vec<OsString>) -> impl Iterator<Item = String> {
-    names
-        .into_iter()
-        .filter_map(|name| name.into_string().ok())
-        .filter(|n| is_increment_name(n))
+    names.into_iter().filter_map(|name| name.into_string().ok()).filter(|n| is_increment_name(n))
 }
 
 #[cfg(test)]
@@ -96,12 +93,7 @@ mod tests {
         let time = jiff::civil::date(2026, 11, 23).at(9, 15, 0, 0);
         assert_eq!(increment_name(time), "backup_20261123_091500");
         assert!(is_increment_name("backup_20261123_091500"));
-        for other in [
-            "backup_2026",
-            "backup_20261123-091500",
-            "backup_20261123_09150x",
-            "mirror",
-        ] {
+        for other in ["backup_2026", "backup_20261123-091500", "backup_20261123_09150x", "mirror"] {
             assert!(!is_increment_name(other), "{other}");
         }
     }

@@ -7,7 +7,8 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use super::{RepositoryError, layout};
-use crate::drive::tree::{DriveFile, Tree};
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::Tree;
 
 /// Takes the lock, which lasts as long as the returned file is open.
 pub(super) fn take(tree: &Tree) -> Result<DriveFile<'_>, RepositoryError> {
@@ -16,18 +17,16 @@ pub(super) fn take(tree: &Tree) -> Result<DriveFile<'_>, RepositoryError> {
     let file = tree.open_record_file(path, missing)?;
     match file.file().try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RepositoryError::Locked {
-            holder: holder(file.file()),
-        }),
+        Err(TryLockError::WouldBlock) => {
+            Err(RepositoryError::Locked { holder: holder(file.file()) })
+        }
         Err(TryLockError::Error(source)) => Err(file.error("lock", source).into()),
     }
 }
 
 /// Who holds the lock on `file`, in words.
 fn holder(file: &File) -> String {
-    let ino = rustix::fs::fstat(file)
-        .map(|stat| stat.st_ino)
-        .unwrap_or_default();
+    let ino = rustix::fs::fstat(file).map(|stat| stat.st_ino).unwrap_or_default();
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     match locks.lines().find_map(|line| pid_of(line, ino)) {
         Some(pid) => {
@@ -55,14 +54,10 @@ mod tests {
     fn the_second_one_is_told_who_holds_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let tree = Tree::open(dir.path()).unwrap();
-        tree.create_folder(Path::new(layout::META), 0o700, None)
-            .unwrap();
+        tree.create_folder(Path::new(layout::META), 0o700, None).unwrap();
         let held = take(&tree).unwrap();
         let refused = take(&tree).unwrap_err().to_string();
-        assert!(
-            refused.contains(&format!("process {}", std::process::id())),
-            "{refused}"
-        );
+        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(held);
         take(&tree).unwrap();
     }

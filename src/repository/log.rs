@@ -11,7 +11,8 @@
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 
 use super::RepositoryError;
-use crate::drive::tree::{DriveFile, TreeError};
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::TreeError;
 
 const MAGIC: &[u8; 8] = b"BKMIDX1\n";
 const HEADER: usize = 8 + 8 + 16;
@@ -48,12 +49,7 @@ impl<'t> LogWriter<'t> {
         header.extend_from_slice(&generation.to_le_bytes());
         header.extend_from_slice(&checksum(generation, 0, MAGIC));
         file.write_at(&header, 0)?;
-        Ok(Self {
-            file,
-            generation,
-            next_number: 1,
-            end: HEADER as u64,
-        })
+        Ok(Self { file, generation, next_number: 1, end: HEADER as u64 })
     }
 
     /// Goes on behind what [`read`] found, and cuts off a torn tail.
@@ -61,12 +57,7 @@ impl<'t> LogWriter<'t> {
         if file.stat()?.size > from.end {
             file.set_len(from.end)?;
         }
-        Ok(Self {
-            file,
-            generation: from.generation,
-            next_number: from.next_number,
-            end: from.end,
-        })
+        Ok(Self { file, generation: from.generation, next_number: from.next_number, end: from.end })
     }
 
     /// Appends one frame; durable only after [`LogWriter::sync`].
@@ -113,8 +104,7 @@ pub(super) fn read(
     mut take: impl FnMut(Vec<u8>) -> Result<(), RepositoryError>,
 ) -> Result<LogEnd, RepositoryError> {
     let damaged = |what: &str| RepositoryError::Damaged(format!("the index: {what}"));
-    file.seek(SeekFrom::Start(0))
-        .map_err(RepositoryError::Read)?;
+    file.seek(SeekFrom::Start(0)).map_err(RepositoryError::Read)?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut header = [0; HEADER];
     reader.read_exact(&mut header).map_err(|e| match e.kind() {
@@ -127,11 +117,7 @@ pub(super) fn read(
     if magic != MAGIC || check != checksum(generation, 0, MAGIC) {
         return Err(damaged("its header is not one of ours"));
     }
-    let mut log = LogEnd {
-        generation,
-        next_number: 1,
-        end: HEADER as u64,
-    };
+    let mut log = LogEnd { generation, next_number: 1, end: HEADER as u64 };
     loop {
         match read_frame(&mut reader, generation).map_err(RepositoryError::Read)? {
             ReadFrame::Sound { number, payload } if number == log.next_number => {
@@ -155,9 +141,9 @@ pub(super) fn read(
         }
     }
     match synced {
-        Some((of, up_to)) if of == generation && log.end < up_to => Err(damaged(
-            "frames that were written and synced are gone or fail their checksum",
-        )),
+        Some((of, up_to)) if of == generation && log.end < up_to => {
+            Err(damaged("frames that were written and synced are gone or fail their checksum"))
+        }
         _ => Ok(log),
     }
 }
@@ -176,10 +162,7 @@ enum ReadFrame {
 
 fn read_frame(reader: &mut impl Read, generation: u64) -> io::Result<ReadFrame> {
     let mut header = Vec::with_capacity(FRAME_HEADER);
-    reader
-        .by_ref()
-        .take(FRAME_HEADER as u64)
-        .read_to_end(&mut header)?;
+    reader.by_ref().take(FRAME_HEADER as u64).read_to_end(&mut header)?;
     if header.is_empty() {
         return Ok(ReadFrame::Nothing);
     }
@@ -195,10 +178,7 @@ fn read_frame(reader: &mut impl Read, generation: u64) -> io::Result<ReadFrame> 
     }
     let mut payload = Vec::new();
     // Grows as bytes arrive, so a lying length in a short file costs nothing.
-    reader
-        .by_ref()
-        .take(length as u64)
-        .read_to_end(&mut payload)?;
+    reader.by_ref().take(length as u64).read_to_end(&mut payload)?;
     let number = u64_of(number);
     if payload.len() < length {
         Ok(ReadFrame::Bad { whole: false })
@@ -222,11 +202,7 @@ pub(super) fn checksum(generation: u64, number: u64, payload: &[u8]) -> [u8; 16]
 
 /// A little-endian number from at most 8 bytes.
 fn u64_of(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .take(8)
-        .rev()
-        .fold(0, |value, &byte| (value << 8) | u64::from(byte))
+    bytes.iter().take(8).rev().fold(0, |value, &byte| (value << 8) | u64::from(byte))
 }
 
 #[cfg(test)]
@@ -276,16 +252,9 @@ mod tests {
             let (payloads, end) = read_all(&tree, Some((7, two_end as u64))).unwrap();
             assert_eq!(payloads, [b"one", b"two"], "cut to {len}");
             let file = tree.open_record_file(Path::new(NAME), false).unwrap();
-            LogWriter::resume(file, &end)
-                .unwrap()
-                .append(b"four")
-                .unwrap();
+            LogWriter::resume(file, &end).unwrap().append(b"four").unwrap();
             let (payloads, _) = read_all(&tree, None).unwrap();
-            assert_eq!(
-                payloads,
-                [&b"one"[..], b"two", b"four"],
-                "cut to {len}, then appended"
-            );
+            assert_eq!(payloads, [&b"one"[..], b"two", b"four"], "cut to {len}, then appended");
         }
     }
 
@@ -294,11 +263,7 @@ mod tests {
         let (dir, tree) = log_of(&[b"one", b"two", b"three"]);
         let path = dir.path().join(NAME);
         let synced = Some((7, std::fs::metadata(&path).unwrap().len()));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         for at in 0..file.metadata().unwrap().len() {
             let mut byte = [0];
             file.read_exact_at(&mut byte, at).unwrap();

@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::drive::tree::{DriveFile, Tree, TreeError};
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::{Tree, TreeError};
 use catalog::Catalog;
 use index::{Batch, Closing, Frame, Index};
 use log::LogWriter;
@@ -104,19 +105,14 @@ impl<'t> Repository<'t> {
         let (index, end, stamp) = read_records(tree)?;
         let file = tree.open_record_file(Path::new(layout::INDEX), false)?;
         let log = LogWriter::resume(file, &end)?;
-        Ok(Some(Self {
-            tree,
-            index,
-            log,
-            stamp,
-            _lock: lock,
-        }))
+        Ok(Some(Self { tree, index, log, stamp, _lock: lock }))
     }
 
     /// Makes a repository in `tree`, whose folder must be empty but for what an earlier attempt left.
     /// `format.json` comes last, so a repository either is whole or is made again.
     pub fn create(tree: &'t Tree) -> Result<Self, RepositoryError> {
-        let ours = |name: &std::ffi::OsString| name == layout::META || name == layout::README;
+        let known = [layout::META, layout::README, layout::README_PART];
+        let ours = |name: &std::ffi::OsString| known.iter().any(|known| name == known);
         let is_free = match tree.list(Path::new(""), 100) {
             Ok(names) => names.iter().all(ours),
             Err(e) if e.is(Errno::TOOBIG) => false,
@@ -137,13 +133,7 @@ impl<'t> Repository<'t> {
         format::write(tree)?;
         tree.create_folder(Path::new(layout::MIRROR), 0o755, None)?;
         tree.sync()?;
-        Ok(Self {
-            tree,
-            index,
-            log,
-            stamp: Stamp::default(),
-            _lock: lock,
-        })
+        Ok(Self { tree, index, log, stamp: Stamp::default(), _lock: lock })
     }
 
     /// Reads the index without taking the lock; what an interrupted run left is taken as done.
@@ -229,8 +219,7 @@ impl<'t> Repository<'t> {
         let name = &open.mark.name;
         let staged = layout::staged("catalog");
         self.tree.create_folder(Path::new(name), 0o755, None)?;
-        self.tree
-            .create_folder(&layout::track_folder(name), 0o755, None)?;
+        self.tree.create_folder(&layout::track_folder(name), 0o755, None)?;
         self.tree.remove_file(&staged)?;
         let mut file = self.tree.create_file(&staged, 0o600)?;
         let mut out = BufWriter::with_capacity(1 << 20, DriveWriter(&mut file));
@@ -253,11 +242,7 @@ impl<'t> Repository<'t> {
     /// Writes the stamp, the last thing of a run, and compacts the index if that pays.
     pub fn stamp_run(&mut self, time_ns: i64, rules: [u8; 32]) -> Result<(), RepositoryError> {
         if self.index.wants_compaction() {
-            self.log = write_base(
-                self.tree,
-                &self.index,
-                self.log.generation().saturating_add(1),
-            )?;
+            self.log = write_base(self.tree, &self.index, self.log.generation().saturating_add(1))?;
             self.index.compacted();
         }
         self.stamp = Stamp {
@@ -290,13 +275,9 @@ pub fn clear_stage(tree: &Tree, keep: impl Fn(&str) -> bool) -> Result<(), Repos
 pub fn read_catalog(tree: &Tree, increment: &str) -> Result<Catalog, RepositoryError> {
     let path = catalog::path_of(increment);
     let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", path.display()));
-    let file = tree
-        .open_file(&path)?
-        .ok_or_else(|| damaged("it is missing".to_owned()))?;
+    let file = tree.open_file(&path)?.ok_or_else(|| damaged("it is missing".to_owned()))?;
     let mut bytes = Vec::new();
-    file.take(MAX_CATALOG)
-        .read_to_end(&mut bytes)
-        .map_err(RepositoryError::Read)?;
+    file.take(MAX_CATALOG).read_to_end(&mut bytes).map_err(RepositoryError::Read)?;
     let catalog: Catalog = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
     if catalog.backup_name != increment {
         return Err(damaged("it names another increment".to_owned()));

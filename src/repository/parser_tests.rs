@@ -38,12 +38,7 @@ fn log_of(payloads: &[Vec<u8>]) -> Vec<u8> {
 fn record(category: Category, size: u64) -> Record {
     Record {
         category,
-        content: Content::File {
-            size,
-            hash: [7; 32],
-            placed: 9,
-            unsettled: false,
-        },
+        content: Content::File { size, hash: [7; 32], placed: 9, unsettled: false },
         meta: Meta {
             mtime_ns: 5,
             ctime_ns: 6,

@@ -102,10 +102,9 @@ impl Record {
     /// What the mirror's file is recognised by; `None` for folders.
     pub fn identity(&self) -> Option<Identity> {
         match &self.content {
-            Content::File { placed, .. } | Content::Link { placed, .. } => Some(Identity {
-                ino: *placed,
-                size: self.size(),
-            }),
+            Content::File { placed, .. } | Content::Link { placed, .. } => {
+                Some(Identity { ino: *placed, size: self.size() })
+            }
             Content::Folder => None,
         }
     }

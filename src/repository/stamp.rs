@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::layout;
 use super::log::checksum;
-use crate::drive::tree::{DriveFile, Tree, TreeError};
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::{Tree, TreeError};
 
 /// Distance of the slots: the largest usual sector, so that one torn sector cannot take both.
 const SLOT: u64 = 4096;
@@ -37,13 +38,11 @@ pub(super) fn read(tree: &Tree) -> Result<Option<Stamp>, TreeError> {
         return Ok(None);
     };
     let mut bytes = Vec::new();
-    file.take(2 * SLOT)
-        .read_to_end(&mut bytes)
-        .map_err(|source| TreeError {
-            action: "read",
-            path: tree.shown().join(layout::STAMP),
-            source,
-        })?;
+    file.take(2 * SLOT).read_to_end(&mut bytes).map_err(|source| TreeError {
+        action: "read",
+        path: tree.shown().join(layout::STAMP),
+        source,
+    })?;
     let slots = bytes.chunks(usize::try_from(SLOT).unwrap_or(usize::MAX));
     Ok(slots.filter_map(decode).max_by_key(|stamp| stamp.counter))
 }
@@ -83,15 +82,10 @@ mod tests {
     fn a_torn_slot_leaves_the_one_before() {
         let dir = tempfile::tempdir().unwrap();
         let tree = Tree::open(dir.path()).unwrap();
-        tree.create_folder(Path::new(layout::META), 0o700, None)
-            .unwrap();
+        tree.create_folder(Path::new(layout::META), 0o700, None).unwrap();
         assert_eq!(read(&tree).unwrap(), None);
         for counter in 1..=5 {
-            let stamp = Stamp {
-                counter,
-                time_ns: 17,
-                ..Stamp::default()
-            };
+            let stamp = Stamp { counter, time_ns: 17, ..Stamp::default() };
             write(&tree, &stamp).unwrap();
             assert_eq!(read(&tree).unwrap(), Some(stamp));
         }

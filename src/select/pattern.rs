@@ -45,10 +45,7 @@ impl RuleField {
     }
 
     pub(super) fn takes_folders(self) -> bool {
-        matches!(
-            self,
-            Self::IncludeDirs | Self::TrackDirs | Self::ExcludeDirs
-        )
+        matches!(self, Self::IncludeDirs | Self::TrackDirs | Self::ExcludeDirs)
     }
 
     pub(super) fn excludes(self) -> bool {
@@ -88,10 +85,7 @@ pub(super) fn parse(field: RuleField, text: &str) -> Result<Pattern, String> {
     };
     // Looked at before "./" goes away: "./Cache" is how to say "only the one in the source itself".
     let has_slash = text.trim_end_matches('/').contains('/');
-    let mut parts: Vec<&str> = text
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
+    let mut parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
         return Err("\"..\" leads outside the source".to_owned());
     }
@@ -207,11 +201,7 @@ mod tests {
             (IncludeFiles, ":rec", "empty"),
             (IncludeDirs, "a/../b", "\"..\" leads outside the source"),
             (ExcludeDirs, ".", "would leave out the whole source"),
-            (
-                IncludeFiles,
-                ".",
-                "a folder, where file patterns are wanted",
-            ),
+            (IncludeFiles, ".", "a folder, where file patterns are wanted"),
             (
                 ExcludeDirs,
                 "/Cache",

@@ -124,17 +124,10 @@ impl Rules {
         let file_gates = builder.gates(RuleField::IncludeFiles)?;
         let exclude_dirs = builder.set(RuleField::ExcludeDirs, &raw.exclude_dirs)?;
         let exclude_files = builder.set(RuleField::ExcludeFiles, &raw.exclude_files)?;
-        let everything = [
-            &raw.include_dirs,
-            &raw.track_dirs,
-            &raw.include_files,
-            &raw.track_files,
-        ]
-        .iter()
-        .all(|list| list.is_empty());
-        builder.hash.update(&[u8::from(
-            raw.directory_priority == DirectoryPriority::Include,
-        )]);
+        let everything = [&raw.include_dirs, &raw.track_dirs, &raw.include_files, &raw.track_files]
+            .iter()
+            .all(|list| list.is_empty());
+        builder.hash.update(&[u8::from(raw.directory_priority == DirectoryPriority::Include)]);
         Ok(Self {
             include_dirs,
             track_dirs,
@@ -160,10 +153,7 @@ impl Rules {
     /// A fresh record of which rules matched.
     pub fn hits(&self) -> Hits {
         let hits = Hits(self.texts.iter().map(|_| AtomicBool::new(false)).collect());
-        for number in [self.include_dirs.root, self.track_dirs.root]
-            .into_iter()
-            .flatten()
-        {
+        for number in [self.include_dirs.root, self.track_dirs.root].into_iter().flatten() {
             hits.mark(number);
         }
         hits
@@ -221,11 +211,7 @@ pub struct Decider<'a> {
 impl<'a> Decider<'a> {
     /// Decides by `rules` and records in `hits` which ones matched.
     pub fn new(rules: &'a Rules, hits: &'a Hits) -> Self {
-        Self {
-            rules,
-            hits,
-            found: Vec::new(),
-        }
+        Self { rules, hits, found: Vec::new() }
     }
 
     /// The scope of the folder at `path` inside a folder of scope `above`; `None`: nothing in it can
@@ -239,10 +225,7 @@ impl<'a> Decider<'a> {
             // Entered only for the sake of an `include_files` or `track_files` pattern that could
             // match below: those that spell out this folder (as `Cache/keep.txt` does `Cache`), and
             // those for any depth (`:rec`, `**/`), for which every excluded folder has to be read.
-            return rules
-                .file_gates
-                .is_match_candidate(&candidate)
-                .then_some(scope);
+            return rules.file_gates.is_match_candidate(&candidate).then_some(scope);
         }
         // Both are asked even where the answer is known, so that no rule seems to match nothing.
         scope.tracked |= self.hit(&rules.track_dirs, &candidate);
@@ -308,11 +291,7 @@ impl Builder {
         let mut globs = Vec::new();
         let mut canonical = Vec::new();
         for text in patterns {
-            let bad = |reason: String| RuleError {
-                field,
-                pattern: text.clone(),
-                reason,
-            };
+            let bad = |reason: String| RuleError { field, pattern: text.clone(), reason };
             let number = self.texts.len();
             match pattern::parse(field, text).map_err(bad)? {
                 Pattern::Root => {

@@ -54,10 +54,7 @@ fn check(fields: &[(&str, &[&str])], expected: &[(&str, char)]) {
 fn without_include_and_track_everything_is_tracked() {
     check(&[], &[("a", 't'), (".hidden/a/b", 't')]);
     check(&[("include_dirs", &EVERYTHING)], &[("a", 't')]);
-    check(
-        &[("exclude_files", &["*.log"])],
-        &[("a", 't'), ("x/a.log", '-')],
-    );
+    check(&[("exclude_files", &["*.log"])], &[("a", 't'), ("x/a.log", '-')]);
 }
 
 #[test]
@@ -86,10 +83,7 @@ fn folders_are_recursive_and_tracked_wins() {
         &[("include_dirs", &["."]), ("track_dirs", &["a/b"])],
         &[("x", 'm'), ("a/x", 'm'), ("a/b/x", 't')],
     );
-    check(
-        &[("include_dirs", &["./a/"]), ("track_dirs", &["b/**"])],
-        &[("a/x", 'm'), ("b/x", 't')],
-    );
+    check(&[("include_dirs", &["./a/"]), ("track_dirs", &["b/**"])], &[("a/x", 'm'), ("b/x", 't')]);
 }
 
 #[test]
@@ -106,17 +100,8 @@ fn files_are_anchored_unless_any_depth_is_asked_for() {
         ],
     );
     check(
-        &[
-            ("include_files", &["*.pdf:rec", "a"]),
-            ("track_files", &["**/x.txt", "a"]),
-        ],
-        &[
-            ("a.pdf", 'm'),
-            ("b/c/a.pdf", 'm'),
-            ("x.txt", 't'),
-            ("b/c/x.txt", 't'),
-            ("a", 't'),
-        ],
+        &[("include_files", &["*.pdf:rec", "a"]), ("track_files", &["**/x.txt", "a"])],
+        &[("a.pdf", 'm'), ("b/c/a.pdf", 'm'), ("x.txt", 't'), ("b/c/x.txt", 't'), ("a", 't')],
     );
 }
 
@@ -151,11 +136,7 @@ fn excluded_folders_by_name_or_anchored() {
         ],
     );
     check(
-        &[
-            ("include_dirs", &["a/b"]),
-            ("track_dirs", &["c"]),
-            ("exclude_dirs", &["a", "c/d"]),
-        ],
+        &[("include_dirs", &["a/b"]), ("track_dirs", &["c"]), ("exclude_dirs", &["a", "c/d"])],
         &[("a/b/x", '-'), ("c/x", 't'), ("c/d/x", '-')],
     );
 }
@@ -218,10 +199,8 @@ fn an_excluded_folder_is_entered_only_where_a_file_rule_reaches() {
 
 #[test]
 fn folders_that_no_rule_reaches_are_not_entered() {
-    let rules = rules(
-        &[("include_dirs", &["a/b*"]), ("track_files", &["c/x"])],
-        DirectoryPriority::Track,
-    );
+    let rules =
+        rules(&[("include_dirs", &["a/b*"]), ("track_files", &["c/x"])], DirectoryPriority::Track);
     let hits = rules.hits();
     let mut decider = Decider::new(&rules, &hits);
     let root = rules.root();
@@ -235,10 +214,7 @@ fn folders_that_no_rule_reaches_are_not_entered() {
 
 #[test]
 fn names_are_bytes() {
-    let rules = rules(
-        &[("exclude_files", &["*.log", "?"])],
-        DirectoryPriority::Track,
-    );
+    let rules = rules(&[("exclude_files", &["*.log", "?"])], DirectoryPriority::Track);
     let hits = rules.hits();
     assert_eq!(decide(&rules, &hits, b"caf\xe9/x\xff.log"), '-');
     assert_eq!(decide(&rules, &hits, b"\xff"), '-');
@@ -257,10 +233,7 @@ fn rules_that_match_nothing_are_told_as_written() {
     );
     let hits = rules.hits();
     decide(&rules, &hits, b"a/x.tmp");
-    assert_eq!(
-        rules.unmatched(&hits),
-        ["include_dirs \"Notes/\"", "exclude_files \"*.log\""]
-    );
+    assert_eq!(rules.unmatched(&hits), ["include_dirs \"Notes/\"", "exclude_files \"*.log\""]);
 }
 
 #[test]
@@ -277,18 +250,12 @@ fn the_fingerprint_tells_meaning_not_spelling() {
     ] {
         assert_ne!(first, other);
     }
-    assert_ne!(
-        of(&[("exclude_dirs", &["a"])]),
-        of(&[("exclude_dirs", &["./a"])])
-    );
+    assert_ne!(of(&[("exclude_dirs", &["a"])]), of(&[("exclude_dirs", &["./a"])]));
 }
 
 #[test]
 fn the_error_names_field_and_pattern() {
-    let raw = RawRules {
-        exclude_files: vec!["fine".into(), "[a".into()],
-        ..RawRules::default()
-    };
+    let raw = RawRules { exclude_files: vec!["fine".into(), "[a".into()], ..RawRules::default() };
     assert_eq!(
         Rules::new(&raw).unwrap_err().to_string(),
         "exclude_files \"[a\": unclosed character class; missing ']'"

@@ -84,8 +84,7 @@ pub fn scan(source: &Source, rules: &Rules, options: &ScanOptions<'_>) -> Result
     let mut scan = merge(parts, folders)?;
     scan.unmatched = rules.unmatched(&hits);
     pool.install(|| {
-        scan.entries
-            .par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        scan.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
     });
     Ok(scan)
 }
@@ -96,8 +95,7 @@ fn merge(parts: Vec<Part>, folders: usize) -> Result<Scan, ScanError> {
     let mut highest: Vec<Option<Category>> = vec![None; folders];
     let mut above = vec![0; folders];
     let mut opened = Vec::with_capacity(folders);
-    scan.entries
-        .reserve(parts.iter().map(|part| part.entries.len()).sum::<usize>() + folders);
+    scan.entries.reserve(parts.iter().map(|part| part.entries.len()).sum::<usize>() + folders);
     for part in parts {
         if let Some(errno) = part.root_error {
             return Err(ScanError::Root(errno.into()));
@@ -130,11 +128,7 @@ fn merge(parts: Vec<Part>, folders: usize) -> Result<Scan, ScanError> {
         if let (Some(path), Some(stat), Some(Some(category))) =
             (folder.path, folder.stat, highest.get(folder.number))
         {
-            scan.entries.push(Entry {
-                path,
-                category: *category,
-                stat,
-            });
+            scan.entries.push(Entry { path, category: *category, stat });
         }
     }
     scan.problems.sort_unstable_by(|a, b| a.path.cmp(&b.path));

@@ -17,12 +17,8 @@ use crate::select::walk::PORTION;
 
 static GO: AtomicBool = AtomicBool::new(false);
 
-const OPTIONS: ScanOptions<'static> = ScanOptions {
-    one_file_system: true,
-    skip: &[],
-    workers: 2,
-    stop: &GO,
-};
+const OPTIONS: ScanOptions<'static> =
+    ScanOptions { one_file_system: true, skip: &[], workers: 2, stop: &GO };
 
 fn touch(root: &Path, path: &str) {
     let path = root.join(path);
@@ -47,21 +43,14 @@ fn listed(scan: &Scan) -> Vec<String> {
                 Category::Tracked => 't',
                 Category::Mirrored => 'm',
             };
-            let slash = if entry.stat.kind == Kind::Folder {
-                "/"
-            } else {
-                ""
-            };
+            let slash = if entry.stat.kind == Kind::Folder { "/" } else { "" };
             format!("{category} {}{slash}", entry.path.to_key())
         })
         .collect()
 }
 
 fn said(problems: &[Problem]) -> Vec<String> {
-    problems
-        .iter()
-        .map(|problem| format!("{}: {}", problem.path, problem.reason))
-        .collect()
+    problems.iter().map(|problem| format!("{}: {}", problem.path, problem.reason)).collect()
 }
 
 #[test]
@@ -103,10 +92,7 @@ fn the_sample_of_the_python_tool() {
             "t todo.txt",
         ]
     );
-    assert_eq!(
-        scan.unmatched,
-        ["exclude_dirs \"Cache\"", "exclude_files \"*.tmp\""]
-    );
+    assert_eq!(scan.unmatched, ["exclude_dirs \"Cache\"", "exclude_files \"*.tmp\""]);
     assert_eq!(said(&scan.problems), [""; 0]);
 }
 
@@ -126,15 +112,7 @@ fn folders_above_a_selection_are_listed_with_its_category() {
     let scan = scan_with(dir.path(), &rules, &OPTIONS);
     assert_eq!(
         listed(&scan),
-        [
-            "t a/",
-            "t a-b",
-            "t a/b/",
-            "t a/b/keep",
-            "m a/m/",
-            "m a/m/empty/",
-            "m a/m/x",
-        ]
+        ["t a/", "t a-b", "t a/b/", "t a/b/keep", "m a/m/", "m a/m/empty/", "m a/m/x",]
     );
     assert_eq!(scan.unmatched, ["track_files \"c/d/none\""]);
 }
@@ -148,16 +126,7 @@ fn links_are_listed_and_not_followed() {
     symlink("..", dir.path().join("real/up")).unwrap();
     let source = Source::open(dir.path()).unwrap();
     let scan = scan(&source, &everything(), &OPTIONS).unwrap();
-    assert_eq!(
-        listed(&scan),
-        [
-            "t dangling",
-            "t real/",
-            "t real/up",
-            "t real/x",
-            "t to-folder"
-        ]
-    );
+    assert_eq!(listed(&scan), ["t dangling", "t real/", "t real/up", "t real/x", "t to-folder"]);
     let dangling = &scan.entries[0];
     assert_eq!(dangling.stat.kind, Kind::Link);
     assert_eq!(source.read_link(&dangling.path).unwrap(), b"nowhere");
@@ -176,11 +145,8 @@ fn special_files_are_noted_where_the_rules_select_them() {
         rustix::fs::mknodat(CWD, dir.path().join(path), fifo, Mode::RUSR, 0).unwrap();
     }
     let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
-    let rules = Rules::new(&RawRules {
-        exclude_dirs: vec!["out".into()],
-        ..RawRules::default()
-    })
-    .unwrap();
+    let rules =
+        Rules::new(&RawRules { exclude_dirs: vec!["out".into()], ..RawRules::default() }).unwrap();
     let scan = scan_with(dir.path(), &rules, &OPTIONS);
     assert!(scan.entries.is_empty() && scan.problems.is_empty());
     assert_eq!(
@@ -214,16 +180,10 @@ fn the_repository_in_the_source_is_left_out_with_a_word() {
     touch(dir.path(), "Backups/mirror/a");
     let meta = fs::metadata(dir.path().join("Backups")).unwrap();
     let skip = [(meta.dev(), meta.ino())];
-    let options = ScanOptions {
-        skip: &skip,
-        ..OPTIONS
-    };
+    let options = ScanOptions { skip: &skip, ..OPTIONS };
     let scan = scan_with(dir.path(), &everything(), &options);
     assert_eq!(listed(&scan), ["t a"]);
-    assert_eq!(
-        said(&scan.notes),
-        ["Backups: the backup itself lies here; left out"]
-    );
+    assert_eq!(said(&scan.notes), ["Backups: the backup itself lies here; left out"]);
     assert!(scan.unknown.is_empty());
 }
 
@@ -289,14 +249,8 @@ fn what_cannot_be_read_is_a_problem_and_unknown() {
         return;
     };
     assert_eq!(listed(&scan), ["t closed/", "t open"]);
-    assert_eq!(
-        said(&scan.problems),
-        ["closed: cannot be read: permission denied"]
-    );
-    assert_eq!(
-        said(&scan.notes),
-        ["out/closed: cannot be read: permission denied"]
-    );
+    assert_eq!(said(&scan.problems), ["closed: cannot be read: permission denied"]);
+    assert_eq!(said(&scan.notes), ["out/closed: cannot be read: permission denied"]);
     let unknown: Vec<_> = scan.unknown.iter().map(RelPath::to_key).collect();
     assert_eq!(unknown, ["closed", "out/closed"]);
 }
@@ -325,10 +279,7 @@ fn as_another_user<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
 fn a_stop_ends_the_scan() {
     let dir = tempfile::tempdir().unwrap();
     let stop = AtomicBool::new(true);
-    let options = ScanOptions {
-        stop: &stop,
-        ..OPTIONS
-    };
+    let options = ScanOptions { stop: &stop, ..OPTIONS };
     let result = scan(&Source::open(dir.path()).unwrap(), &everything(), &options);
     assert!(matches!(result, Err(ScanError::Stopped)));
 }
@@ -346,10 +297,7 @@ fn a_mount_in_the_source_is_noted_and_not_entered() {
     }
     fs::write(at.join("x"), "").unwrap();
     let same = scan_with(dir.path(), &everything(), &OPTIONS);
-    let options = ScanOptions {
-        one_file_system: false,
-        ..OPTIONS
-    };
+    let options = ScanOptions { one_file_system: false, ..OPTIONS };
     let all = scan_with(dir.path(), &everything(), &options);
     unmount(&at, UnmountFlags::DETACH).unwrap();
     assert_eq!(listed(&same), ["t a"]);
@@ -377,18 +325,12 @@ fn attributes_worth_keeping_are_read() {
     }
     let source = Source::open(dir.path()).unwrap();
     let path = |text: &str| RelPath::new(text.as_bytes()).unwrap();
-    let expected = [
-        (b"user.a".to_vec(), Vec::new()),
-        (b"user.b".to_vec(), b"2".to_vec()),
-    ];
+    let expected = [(b"user.a".to_vec(), Vec::new()), (b"user.b".to_vec(), b"2".to_vec())];
     assert_eq!(source.xattrs(&path("f")).unwrap(), expected);
     let handle = source.open_file(&path("f")).unwrap();
     assert_eq!(source.xattrs_fd(&handle).unwrap(), expected);
     assert!(source.xattrs(&path("link")).unwrap().is_empty());
-    assert_eq!(
-        source.stat_fd(&handle).unwrap(),
-        source.stat(&path("f")).unwrap()
-    );
+    assert_eq!(source.stat_fd(&handle).unwrap(), source.stat(&path("f")).unwrap());
 }
 
 #[test]
@@ -408,9 +350,7 @@ fn naive(raw: &RawRules, files: &[String]) -> BTreeMap<String, Category> {
     for file in files {
         let above: Vec<&str> = file.match_indices('/').map(|(at, _)| &file[..at]).collect();
         let folder = |patterns: &[String]| {
-            patterns
-                .iter()
-                .any(|p| p == "." || above.iter().any(|folder| matches(p, folder)))
+            patterns.iter().any(|p| p == "." || above.iter().any(|folder| matches(p, folder)))
         };
         let excluded_by_name = |patterns: &[String], paths: &[&str]| {
             patterns.iter().any(|p| {
@@ -436,14 +376,9 @@ fn naive(raw: &RawRules, files: &[String]) -> BTreeMap<String, Category> {
             } else {
                 None
             };
-        if [
-            &raw.include_dirs,
-            &raw.track_dirs,
-            &raw.include_files,
-            &raw.track_files,
-        ]
-        .iter()
-        .all(|list| list.is_empty())
+        if [&raw.include_dirs, &raw.track_dirs, &raw.include_files, &raw.track_files]
+            .iter()
+            .all(|list| list.is_empty())
         {
             by_folder = Some(Category::Tracked);
         }
@@ -473,13 +408,8 @@ fn matches(pattern: &str, path: &str) -> bool {
 }
 
 fn patterns(with_root: bool) -> impl Strategy<Value = Vec<String>> {
-    let part = prop_oneof![
-        "[ab]",
-        "[ab]{2}",
-        Just("*".into()),
-        Just("a*".into()),
-        Just("?".into())
-    ];
+    let part =
+        prop_oneof!["[ab]", "[ab]{2}", Just("*".into()), Just("a*".into()), Just("?".into())];
     let path = proptest::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
     let pattern = prop_oneof![
         5 => path.clone(),
@@ -493,9 +423,7 @@ fn patterns(with_root: bool) -> impl Strategy<Value = Vec<String>> {
 
 fn any_rules() -> impl Strategy<Value = RawRules> {
     let any_depth = |list: Vec<String>| -> Vec<String> {
-        list.into_iter()
-            .map(|p| if p.ends_with("aa") { p + ":rec" } else { p })
-            .collect()
+        list.into_iter().map(|p| if p.ends_with("aa") { p + ":rec" } else { p }).collect()
     };
     (
         patterns(true),

@@ -4,21 +4,23 @@
 //! name is resolved by openat2 beneath the root, with links refused. Called by `scan` and by `backup`
 //! (which opens what it copies and reads attributes).
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::{Kind, Stat};
+use crate::beneath;
 use crate::relpath::RelPath;
 
 /// Everything that one statx is asked for: the same for a scan and for a single path, so that both
 /// give the same record.
-pub(super) const STATX: StatxFlags = StatxFlags::BASIC_STATS
-    .union(StatxFlags::BTIME)
-    .union(StatxFlags::MNT_ID);
+pub(super) const STATX: StatxFlags =
+    StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
 /// How much of a path goes into one system call (the kernel takes 4096 bytes with the NUL).
 const MAX_CALL: usize = 4000;
@@ -62,10 +64,7 @@ impl Source {
         let failed = |errno: Errno| match errno {
             Errno::NOENT => SourceError::Missing(path.to_owned()),
             Errno::NOTDIR => SourceError::NotAFolder(path.to_owned()),
-            errno => SourceError::Unreadable {
-                path: path.to_owned(),
-                source: errno.into(),
-            },
+            errno => SourceError::Unreadable { path: path.to_owned(), source: errno.into() },
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
@@ -124,10 +123,7 @@ impl Source {
     pub fn stat_fd(&self, handle: impl AsFd) -> io::Result<Stat> {
         let statx = statx_handle(handle)?;
         let Some(kind) = kind(&statx) else {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "not a file, link or folder",
-            ));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "not a file, link or folder"));
         };
         Ok(stat(&statx, kind))
     }
@@ -200,16 +196,7 @@ fn split_long(path: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn open_beneath(at: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let flags = flags | OFlags::CLOEXEC;
-    // EAGAIN says that something was renamed meanwhile; the kernel asks to try again.
-    for _ in 0..8 {
-        match rustix::fs::openat2(at, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            result => return result,
-        }
-    }
-    Err(Errno::AGAIN)
+    beneath::open(at, Path::new(OsStr::from_bytes(path)), flags, true)
 }
 
 /// File systems that number inodes anew with each mount, by their `f_type`: FUSE (also NTFS through
@@ -247,9 +234,7 @@ pub(super) fn kind(statx: &Statx) -> Option<Kind> {
 
 pub(super) fn stat(statx: &Statx, kind: Kind) -> Stat {
     let time = |time: &rustix::fs::StatxTimestamp| {
-        time.tv_sec
-            .saturating_mul(1_000_000_000)
-            .saturating_add(time.tv_nsec.into())
+        time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.into())
     };
     let has_birth = statx.stx_mask & StatxFlags::BTIME.bits() != 0;
     Stat {
@@ -296,10 +281,9 @@ fn read_xattrs(
     let mut kept = Vec::new();
     for name in names.split(|&b| b == 0).filter(|name| is_kept(name)) {
         match get(name, &mut value) {
-            Ok(length) => kept.push((
-                name.to_vec(),
-                value.get(..length).unwrap_or_default().to_vec(),
-            )),
+            Ok(length) => {
+                kept.push((name.to_vec(), value.get(..length).unwrap_or_default().to_vec()));
+            }
             // Taken away since it was listed, or not for this user to read though it is listed.
             Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(errno.into()),

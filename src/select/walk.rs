@@ -45,18 +45,9 @@ pub(super) fn walk(
         folders: AtomicUsize::new(1),
         parts: Mutex::new(Vec::new()),
     };
-    let root = Folder {
-        number: 0,
-        above: 0,
-        path: None,
-        stat: None,
-        scope: rules.root(),
-    };
+    let root = Folder { number: 0, above: 0, path: None, stat: None, scope: rules.root() };
     pool.in_place_scope(|threads| threads.spawn(|threads| walk.folder(threads, root)));
-    let parts = walk
-        .parts
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    let parts = walk.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
     (parts, walk.folders.into_inner())
 }
 
@@ -197,11 +188,7 @@ impl<'s, 'a> Job<'s, 'a> {
     }
 
     fn hand_in(self) {
-        self.walk
-            .parts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(self.part);
+        self.walk.parts.lock().unwrap_or_else(PoisonError::into_inner).push(self.part);
     }
 
     /// Reads the folder's names and looks at each. An error says that some may be missing.
@@ -325,11 +312,7 @@ impl<'s, 'a> Job<'s, 'a> {
             }
             (Some(kind), Some(category)) => {
                 self.selected(category);
-                self.part.entries.push(Entry {
-                    path,
-                    category,
-                    stat: source::stat(&statx, kind),
-                });
+                self.part.entries.push(Entry { path, category, stat: source::stat(&statx, kind) });
             }
             _ => {
                 let what = special(source::file_type(&statx));
@@ -380,9 +363,7 @@ impl<'s, 'a> Job<'s, 'a> {
         {
             let name = crate::sanitize::line(&String::from_utf8_lossy(name));
             let reason = format!("holds {name:?}, whose path is too long to be backed up");
-            self.part
-                .problems
-                .push(Problem::new(folder.clone(), reason));
+            self.part.problems.push(Problem::new(folder.clone(), reason));
         }
         path.ok()
     }

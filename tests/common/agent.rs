@@ -43,15 +43,10 @@ impl Agent {
 
     /// The same as the user `uid`, who is nobody's user and owns `folder` from now on.
     pub(crate) fn start_as(uid: u32, folder: &Path, bus: &str) -> Self {
-        run(Command::new("chown")
-            .arg("-R")
-            .arg(format!("{uid}:{uid}"))
-            .arg(folder));
+        run(Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(folder));
         // The program may lie where that user cannot go.
         let program = folder.join("bkm-agent");
-        run(Command::new("cp")
-            .arg(env!("CARGO_BIN_EXE_bkm-agent"))
-            .arg(&program));
+        run(Command::new("cp").arg(env!("CARGO_BIN_EXE_bkm-agent")).arg(&program));
         let mut command = with_folders(Command::new("setpriv"), folder);
         let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
         command.args(ids).arg("--clear-groups").arg(program);
@@ -103,9 +98,7 @@ impl Agent {
 
     /// Waits until the agent told systemd so.
     pub(crate) fn wait_told(&self, what: &str) {
-        wait_for(what, || {
-            self.told.lock().unwrap().contains(what).then_some(())
-        });
+        wait_for(what, || self.told.lock().unwrap().contains(what).then_some(()));
     }
 
     /// What it logged so far.
@@ -140,10 +133,7 @@ impl Agent {
         let deadline = Instant::now() + PATIENCE;
         while self.count(words) < times {
             let log = self.log();
-            assert!(
-                Instant::now() < deadline,
-                "{times} × {words:?} in vain:\n{log}"
-            );
+            assert!(Instant::now() < deadline, "{times} × {words:?} in vain:\n{log}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -61,12 +61,7 @@ impl Desktop {
         let service = Running(service);
         wait_for("the notification service", || {
             let output = Command::new("dbus-send")
-                .args([
-                    "--session",
-                    "--print-reply",
-                    "--dest=org.freedesktop.DBus",
-                    "/",
-                ])
+                .args(["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/"])
                 .arg("org.freedesktop.DBus.NameHasOwner")
                 .arg("string:org.freedesktop.Notifications")
                 .env("DBUS_SESSION_BUS_ADDRESS", &address)
@@ -75,12 +70,7 @@ impl Desktop {
             let answer = String::from_utf8_lossy(&output.stdout).into_owned();
             answer.contains("true").then_some(())
         });
-        Self {
-            address,
-            log,
-            _service: service,
-            _bus: bus,
-        }
+        Self { address, log, _service: service, _bus: bus }
     }
 
     /// What was shown so far.
@@ -91,10 +81,7 @@ impl Desktop {
             if let Some((_, call)) = line.split_once(" Notify \"bkm-agent\" ")
                 && let Some((replaces, rest)) = call.split_once(' ')
             {
-                shown.push(Shown {
-                    replaces: replaces.parse().unwrap(),
-                    line: rest.to_owned(),
-                });
+                shown.push(Shown { replaces: replaces.parse().unwrap(), line: rest.to_owned() });
             } else if !line.starts_with(|c: char| c.is_ascii_digit())
                 && let Some(last) = shown.last_mut()
             {

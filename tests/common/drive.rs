@@ -43,18 +43,12 @@ impl Drive {
         let image = folder.join(format!("{}.img", MADE.fetch_add(1, Ordering::Relaxed)));
         File::create(&image).unwrap().set_len(size).unwrap();
         run(mkfs.arg(&image));
-        Self {
-            image,
-            node: None,
-            mounted_at: None,
-        }
+        Self { image, node: None, mounted_at: None }
     }
 
     /// Plugs it in.
     pub(crate) fn attach(&mut self) -> PathBuf {
-        let node = run(Command::new("losetup")
-            .args(["--find", "--show"])
-            .arg(&self.image));
+        let node = run(Command::new("losetup").args(["--find", "--show"]).arg(&self.image));
         self.node = Some(node.clone().into());
         node.into()
     }
@@ -62,9 +56,7 @@ impl Drive {
     /// Mounts it as a desktop would.
     pub(crate) fn mount(&mut self, point: &Path) {
         std::fs::create_dir_all(point).unwrap();
-        run(Command::new("mount")
-            .arg(self.node.as_ref().unwrap())
-            .arg(point));
+        run(Command::new("mount").arg(self.node.as_ref().unwrap()).arg(point));
         self.mounted_at = Some(point.to_owned());
     }
 
@@ -78,9 +70,7 @@ impl Drive {
     /// UUID of its file system.
     pub(crate) fn uuid(&self) -> String {
         let mut blkid = Command::new("blkid");
-        run(blkid
-            .args(["-o", "value", "-s", "UUID", "-p"])
-            .arg(&self.image))
+        run(blkid.args(["-o", "value", "-s", "UUID", "-p"]).arg(&self.image))
     }
 
     /// A hash of every byte of it.
@@ -100,11 +90,8 @@ impl Drive {
     /// Pulls it.
     pub(crate) fn detach(&mut self) {
         if let Some(point) = self.mounted_at.take() {
-            let _status = Command::new("umount")
-                .arg("-l")
-                .arg(point)
-                .stderr(Stdio::null())
-                .status();
+            let _status =
+                Command::new("umount").arg("-l").arg(point).stderr(Stdio::null()).status();
         }
         if let Some(node) = self.node.take() {
             let _status = Command::new("losetup").arg("-d").arg(node).status();

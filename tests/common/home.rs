@@ -13,9 +13,7 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        let home = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
+        let home = Self { folder: tempfile::tempdir().unwrap() };
         std::fs::create_dir_all(home.at("work")).unwrap();
         std::fs::create_dir_all(home.at("there")).unwrap();
         home
@@ -24,10 +22,7 @@ impl Home {
     /// A home with the profile `docs` from `work` to `there/backup` and three files in `work`.
     pub(crate) fn with_docs() -> Self {
         let home = Self::new();
-        home.profile(
-            "docs",
-            &serde_json::json!({ "src": "~/work", "dist": "~/there/backup" }),
-        );
+        home.profile("docs", &serde_json::json!({ "src": "~/work", "dist": "~/there/backup" }));
         home.write("work/a.txt", "one");
         home.write("work/sub/b.txt", "two");
         home.write("work/sub/c.pdf", "three");
@@ -43,10 +38,7 @@ impl Home {
     }
 
     pub(crate) fn profile(&self, name: &str, profile: &Value) {
-        self.write(
-            &format!("config/bkm-agent/profiles/{name}.json"),
-            &profile.to_string(),
-        );
+        self.write(&format!("config/bkm-agent/profiles/{name}.json"), &profile.to_string());
     }
 
     pub(crate) fn write(&self, path: &str, content: &str) {

@@ -37,10 +37,7 @@ pub(crate) fn missing(tools: &[&str]) -> Option<String> {
     if !PathBuf::from("/dev/loop-control").exists() {
         return Some("needs loop devices".to_owned());
     }
-    tools
-        .iter()
-        .find(|tool| find_tool(tool).is_none())
-        .map(|tool| format!("needs {tool}"))
+    tools.iter().find(|tool| find_tool(tool).is_none()).map(|tool| format!("needs {tool}"))
 }
 
 /// Where a program lies.
@@ -85,12 +82,8 @@ pub(crate) fn signal(process: &Child, signal: rustix::process::Signal) {
 pub(crate) fn cpu_time(process: &Child) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks: Vec<u64> = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse().unwrap())
-        .collect();
+    let ticks: Vec<u64> =
+        fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();
     Duration::from_millis(
         ticks.iter().sum::<u64>() * 1000 / rustix::param::clock_ticks_per_second(),
     )

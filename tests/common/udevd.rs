@@ -19,28 +19,19 @@ impl Udev {
     pub(crate) fn start() -> Result<Self, String> {
         let lock = lock().map_err(|error| error.to_string())?;
         if answers() {
-            return Ok(Self {
-                child: None,
-                _lock: lock,
-            });
+            return Ok(Self { child: None, _lock: lock });
         }
-        let program = [
-            "/usr/lib/systemd/systemd-udevd",
-            "/lib/systemd/systemd-udevd",
-        ]
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-        .ok_or("needs systemd-udevd")?;
+        let program = ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"]
+            .into_iter()
+            .find(|path| Path::new(path).exists())
+            .ok_or("needs systemd-udevd")?;
         let child = Command::new(program)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .map_err(|e| format!("{program}: {e}"))?;
-        let udev = Self {
-            child: Some(child),
-            _lock: lock,
-        };
+        let udev = Self { child: Some(child), _lock: lock };
         wait_for("udev to answer", || answers().then_some(()));
         Ok(udev)
     }

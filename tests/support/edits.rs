@@ -145,11 +145,7 @@ pub(crate) struct Editor {
 
 impl Editor {
     pub(crate) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            counter: 0,
-            is_root: rustix::process::geteuid().is_root(),
-        }
+        Self { root: root.to_owned(), counter: 0, is_root: rustix::process::geteuid().is_root() }
     }
 
     fn content(&mut self, size: usize) -> Vec<u8> {
@@ -196,12 +192,8 @@ impl Editor {
     /// Anything but the root.
     fn any(&self, pick: u8) -> Option<PathBuf> {
         let (files, links, folders) = self.list();
-        let all: Vec<_> = files
-            .into_iter()
-            .chain(links)
-            .chain(folders)
-            .filter(|p| *p != self.root)
-            .collect();
+        let all: Vec<_> =
+            files.into_iter().chain(links).chain(folders).filter(|p| *p != self.root).collect();
         pick_of(&all, pick)
     }
 
@@ -217,6 +209,7 @@ impl Editor {
         let _done = self.try_edit(edit);
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each edit")]
     fn try_edit(&mut self, edit: &Edit) -> Option<()> {
         match *edit {
             Edit::Create { folder, name, size } => {
@@ -250,9 +243,7 @@ impl Editor {
             Edit::Append { file } => {
                 let path = self.file(file)?;
                 let bytes = self.content(33);
-                open(&path)
-                    .write_all_at(&bytes, size_of(&path) as u64)
-                    .unwrap();
+                open(&path).write_all_at(&bytes, size_of(&path) as u64).unwrap();
             }
             Edit::ReplaceBySave { file } => {
                 let path = self.file(file)?;
@@ -278,22 +269,12 @@ impl Editor {
             }
             Edit::Touch { any, time } => {
                 let path = self.any(any)?;
-                set_mtime(
-                    &path,
-                    (
-                        i64::from(time),
-                        i64::from(time.unsigned_abs() % 1_000_000_000),
-                    ),
-                );
+                set_mtime(&path, (i64::from(time), i64::from(time.unsigned_abs() % 1_000_000_000)));
             }
             Edit::Xattr { any, value } => {
                 let path = self.any(any)?;
                 if !path.is_symlink() {
-                    let name = if value % 2 == 0 {
-                        "user.one"
-                    } else {
-                        "user.two"
-                    };
+                    let name = if value % 2 == 0 { "user.one" } else { "user.two" };
                     let _unless_unknown_here =
                         rustix::fs::setxattr(&path, name, &[value], XattrFlags::empty());
                 }
@@ -311,11 +292,9 @@ impl Editor {
                     rustix::fs::renameat_with(CWD, one, CWD, two, flags).unwrap();
                 }
             }
-            Edit::Delete { any } => delete(
-                &self
-                    .any(any)
-                    .filter(|path| path.is_symlink() || !path.is_dir())?,
-            ),
+            Edit::Delete { any } => {
+                delete(&self.any(any).filter(|path| path.is_symlink() || !path.is_dir())?);
+            }
             Edit::DeleteFolder { folder } => {
                 let folder = self.folder(folder);
                 if folder != self.root {
@@ -341,11 +320,7 @@ impl Editor {
                     }
                 }
             }
-            Edit::Link {
-                folder,
-                name,
-                target,
-            } => {
+            Edit::Link { folder, name, target } => {
                 let path = self.free(folder, name)?;
                 let targets = ["a", "../b", "/etc/hostname", "no/such", "."];
                 symlink(targets[usize::from(target) % targets.len()], path).unwrap();
@@ -395,14 +370,8 @@ pub(crate) fn mtime(path: &Path) -> (i64, i64) {
 
 /// Sets the time of the last change; of a link itself.
 pub(crate) fn set_mtime(path: &Path, (seconds, nanoseconds): (i64, i64)) {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 

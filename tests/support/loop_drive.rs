@@ -24,10 +24,7 @@ impl LoopDrive {
         }
         let folder = super::scratch();
         let image = folder.path().join("image");
-        File::create(&image)
-            .unwrap()
-            .set_len(megabytes << 20)
-            .unwrap();
+        File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
         let mut mkfs = Command::new(format!("mkfs.{fs}"));
         match fs {
             "ext4" => mkfs.args(["-q", "-F", "-L", "TESTS"]),
@@ -59,18 +56,10 @@ impl LoopDrive {
         fs: &str,
         folder: Option<tempfile::TempDir>,
     ) -> Result<Self, String> {
-        let mut drive = Self {
-            image,
-            point,
-            fs: fs.to_owned(),
-            node: None,
-            mounted: false,
-            _folder: folder,
-        };
-        let attached = Command::new("losetup")
-            .args(["--find", "--show"])
-            .arg(&drive.image)
-            .output();
+        let mut drive =
+            Self { image, point, fs: fs.to_owned(), node: None, mounted: false, _folder: folder };
+        let attached =
+            Command::new("losetup").args(["--find", "--show"]).arg(&drive.image).output();
         match attached {
             Ok(attached) if attached.status.success() => {
                 drive.node = Some(String::from_utf8_lossy(&attached.stdout).trim().to_owned());
@@ -83,14 +72,7 @@ impl LoopDrive {
 
     fn mount(&mut self) {
         let node = self.node.as_deref().unwrap();
-        mount(
-            node,
-            &self.point,
-            self.fs.as_str(),
-            MountFlags::empty(),
-            None,
-        )
-        .unwrap();
+        mount(node, &self.point, self.fs.as_str(), MountFlags::empty(), None).unwrap();
         self.mounted = true;
     }
 

@@ -4,6 +4,13 @@
 //! What a test attaches or mounts is taken away by a `Drop`, also when it fails. A test that cannot run
 //! here says "skipped" and why.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails here fails the test"
+)]
+
 pub(crate) mod edits;
 pub(crate) mod loop_drive;
 pub(crate) mod profile;
@@ -26,8 +33,5 @@ pub(crate) fn scratch() -> tempfile::TempDir {
 
 /// A number from the environment, to make a test longer than by default.
 pub(crate) fn number(variable: &str, default: u32) -> u32 {
-    std::env::var(variable)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

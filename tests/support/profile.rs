@@ -15,10 +15,7 @@ pub(crate) fn profile(source: &Path, rules: &RawRules, workers: usize) -> Profil
         name: "test".to_owned(),
         file: PathBuf::from("test.json"),
         source: source.to_owned(),
-        dist: Dist::Drive {
-            drive: DriveMatch::default(),
-            path: PathBuf::from(REPOSITORY),
-        },
+        dist: Dist::Drive { drive: DriveMatch::default(), path: PathBuf::from(REPOSITORY) },
         every: None,
         min_interval: None,
         after: After::Keep,

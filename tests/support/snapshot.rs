@@ -93,43 +93,19 @@ impl Node {
             }
         };
         compare("kind", self.kind.to_owned(), found.kind.to_owned());
-        compare(
-            "hash",
-            format!("{:?}", self.hash),
-            format!("{:?}", found.hash),
-        );
+        compare("hash", format!("{:?}", self.hash), format!("{:?}", found.hash));
         compare("size", self.size.to_string(), found.size.to_string());
-        compare(
-            "mode",
-            format!("{:o}", self.mode),
-            format!("{:o}", found.mode),
-        );
+        compare("mode", format!("{:o}", self.mode), format!("{:o}", found.mode));
         compare(
             "owner",
             format!("{}:{}", self.uid, self.gid),
             format!("{}:{}", found.uid, found.gid),
         );
-        compare(
-            "mtime",
-            self.mtime_ns.to_string(),
-            found.mtime_ns.to_string(),
-        );
-        compare(
-            "target",
-            format!("{:?}", self.target),
-            format!("{:?}", found.target),
-        );
-        compare(
-            "xattrs",
-            format!("{:?}", self.xattrs),
-            format!("{:?}", found.xattrs),
-        );
+        compare("mtime", self.mtime_ns.to_string(), found.mtime_ns.to_string());
+        compare("target", format!("{:?}", self.target), format!("{:?}", found.target));
+        compare("xattrs", format!("{:?}", self.xattrs), format!("{:?}", found.xattrs));
         let twin = |node: &Self| node.twin_of.as_deref().map(shown);
-        compare(
-            "twin",
-            format!("{:?}", twin(self)),
-            format!("{:?}", twin(found)),
-        );
+        compare("twin", format!("{:?}", twin(self)), format!("{:?}", twin(found)));
         if inodes {
             compare("inode", self.ino.to_string(), found.ino.to_string());
         }
@@ -169,18 +145,9 @@ fn walk(folder: &Path, prefix: &mut Vec<u8>, nodes: &mut BTreeMap<Vec<u8>, Node>
             uid: meta.uid(),
             gid: meta.gid(),
             mtime_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
-            target: (kind == "link").then(|| {
-                std::fs::read_link(&path)
-                    .unwrap()
-                    .as_os_str()
-                    .as_bytes()
-                    .to_vec()
-            }),
-            xattrs: if is_file || kind == "folder" {
-                xattrs(&path)
-            } else {
-                Vec::new()
-            },
+            target: (kind == "link")
+                .then(|| std::fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec()),
+            xattrs: if is_file || kind == "folder" { xattrs(&path) } else { Vec::new() },
             ino: meta.ino(),
             twin_of: None,
         };

@@ -2,6 +2,7 @@
 //! and checks what the product promises.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -97,12 +98,8 @@ impl World {
             dev: (0, 0),
             mount_id: 0,
         };
-        let options = Options {
-            dry_run: false,
-            stop: &AtomicBool::new(false),
-            monitor: &Silent,
-            faults,
-        };
+        let options =
+            Options { dry_run: false, stop: &AtomicBool::new(false), monitor: &Silent, faults };
         backup::run_on_drive(&profile, &Device::default(), &mounted, &options)
     }
 
@@ -117,21 +114,16 @@ impl World {
         };
         let found = scan(&source, &Rules::new(&self.rules).unwrap(), &options).unwrap();
         let entries = found.entries.into_iter();
-        entries
-            .map(|e| (e.path.as_bytes().to_vec(), e.category))
-            .collect()
+        entries.map(|e| (e.path.as_bytes().to_vec(), e.category)).collect()
     }
 
     /// A run that must succeed, and the checks of everything it promises. Returns its report.
     pub(crate) fn back_up(&mut self) -> RunReport {
-        let report = self
-            .run(None)
-            .unwrap_or_else(|e| panic!("the run failed: {}", words(&e)));
+        let report = self.run(None).unwrap_or_else(|e| panic!("the run failed: {}", words(&e)));
         assert_eq!(report.problems, [], "problems");
         self.check_run(&report);
-        let again = self
-            .run(None)
-            .unwrap_or_else(|e| panic!("the second run failed: {}", words(&e)));
+        let again =
+            self.run(None).unwrap_or_else(|e| panic!("the second run failed: {}", words(&e)));
         assert_eq!(
             (
                 again.new,
@@ -145,11 +137,7 @@ impl World {
             "a second run found changes"
         );
         assert_eq!(again.increment, None, "a second run made an increment");
-        assert_eq!(
-            again.unchanged,
-            self.files_selected(),
-            "the second run's unchanged"
-        );
+        assert_eq!(again.unchanged, self.files_selected(), "the second run's unchanged");
         assert!(!again.recovered, "a second run had something to recover");
         self.check_old();
         report
@@ -158,10 +146,7 @@ impl World {
     fn files_selected(&self) -> u64 {
         let all = Snapshot::of(&self.source);
         let selected = self.selected();
-        let files = all
-            .0
-            .iter()
-            .filter(|(p, n)| n.kind != "folder" && selected.contains_key(*p));
+        let files = all.0.iter().filter(|(p, n)| n.kind != "folder" && selected.contains_key(*p));
         files.count() as u64
     }
 
@@ -180,11 +165,8 @@ impl World {
         let selected = self.selected();
         let selected = all.only(|path| selected.contains_key(path));
         self.check_restore("now", &timeline::now(&self.index()), &selected);
-        if let Some(sequence) = self
-            .points
-            .keys()
-            .next_back()
-            .filter(|_| report.increment.is_some())
+        if let Some(sequence) =
+            self.points.keys().next_back().filter(|_| report.increment.is_some())
         {
             self.check_point(*sequence);
         }
@@ -209,28 +191,20 @@ impl World {
             }
             let is_new = complete == Some(increment.name.as_str());
             let is_point = increment.status == Status::Complete;
-            assert!(
-                is_point || !is_new,
-                "the run's own increment is not complete"
-            );
+            assert!(is_point || !is_new, "the run's own increment is not complete");
             self.check_catalog(&increment.name, is_new);
-            self.increments
-                .insert(increment.name.clone(), Snapshot::of(&folder));
+            self.increments.insert(increment.name.clone(), Snapshot::of(&folder));
             // One that a run had closed before it was cut off is complete as well.
             if is_point {
                 let selected = self.selected();
                 let tracked = |path: &[u8]| selected.get(path) == Some(&Category::Tracked);
-                self.points
-                    .insert(increment.sequence, Snapshot::of(&self.source).only(tracked));
+                self.points.insert(increment.sequence, Snapshot::of(&self.source).only(tracked));
             }
         }
         if let Some(name) = complete {
             assert!(listed.contains(name), "the increment {name} is not listed");
         }
-        assert!(
-            times.is_sorted_by(|a, b| a < b),
-            "times of increment folders follow their order"
-        );
+        assert!(times.is_sorted_by(|a, b| a < b), "times of increment folders follow their order");
     }
 
     /// Takes note of what a run of another process made.
@@ -247,29 +221,19 @@ impl World {
         let mut listed = BTreeSet::new();
         for (path, entry) in &catalog.file_catalog {
             let tracked = entry.category == EntryCategory::Tracked;
-            let at = folder
-                .join(if tracked { "track" } else { "deleted" })
-                .join(path.as_path());
+            let at = folder.join(if tracked { "track" } else { "deleted" }).join(path.as_path());
             listed.insert(at.clone());
             let on_drive = std::fs::symlink_metadata(&at)
                 .unwrap_or_else(|e| panic!("{name}: the version {path} is not there: {e}"));
             if let Some(hash) = entry.hash() {
                 let bytes = std::fs::read(&at).unwrap();
-                assert_eq!(
-                    *blake3::hash(&bytes).as_bytes(),
-                    hash,
-                    "{name}: content of {path}"
-                );
+                assert_eq!(*blake3::hash(&bytes).as_bytes(), hash, "{name}: content of {path}");
                 assert_eq!(bytes.len() as u64, entry.size, "{name}: size of {path}");
             } else {
-                assert!(
-                    on_drive.file_type().is_symlink(),
-                    "{name}: {path} is a link"
-                );
+                assert!(on_drive.file_type().is_symlink(), "{name}: {path} is a link");
             }
             if tracked && is_newest {
                 let mirror = std::fs::symlink_metadata(self.mirror().join(path.as_path())).unwrap();
-                use std::os::unix::fs::MetadataExt as _;
                 assert_eq!(mirror.ino(), on_drive.ino(), "{name}: inodes of {path}");
             }
         }
@@ -287,10 +251,7 @@ impl World {
         for (name, then) in &self.increments {
             let now = Snapshot::of(&self.repository().join(name));
             let differences = then.differences(&now, true);
-            assert!(
-                differences.is_empty(),
-                "the increment {name} changed:\n{differences}"
-            );
+            assert!(differences.is_empty(), "the increment {name} changed:\n{differences}");
         }
     }
 
@@ -303,28 +264,16 @@ impl World {
             let same = found.is_some_and(|found| {
                 (found.kind, found.hash, &found.target) == (node.kind, node.hash, &node.target)
             });
-            assert!(
-                same,
-                "{} in the mirror: {found:?}, in the source: {node:?}",
-                shown(path)
-            );
+            assert!(same, "{} in the mirror: {found:?}, in the source: {node:?}", shown(path));
         }
         for path in mirror.0.keys() {
-            assert!(
-                source.0.contains_key(path),
-                "{} is left in the mirror",
-                shown(path)
-            );
+            assert!(source.0.contains_key(path), "{} is left in the mirror", shown(path));
         }
     }
 
     pub(crate) fn check_stage_empty(&self) {
         let left = Snapshot::of(&self.repository().join(layout::STAGE));
-        assert!(
-            left.0.is_empty(),
-            "the staging area is not empty: {:?}",
-            left.0.keys()
-        );
+        assert!(left.0.is_empty(), "the staging area is not empty: {:?}", left.0.keys());
     }
 
     /// Restores every complete increment.
@@ -336,11 +285,7 @@ impl World {
 
     fn check_point(&self, sequence: u64) {
         let then = timeline::at(&self.tree(), &self.index(), sequence).unwrap();
-        self.check_restore(
-            &format!("increment {sequence}"),
-            &then,
-            &self.points[&sequence],
-        );
+        self.check_restore(&format!("increment {sequence}"), &then, &self.points[&sequence]);
     }
 
     fn check_restore(&self, what: &str, versions: &Versions, expected: &Snapshot) {
@@ -349,10 +294,7 @@ impl World {
             self.restore(versions, to.path());
         }
         let differences = expected.differences(&Snapshot::of(to.path()), false);
-        assert!(
-            differences.is_empty(),
-            "restored as of {what}:\n{differences}"
-        );
+        assert!(differences.is_empty(), "restored as of {what}:\n{differences}");
     }
 
     /// Restores everything in `versions` to the folder `to`.
@@ -400,11 +342,7 @@ impl World {
             };
             // A folder may be made before its files are.
             let whole = like(before) || like(&source) || node.kind == "folder";
-            assert!(
-                whole,
-                "{} is neither old nor new while cut off: {node:?}",
-                shown(path)
-            );
+            assert!(whole, "{} is neither old nor new while cut off: {node:?}", shown(path));
         }
         for (path, node) in &before.0 {
             let stays = source.0.contains_key(path);

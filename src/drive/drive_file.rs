@@ -1,0 +1,106 @@
+//! A file of the drive that is open for writing.
+//!
+//! Made by `Tree` alone, which decides what may be opened; every operation here can be made to fail by
+//! tests, as those of the tree. Called by `repository`, `backup` and `history`.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+
+use super::attributes::{self, Attributes, tolerate};
+use super::tree::{Found, Tree, TreeError, found_of};
+
+/// A file of the drive that is open for writing: a staged file, or one of the repository's own
+/// records.
+#[derive(Debug)]
+pub struct DriveFile<'t> {
+    pub(super) file: File,
+    pub(super) tree: &'t Tree,
+    pub(super) path: PathBuf,
+}
+
+impl DriveFile<'_> {
+    /// The open file, for reading.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Appends at the file's position.
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), TreeError> {
+        self.op("write", |file| (&*file).write_all(bytes))
+    }
+
+    /// Writes at `offset`.
+    pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), TreeError> {
+        self.op("write", |file| file.write_all_at(bytes, offset))
+    }
+
+    /// Cuts off or extends (with a hole) to `len` bytes.
+    pub fn set_len(&mut self, len: u64) -> Result<(), TreeError> {
+        self.op("set the length of", |file| file.set_len(len))
+    }
+
+    /// Waits until content and size are on the device.
+    pub fn sync(&mut self) -> Result<(), TreeError> {
+        self.op("sync", File::sync_data)
+    }
+
+    /// Sets owner, permission bits and times where they differ, in the order that keeps them; returns
+    /// the inode number.
+    pub fn set_attributes(&mut self, attributes: &Attributes) -> Result<u64, TreeError> {
+        let stat =
+            rustix::fs::fstat(&self.file).map_err(|e| self.tree.error("look at", &self.path, e))?;
+        let chown = attributes.owner.filter(|owner| *owner != (stat.st_uid, stat.st_gid));
+        if let Some((uid, gid)) = chown {
+            self.op("set the owner of", |file| {
+                let (uid, gid) = attributes::ids(uid, gid);
+                Ok(tolerate(rustix::fs::fchown(file, uid, gid))?)
+            })?;
+        }
+        let mode = attributes.mode & 0o777;
+        if chown.is_some() || stat.st_mode & 0o7777 != mode {
+            let mode = Mode::from_raw_mode(mode);
+            self.op("set the mode of", |file| Ok(tolerate(rustix::fs::fchmod(file, mode))?))?;
+        }
+        let times = attributes.times();
+        self.op("set the time of", |file| Ok(tolerate(rustix::fs::futimens(file, &times))?))?;
+        Ok(stat.st_ino)
+    }
+
+    /// Sets an extended attribute where the drive can hold it; `false` where it cannot.
+    pub fn set_xattr(&mut self, name: &[u8], value: &[u8]) -> Result<bool, TreeError> {
+        self.tree.step("set an attribute of", &self.path)?;
+        attributes::set_xattr(&self.file, name, value)
+            .map_err(|e| self.tree.error("set an attribute of", &self.path, e))
+    }
+
+    /// What the file is now.
+    pub fn stat(&self) -> Result<Found, TreeError> {
+        match rustix::fs::fstat(&self.file) {
+            Ok(stat) => Ok(found_of(&stat)),
+            Err(e) => Err(self.tree.error("look at", &self.path, e)),
+        }
+    }
+
+    /// Its path in the tree.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A failed operation on this file.
+    pub fn error(&self, action: &'static str, source: io::Error) -> TreeError {
+        TreeError { action, path: self.tree.shown().join(&self.path), source }
+    }
+
+    fn op(
+        &self,
+        action: &'static str,
+        act: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), TreeError> {
+        self.tree.step(action, &self.path)?;
+        act(&self.file).map_err(|source| self.error(action, source))
+    }
+}
