@@ -1,5 +1,6 @@
 //! `run`: back up now, by hand.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -49,10 +50,11 @@ pub struct RunArgs {
 /// Backs up, one profile after the other.
 pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let (profiles, mut exit) = named_profiles(args.profile.as_deref(), args.config.as_deref())?;
-    let jobs = jobs(args, profiles)?;
+    let mut jobs = VecDeque::from(jobs(args, profiles)?);
     let stop = signals::stop_flag()?;
-    for (profile, device) in jobs {
-        exit = exit.and(match one(args, &profile, device.as_ref(), &stop, out) {
+    while let Some((profile, device)) = jobs.pop_front() {
+        let more = device.is_some() && jobs.iter().any(|(_, next)| *next == device);
+        exit = exit.and(match one(args, &profile, device.as_ref(), more, &stop, out) {
             Ok(exit) => exit,
             Err(error) => {
                 // A reader that went away is told nothing.
@@ -114,21 +116,29 @@ fn jobs(
     Ok(jobs)
 }
 
-/// One profile on its drive or folder.
+/// One profile on its drive or folder. `more`: the next one goes to the same drive, which is not to be
+/// pulled yet.
 fn one(
     args: &RunArgs,
     profile: &Profile,
     device: Option<&Device>,
+    more: bool,
     stop: &AtomicBool,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let bar = Bar::new(!args.json && !args.dry_run);
     let options = Options { dry_run: args.dry_run, stop, monitor: &bar, faults: None };
     let store = Store::new(&state_dir::state_dir());
+    let mut on_drive = None;
     let (ran, ending) = match device {
         None => (backup::run(profile, &options), Ending::Folder),
         Some(device) => {
             let mounted = open_mount(device, args.dry_run)?;
+            if mounted.ours {
+                // Where we mount it is gone afterwards, and nobody looks for it there.
+                let folder = backup::place::folder_of(profile);
+                on_drive = Some(format!("{} on {}", folder.display(), device.name()));
+            }
             let ran = backup::run_on_drive(profile, device, &mounted, &options);
             if ran.is_ok() {
                 bar.phase("unmounting");
@@ -161,7 +171,10 @@ fn one(
                     serde_json::to_string(&report).map_err(|e| CliError::new(&e, Exit::Failed))?;
                 writeln!(out, "{text}")?;
             } else {
-                print(&report, &ending, out)?;
+                let repository =
+                    on_drive.unwrap_or_else(|| report.repository.display().to_string());
+                let last = ending.words().filter(|_| !more && !args.dry_run);
+                print(&report, &repository, last.as_deref(), out)?;
             }
             Ok(if report.problems.is_empty() { Exit::Done } else { Exit::Problems })
         }
@@ -171,9 +184,12 @@ fn one(
                 RunError::NeedsDrive { .. } => Exit::Usage,
                 _ => Exit::Failed,
             };
-            let error = CliError::new(&error, exit);
+            let mut error = CliError::new(&error, exit);
             if exit == Exit::Stopped {
                 remember(&error.message, None);
+                if let Some(words) = ending.words() {
+                    error.message = format!("{}. {words}", error.message);
+                }
             } else {
                 remember(&format!("failed: {}", error.message), None);
             }
@@ -190,21 +206,20 @@ enum Ending {
 
 impl Ending {
     /// For the person who is about to pull it.
-    fn words(&self) -> String {
-        let Self::Drive(Released { removal, error }) = self else { return String::new() };
-        let but = error.as_ref().map_or(String::new(), |why| format!(", but {why}"));
-        match removal {
+    fn words(&self) -> Option<String> {
+        let Self::Drive(Released { removal, error }) = self else { return None };
+        let because = error.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        Some(match removal {
             Removal::Safe => "Safe to remove.".to_owned(),
-            Removal::EjectFirst => {
-                format!("Backup finished{but}; eject the drive before you pull it.")
-            }
+            Removal::EjectFirst => format!("Eject the drive before you pull it{because}."),
             Removal::Doubtful | Removal::Gone => {
-                format!("The drive is unmounted{but}: run the backup again.")
+                format!(
+                    "The drive is unmounted, but not all may be written to it{because}: run the backup again."
+                )
             }
-        }
+        })
     }
 
-    /// For `status`.
     fn state(&self, report: &RunReport) -> String {
         let drive = match self {
             Self::Folder => "",
@@ -220,10 +235,15 @@ impl Ending {
     }
 }
 
-fn print(report: &RunReport, ending: &Ending, out: &mut dyn Write) -> Result<(), CliError> {
+/// Prints a report; `last` is what to do with the drive.
+fn print(
+    report: &RunReport,
+    repository: &str,
+    last: Option<&str>,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     let line = crate::sanitize::line;
-    let repository = line(&report.repository.to_string_lossy());
-    writeln!(out, "{} → {repository}", line(&report.profile))?;
+    writeln!(out, "{} → {}", line(&report.profile), line(repository))?;
     if report.recovered {
         writeln!(out, "  an interrupted run was finished first")?;
     }
@@ -261,8 +281,8 @@ fn print(report: &RunReport, ending: &Ending, out: &mut dyn Write) -> Result<(),
     }
     print_list("problem", "problems", &report.problems, out)?;
     print_list("note", "notes", &report.notes, out)?;
-    if report.plan.is_none() && !matches!(ending, Ending::Folder) {
-        writeln!(out, "  {}", ending.words())?;
+    if let Some(last) = last {
+        writeln!(out, "  {last}")?;
     }
     Ok(())
 }

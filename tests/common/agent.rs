@@ -3,16 +3,17 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Running, run, wait_for};
+use super::{PATIENCE, Running, run, wait_for};
 
 /// A running `bkm-agent daemon`.
 pub(crate) struct Agent {
     process: Running,
     log: PathBuf,
     folder: PathBuf,
-    systemd: UnixDatagram,
+    told: Arc<Mutex<String>>,
 }
 
 impl Agent {
@@ -22,11 +23,16 @@ impl Agent {
         std::fs::create_dir_all(source.join("sub")).unwrap();
         std::fs::write(source.join("a.txt"), "one").unwrap();
         std::fs::write(source.join("sub/b.txt"), "two").unwrap();
-        let profiles = folder.join("config/bkm-agent/profiles");
-        std::fs::create_dir_all(&profiles).unwrap();
         let profile = serde_json::json!({
             "drive": { "label": label }, "src": source, "dist": "Backups"
         });
+        Self::own_profile(folder, name, &profile);
+    }
+
+    /// Writes this profile.
+    pub(crate) fn own_profile(folder: &Path, name: &str, profile: &serde_json::Value) {
+        let profiles = folder.join("config/bkm-agent/profiles");
+        std::fs::create_dir_all(&profiles).unwrap();
         std::fs::write(profiles.join(format!("{name}.json")), profile.to_string()).unwrap();
     }
 
@@ -47,9 +53,20 @@ impl Agent {
         Self::start_by(command, folder, bus)
     }
 
+    /// As a root that file permissions bind as anyone else.
+    pub(crate) fn start_bound(folder: &Path, bus: &str) -> Self {
+        let mut command = with_folders(Command::new("setpriv"), folder);
+        command
+            .arg("--bounding-set=-dac_override,-dac_read_search")
+            .arg(env!("CARGO_BIN_EXE_bkm-agent"));
+        Self::start_by(command, folder, bus)
+    }
+
     fn start_by(mut command: Command, folder: &Path, bus: &str) -> Self {
         let log = folder.join("agent.log");
         let socket = folder.join("notify.sock");
+        // One of an agent before is still there.
+        let _none = std::fs::remove_file(&socket);
         let systemd = UnixDatagram::bind(&socket).unwrap();
         run(Command::new("chmod").arg("666").arg(&socket));
         let process = command
@@ -60,19 +77,28 @@ impl Agent {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let agent = Self { process: Running(process), log, folder: folder.to_owned(), systemd };
-        agent.systemd.set_nonblocking(true).unwrap();
+        let agent = Self {
+            process: Running(process),
+            log,
+            folder: folder.to_owned(),
+            told: Arc::default(),
+        };
+        // As systemd does: who tells waits until there is room for it.
+        let told = Arc::clone(&agent.told);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 1024];
+            while let Ok(read) = systemd.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..read]);
+                told.lock().unwrap().extend([&*text, "\n"]);
+            }
+        });
         agent.wait_told("READY=1");
         agent
     }
 
     /// Waits until the agent told systemd so.
     pub(crate) fn wait_told(&self, what: &str) {
-        wait_for(what, || {
-            let mut buffer = [0; 1024];
-            let read = self.systemd.recv(&mut buffer).ok()?;
-            String::from_utf8_lossy(&buffer[..read]).contains(what).then_some(())
-        });
+        wait_for(what, || self.told.lock().unwrap().contains(what).then_some(()));
     }
 
     /// What it logged so far.
@@ -90,19 +116,26 @@ impl Agent {
     /// Waits until one line of the log holds all of `words`.
     #[track_caller]
     pub(crate) fn wait_logged(&self, words: &[&str]) {
-        wait_for(&format!("{words:?} in the log:\n{}", self.log()), || {
-            (self.count(words) > 0).then_some(())
-        });
+        self.wait_logged_times(1, words);
     }
 
     /// Sends SIGTERM; how it ended and how long that took.
     pub(crate) fn terminate(mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
-        let pid = i32::try_from(self.process.0.id()).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        super::signal(&self.process.0, rustix::process::Signal::TERM);
         let status = wait_for("the agent to end", || self.process.0.try_wait().unwrap());
         (status, start.elapsed())
+    }
+
+    /// Waits until `times` lines of the log hold all of `words`.
+    #[track_caller]
+    pub(crate) fn wait_logged_times(&self, times: usize, words: &[&str]) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.count(words) < times {
+            let log = self.log();
+            assert!(Instant::now() < deadline, "{times} × {words:?} in vain:\n{log}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What another command of the program prints with the same folders.

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::run;
 
+/// The smallest that mkfs.btrfs takes is 109 MiB; what is not written takes no space.
+const SIZE: u64 = 128 << 20;
+
 /// An image that can be attached and detached; detached at the end.
 pub(crate) struct Drive {
     image: PathBuf,
@@ -17,19 +20,28 @@ pub(crate) struct Drive {
 impl Drive {
     /// Makes an ext4 image in `folder`, labelled `label`; not attached yet.
     pub(crate) fn ext4(folder: &Path, label: &str) -> Self {
-        Self::made_by(Command::new("mkfs.ext4").args(["-q", "-F", "-L", label]), folder)
+        Self::ext4_of(folder, label, SIZE)
+    }
+
+    /// The same with `size` bytes.
+    pub(crate) fn ext4_of(folder: &Path, label: &str, size: u64) -> Self {
+        // Nothing is left to be written later by the kernel: what is written then is ours.
+        let whole = "lazy_itable_init=0,lazy_journal_init=0";
+        let mut mkfs = Command::new("mkfs.ext4");
+        mkfs.args(["-q", "-F", "-E", whole, "-N", "2048", "-L", label]);
+        Self::made_by(&mut mkfs, folder, size)
     }
 
     /// The same with btrfs.
     pub(crate) fn btrfs(folder: &Path, label: &str) -> Self {
-        Self::made_by(Command::new("mkfs.btrfs").args(["-q", "-L", label]), folder)
+        let mut mkfs = Command::new("mkfs.btrfs");
+        Self::made_by(mkfs.args(["-q", "-L", label]), folder, SIZE)
     }
 
-    fn made_by(mkfs: &mut Command, folder: &Path) -> Self {
+    fn made_by(mkfs: &mut Command, folder: &Path, size: u64) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let image = folder.join(format!("{}.img", MADE.fetch_add(1, Ordering::Relaxed)));
-        // The smallest that mkfs.btrfs takes is 109 MiB; what is not written takes no space.
-        File::create(&image).unwrap().set_len(128 << 20).unwrap();
+        File::create(&image).unwrap().set_len(size).unwrap();
         run(mkfs.arg(&image));
         Self { image, node: None, mounted_at: None }
     }
@@ -48,6 +60,33 @@ impl Drive {
         self.mounted_at = Some(point.to_owned());
     }
 
+    /// Ejects it as a desktop would.
+    pub(crate) fn unmount(&mut self) {
+        if let Some(point) = self.mounted_at.take() {
+            run(Command::new("umount").arg(point));
+        }
+    }
+
+    /// UUID of its file system.
+    pub(crate) fn uuid(&self) -> String {
+        let mut blkid = Command::new("blkid");
+        run(blkid.args(["-o", "value", "-s", "UUID", "-p"]).arg(&self.image))
+    }
+
+    /// A hash of every byte of it.
+    pub(crate) fn image_hash(&self) -> String {
+        run(Command::new("sha256sum").arg(&self.image))
+    }
+
+    /// Bytes that were written to the device so far.
+    pub(crate) fn written(&self) -> u64 {
+        let name = self.node.as_ref().unwrap().file_name().unwrap();
+        let stat = Path::new("/sys/block").join(name).join("stat");
+        let stat = std::fs::read_to_string(stat).unwrap();
+        let sectors: u64 = stat.split_whitespace().nth(6).unwrap().parse().unwrap();
+        sectors * 512
+    }
+
     /// Pulls it.
     pub(crate) fn detach(&mut self) {
         if let Some(point) = self.mounted_at.take() {
@@ -62,6 +101,14 @@ impl Drive {
 
 impl Drop for Drive {
     fn drop(&mut self) {
+        // A test that failed may leave a mount that the agent made.
+        if let Some(node) = &self.node {
+            let _status = Command::new("umount")
+                .args(["-q", "-l", "-A"])
+                .arg(node)
+                .stderr(Stdio::null())
+                .status();
+        }
         self.detach();
     }
 }

@@ -47,8 +47,9 @@ impl Home {
         std::fs::write(path, content).unwrap();
     }
 
+    #[track_caller]
     pub(crate) fn read(&self, path: &str) -> String {
-        std::fs::read_to_string(self.at(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+        std::fs::read_to_string(self.at(path)).unwrap()
     }
 
     /// The program with this home.

@@ -39,8 +39,19 @@ impl Udev {
     /// Makes udev tell of a change of a device.
     #[expect(clippy::unused_self, reason = "it makes sense only where udev runs")]
     pub(crate) fn change(&self, node: &Path) {
-        let name = node.file_name().unwrap();
-        std::fs::write(Path::new("/sys/block").join(name).join("uevent"), "change").unwrap();
+        tell(node, "change");
+    }
+
+    /// Makes udev tell that a device was pulled; it is there all the same.
+    #[expect(clippy::unused_self, reason = "it makes sense only where udev runs")]
+    pub(crate) fn pretend_removed(&self, node: &Path) {
+        tell(node, "remove");
+    }
+
+    /// Makes udev tell that a device was plugged in.
+    #[expect(clippy::unused_self, reason = "it makes sense only where udev runs")]
+    pub(crate) fn pretend_added(&self, node: &Path) {
+        tell(node, "add");
     }
 
     /// Waits until udev has handled everything.
@@ -69,6 +80,11 @@ impl Drop for Udev {
         let _status = child.wait();
         let _gone = std::fs::remove_file("/run/udev/control");
     }
+}
+
+fn tell(node: &Path, action: &str) {
+    let name = node.file_name().unwrap();
+    std::fs::write(Path::new("/sys/block").join(name).join("uevent"), action).unwrap();
 }
 
 /// Waits for the right to use this machine's drives; given back when dropped.
