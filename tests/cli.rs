@@ -534,7 +534,7 @@ fn increments_are_listed_with_their_files() {
     shown!(home.shown(&["list"]), @r"
     exit 0
     backup_[TIME]  [TIME]  3 new or changed (11 B), 0 deleted
-    backup_[TIME]  [TIME]  2 new or changed (19 B), 2 deleted
+    backup_[TIME]  [TIME]  1 new or changed (14 B), 1 moved or touched, 2 deleted
     ");
     shown!(home.shown(&["list", "--detailed"]), @r"
     exit 0
@@ -542,7 +542,7 @@ fn increments_are_listed_with_their_files() {
       +       3 B  [TIME]  a.txt
       +       3 B  [TIME]  sub/b.txt
       +       5 B  [TIME]  sub/c.pdf
-    backup_[TIME]  [TIME]  2 new or changed (19 B), 2 deleted
+    backup_[TIME]  [TIME]  1 new or changed (14 B), 1 moved or touched, 2 deleted
       +      14 B  [TIME]  a.txt
       =       5 B  [TIME]  c.pdf (was sub/c.pdf)
       -       3 B  [TIME]  sub/b.txt
@@ -551,7 +551,7 @@ fn increments_are_listed_with_their_files() {
     shown!(home.shown(&["list", "--repo", "there/backup"]), @r"
     exit 0
     backup_[TIME]  [TIME]  3 new or changed (11 B), 0 deleted
-    backup_[TIME]  [TIME]  2 new or changed (19 B), 2 deleted
+    backup_[TIME]  [TIME]  1 new or changed (14 B), 1 moved or touched, 2 deleted
     ");
     shown!(home.shown(&["list", "--repo", "work"]), @r"
     exit 1

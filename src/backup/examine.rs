@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rayon::prelude::*;
 
@@ -19,10 +20,9 @@ use crate::select::scan::Entry;
 use crate::select::source::Source;
 use crate::select::{Kind, Stat};
 
-/// Timestamps come from a clock that ticks every 1 to 10 ms (the kernel's `CONFIG_HZ`); a change
-/// within the same tick as an earlier one does not show. What was changed this shortly before it was
-/// read is looked at again by the next run.
-const TICK_NS: i64 = 50_000_000;
+/// Timestamps come from a clock that ticks every 1 to 10 ms (the kernel's `CONFIG_HZ`), so a change
+/// within the same tick as an earlier one does not show; twice that, for good measure.
+const TICK_NS: i64 = 20_000_000;
 
 /// The same for file systems that keep whole (FAT: even) seconds.
 const COARSE_TICK_NS: i64 = 2_100_000_000;
@@ -37,16 +37,36 @@ pub(super) enum Verdict {
     Gone,
 }
 
-/// The attributes of a source's entry whose stat was taken at `read_at_ns`, before its content was
-/// read: a change time that a later change could share is recorded as unknown.
+/// Stats an entry whose content is to be read next. One that was changed within this tick of the clock is
+/// given until the next: from then on every change shows. All that was changed before it is older then, so
+/// a run waits once. Returns the time after which the content is read, too.
+pub(super) fn stat_to_read(stat: impl Fn() -> io::Result<Stat>) -> io::Result<(Stat, i64)> {
+    let found = stat()?;
+    let now = crate::repository::now_ns();
+    let age = now.saturating_sub(found.ctime_ns);
+    match u64::try_from(TICK_NS - age) {
+        Ok(wait) if age >= 0 && wait > 0 && !is_coarse(&found) => {
+            std::thread::sleep(Duration::from_nanos(wait));
+            Ok((stat()?, crate::repository::now_ns()))
+        }
+        _ => Ok((found, now)),
+    }
+}
+
+/// The attributes of a source's entry whose content was read after `read_at_ns`: a change time that a
+/// later change could share is recorded as unknown, so that the next run looks again.
 pub(super) fn meta_of(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>, read_at_ns: i64) -> Meta {
     let mut meta = Meta::new(stat, xattrs);
-    let coarse = stat.ctime_ns % 1_000_000_000 == 0;
-    let tick = if coarse { COARSE_TICK_NS } else { TICK_NS };
-    if stat.ctime_ns.max(stat.mtime_ns) > read_at_ns.saturating_sub(tick) {
+    let tick = if is_coarse(stat) { COARSE_TICK_NS } else { TICK_NS };
+    if stat.ctime_ns > read_at_ns.saturating_sub(tick) {
         meta.ctime_ns = 0;
     }
     meta
+}
+
+/// Whether the file system seems to keep whole seconds.
+fn is_coarse(stat: &Stat) -> bool {
+    stat.ctime_ns % 1_000_000_000 == 0
 }
 
 /// Whether a file was left alone between two stats.
@@ -86,8 +106,7 @@ fn file_verdict(
     stop: &AtomicBool,
 ) -> io::Result<Verdict> {
     let file = File::from(source.open_file(path)?);
-    let read_at = crate::repository::now_ns();
-    let before = source.stat_fd(&file)?;
+    let (before, read_at) = stat_to_read(|| source.stat_fd(&file))?;
     if before.kind != Kind::File || before.size != size {
         return Ok(Verdict::Other);
     }
@@ -102,8 +121,7 @@ fn file_verdict(
 }
 
 fn link_verdict(source: &Source, path: &RelPath, target: &[u8]) -> io::Result<Verdict> {
-    let read_at = crate::repository::now_ns();
-    let stat = source.stat(path)?;
+    let (stat, read_at) = stat_to_read(|| source.stat(path))?;
     if stat.kind != Kind::Link || source.read_link(path)? != target {
         return Ok(Verdict::Other);
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
-use super::examine::{meta_of, settled};
+use super::examine::{meta_of, settled, stat_to_read};
 use super::plan::{Reuse, ToCopy};
 use super::{Monitor, RunError};
 use crate::drive::attributes::Attributes;
@@ -21,7 +21,7 @@ use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::index::Change;
 use crate::repository::record::{Content, Identity, Meta, Record};
-use crate::repository::{self, RepositoryError, layout};
+use crate::repository::{RepositoryError, layout};
 use crate::select::scan::Entry;
 use crate::select::source::Source;
 use crate::select::{Category, Kind, Stat};
@@ -202,8 +202,8 @@ impl Stager<'_> {
     }
 
     fn copy_link(&self, entry: &Entry) -> Result<(String, Content, Meta, u64), CopyError> {
-        let read_at = repository::now_ns();
-        let stat = self.source.stat(&entry.path).map_err(CopyError::Source)?;
+        let (stat, read_at) =
+            stat_to_read(|| self.source.stat(&entry.path)).map_err(CopyError::Source)?;
         let target = self.source.read_link(&entry.path).map_err(CopyError::Source)?;
         let xattrs = self.source.xattrs(&entry.path).map_err(CopyError::Source)?;
         let meta = meta_of(&stat, xattrs, read_at);
@@ -216,9 +216,8 @@ impl Stager<'_> {
 
     fn copy_file(&self, entry: &Entry) -> Result<(String, Content, Meta, u64), CopyError> {
         let from = File::from(self.source.open_file(&entry.path).map_err(CopyError::Source)?);
-        let stat_now = || self.source.stat_fd(&from).map_err(CopyError::Source);
-        let mut read_at = repository::now_ns();
-        let mut before = stat_now()?;
+        let to_read = || stat_to_read(|| self.source.stat_fd(&from)).map_err(CopyError::Source);
+        let (mut before, mut read_at) = to_read()?;
         if before.kind != Kind::File {
             return Err(CopyError::Source(io::Error::other("it is no regular file any more")));
         }
@@ -240,13 +239,13 @@ impl Stager<'_> {
                 }
                 Err(e) => return Err(e),
             }
-            let after = stat_now()?;
+            let after = self.source.stat_fd(&from).map_err(CopyError::Source)?;
             if settled(&before, &after) {
                 unsettled = false;
                 break;
             }
-            read_at = repository::now_ns();
-            (before, there) = (after, size);
+            (before, read_at) = to_read()?;
+            there = size;
         }
         let mut meta = meta_of(&before, xattrs, read_at);
         if unsettled {

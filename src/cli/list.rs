@@ -55,9 +55,13 @@ fn print(increment: &Listed, out: &mut dyn Write) -> Result<(), CliError> {
         0 => String::new(),
         n => format!(", {}", human::count(n, "problem", "problems")),
     };
+    let moved = match increment.moved_or_touched {
+        0 => String::new(),
+        n => format!(", {n} moved or touched"),
+    };
     writeln!(
         out,
-        "{}  {}  {} new or changed ({}), {} deleted{problems}{interrupted}",
+        "{}  {}  {} new or changed ({}){moved}, {} deleted{problems}{interrupted}",
         increment.name,
         crate::sanitize::line(&increment.timestamp),
         increment.new_or_changed,

@@ -21,11 +21,13 @@ pub struct Listed {
     pub timestamp: String,
     /// Whether it is a point in time.
     pub status: Status,
-    /// Files that were new or changed.
+    /// Files with content that this increment brought.
     pub new_or_changed: u64,
+    /// Files with content of before: their path or attributes changed, or they are tracked from then on.
+    pub moved_or_touched: u64,
     /// Files that vanished.
     pub deleted: u64,
-    /// Bytes of the new or changed files.
+    /// Bytes that this increment brought.
     pub size: u64,
     /// How many problems the run had.
     pub problems: usize,
@@ -48,22 +50,20 @@ pub struct ListedFile {
 pub fn list(tree: &Tree, index: &Index, detailed: bool) -> Result<Vec<Listed>, RepositoryError> {
     let listed = index.increments().iter().map(|increment| {
         let catalog = read_catalog(tree, &increment.name)?;
-        let count = |category| {
-            catalog.file_catalog.values().filter(|e| e.category == category).count() as u64
-        };
+        let entries = || catalog.file_catalog.values();
         let tracked = |e: &&CatalogEntry| e.category == EntryCategory::Tracked;
+        let brought = |e: &&CatalogEntry| tracked(e) && e.content_in.is_none();
+        let new_or_changed = entries().filter(brought).count() as u64;
+        let versions = entries().filter(tracked).count() as u64;
         Ok(Listed {
             name: increment.name.clone(),
             sequence: increment.sequence,
             timestamp: catalog.backup_timestamp.clone(),
             status: increment.status,
-            new_or_changed: count(EntryCategory::Tracked),
-            deleted: count(EntryCategory::Deleted),
-            size: catalog
-                .file_catalog
-                .values()
-                .filter(tracked)
-                .fold(0, |sum, e| u64::saturating_add(sum, e.size)),
+            new_or_changed,
+            moved_or_touched: versions - new_or_changed,
+            deleted: entries().count() as u64 - versions,
+            size: entries().filter(brought).fold(0, |sum, e| u64::saturating_add(sum, e.size)),
             problems: catalog.problems.len(),
             files: detailed.then(|| {
                 let file = |(path, entry)| ListedFile { path, entry };

@@ -34,7 +34,7 @@ pub enum PointError {
 }
 
 /// The increment that `at` names: by its name, or the last complete one of a run that had started by
-/// that time. A day means its end; a time without offset is local (`zone`).
+/// that time. A day, a minute or a second means its end; a time without offset is local (`zone`).
 pub fn find<'i>(
     increments: &'i [Increment],
     at: &str,
@@ -65,8 +65,13 @@ fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let civil = match text.parse::<Date>() {
         // `parse` also takes the date of a full time; only a bare date means the whole day.
         Ok(date) if text.len() == 10 => date.to_datetime(Time::MAX),
-        // To the end of the second or minute that was given.
-        _ => text.parse::<DateTime>().ok()?,
+        // A minute or a second means its end as well.
+        _ => {
+            let time = text.parse::<DateTime>().ok()?;
+            let rest = if text.len() == "2026-11-23 09:15".len() { 59_999 } else { 999 };
+            let whole = time.subsec_nanosecond() == 0;
+            if whole { time.saturating_add(jiff::Span::new().milliseconds(rest)) } else { time }
+        }
     };
     civil.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp())
 }
@@ -88,7 +93,7 @@ mod tests {
 
     fn sequence_at(at: &str) -> Result<u64, PointError> {
         let increments = [
-            increment(1, "2026-11-21T10:00:00", Status::Complete),
+            increment(1, "2026-11-21T10:00:20", Status::Complete),
             increment(2, "2026-11-22T10:00:00", Status::Interrupted),
             increment(3, "2026-11-23T10:00:00", Status::Complete),
             // The clock was set back.
@@ -101,6 +106,7 @@ mod tests {
     fn a_time_means_the_last_complete_run_by_then() {
         assert_eq!(sequence_at("2026-11-21"), Ok(1));
         assert_eq!(sequence_at("2026-11-22T11:00:00Z"), Ok(1), "interrupted ones do not count");
+        assert_eq!(sequence_at("2026-11-21 10:00"), Ok(1), "a minute means its end");
         assert_eq!(sequence_at("2026-11-23 09:59"), Ok(4));
         assert_eq!(sequence_at("2026-11-22 12:00"), Ok(4));
         assert_eq!(sequence_at("2027-01-01"), Ok(4), "order is by sequence, not by clock");
@@ -117,7 +123,7 @@ mod tests {
         assert!(matches!(sequence_at("last week"), Err(PointError::NotATime(_))));
         assert_eq!(
             sequence_at("2026-11-20").unwrap_err().to_string(),
-            "nothing was backed up yet at 2026-11-20; the first backup is backup_20261121_100000"
+            "nothing was backed up yet at 2026-11-20; the first backup is backup_20261121_100020"
         );
     }
 }

@@ -263,9 +263,8 @@ impl<'t> Repository<'t> {
 /// Whether a repository can be made in the folder: it has nothing but what an earlier attempt left, or
 /// what a file system puts into its root.
 fn is_free(tree: &Tree) -> Result<bool, TreeError> {
-    let harmless = |name: &std::ffi::OsString| {
-        name == layout::META || name == layout::README || name == "lost+found"
-    };
+    let known = [layout::META, layout::README, layout::README_PART, "lost+found"];
+    let harmless = |name: &std::ffi::OsString| known.iter().any(|known| name == known);
     match tree.list(Path::new(""), 100) {
         Ok(names) => Ok(names.iter().all(harmless)),
         Err(e) if e.is(Errno::TOOBIG) => Ok(false),
