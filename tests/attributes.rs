@@ -226,17 +226,21 @@ fn a_file_that_never_settles_is_kept_with_a_problem() {
     let (_folder, world) = world();
     let path = world.source.join("log");
     fs::write(&path, vec![0; 8 << 20]).unwrap();
-    let stop = AtomicBool::new(false);
+    let (started, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let report = std::thread::scope(|scope| {
         scope.spawn(|| {
             let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
             for n in 0_u64.. {
                 file.write_all_at(&n.to_le_bytes(), n % 1000 * 8).unwrap();
+                started.store(true, Ordering::Relaxed);
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
             }
         });
+        while !started.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
         let report = world.run(None);
         stop.store(true, Ordering::Relaxed);
         report.unwrap()
