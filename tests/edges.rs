@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bkm_agent::drive::faults::Faults;
 use support::edits::{mtime, set_mtime};
+use support::loop_drive::LoopDrive;
 use support::profile;
 use support::snapshot::Snapshot;
 use support::world::{World, words};
@@ -270,4 +271,26 @@ fn an_index_that_was_compacted_says_the_same_also_when_it_is_cut_off() {
     let report = world.run(None).unwrap();
     world.check_run(&report);
     world.check_points();
+}
+
+#[test]
+fn holes_and_what_is_staged_already_are_not_asked_for_room() {
+    const MIB: u64 = 1 << 20;
+    let drive = match LoopDrive::new("ext4", 110) {
+        Ok(drive) => drive,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let folder = support::scratch();
+    let mut world = World::new(folder.path(), drive.point(), profile::all_tracked());
+    let content: Vec<u8> = (0..60 * MIB).map(|n| n.to_le_bytes()[(n % 3) as usize]).collect();
+    write(&world, "large", content);
+    fs::File::create(world.source.join("sparse")).unwrap().set_len(300 * MIB).unwrap();
+    // Cut off when most of the large file is staged: what is free now is less than its size.
+    let faults = Arc::new(Faults::stop_after(60));
+    assert!(world.run(Some(faults)).is_err());
+    let staged = fs::read_dir(world.repository().join(".bkm/stage")).unwrap();
+    let staged: u64 = staged.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    assert!(staged > 30 * MIB, "{staged} bytes are staged");
+    let report = world.back_up();
+    assert_eq!(report.new, 2);
 }

@@ -418,6 +418,14 @@ impl Work<'_> {
         }
     }
 
+    /// Room that its content takes on the drive, in bytes: holes take none.
+    pub(super) fn room(&self) -> u64 {
+        match self {
+            Self::Copy(copy) => self.bytes().min(copy.entry.stat.blocks.saturating_mul(512)),
+            _ => 0,
+        }
+    }
+
     /// How many paths it concerns.
     pub(super) fn paths(&self) -> usize {
         match self {

@@ -11,7 +11,7 @@ use super::execute::{self, Done, execute};
 use super::place::{self, Place};
 use super::plan::{Plan, Work, plan};
 use super::recover::{next_folder_time, recover};
-use super::stage::Stager;
+use super::stage::{self, Stager};
 use super::{Options, RunError, RunReport};
 use crate::config::{Dist, Profile};
 use crate::drive::device::Device;
@@ -252,7 +252,8 @@ fn refuse_empty(source: &Source, scan: &Scan, index: &Index) -> Result<(), RunEr
     Err(RunError::EmptySource { path: source.path().to_owned(), held })
 }
 
-/// Refuses to begin what cannot fit: content in whole blocks, and what our own records take.
+/// Refuses to begin what cannot fit: content in whole blocks, and what our own records take. A drive that
+/// takes hard links keeps holes as well; what an interrupted run staged is on it already.
 fn check_room(repository: &Repository<'_>, plan: &Plan<'_>) -> Result<(), RunError> {
     /// Index frame and catalog entry of one path, and its names in two folders, rounded up.
     const RECORD_BYTES: u64 = 1024;
@@ -261,7 +262,8 @@ fn check_room(repository: &Repository<'_>, plan: &Plan<'_>) -> Result<(), RunErr
     let mut needed = 0_u64;
     let mut files_needed = 0_u64;
     for work in &plan.work {
-        needed = needed.saturating_add(work.bytes().div_ceil(block).saturating_mul(block));
+        let content = work.room() - stage::staged_already(repository.tree(), work)?;
+        needed = needed.saturating_add(content.div_ceil(block).saturating_mul(block));
         needed = needed.saturating_add(RECORD_BYTES);
         files_needed += u64::from(matches!(work, Work::Copy(_) | Work::Change(_)));
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::examine::{meta_of, settled, stat_to_read};
-use super::plan::{Reuse, ToCopy};
+use super::plan::{Reuse, ToCopy, Work};
 use super::{Monitor, RunError};
 use crate::drive::attributes::Attributes;
 use crate::drive::content::{self, CopyError};
@@ -328,6 +328,16 @@ fn mode_on_drive(mode: u32) -> u32 {
 
 fn put(path: &RelPath, record: Record, stage: String) -> Change {
     Change::Put { path: path.clone(), record, stage, moved_from: None }
+}
+
+/// How much of the room for a large file an interrupted run has taken already.
+pub(super) fn staged_already(tree: &Tree, work: &Work<'_>) -> Result<u64, TreeError> {
+    let Work::Copy(copy) = work else { return Ok(0) };
+    if work.bytes() < RESUMABLE {
+        return Ok(0);
+    }
+    let part = layout::staged(&part_name(&copy.entry.path, &copy.entry.stat));
+    Ok(tree.stat(&part)?.map_or(0, |found| found.size.min(work.room())))
 }
 
 /// The staging name of a large file: the same for the same path with the same size, times and inode.
