@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bkm_agent::drive::faults::Faults;
 use support::edits::{delete, mtime, set_mtime};
+use support::loop_drive::LoopDrive;
 use support::profile;
 use support::snapshot::Snapshot;
 use support::world::{World, words};
@@ -361,4 +362,16 @@ fn a_folder_whose_move_was_blocked_leaves_with_it() {
     assert!(problem(&world.run(None).unwrap(), "new/x").is_some());
     fs::remove_file(world.mirror().join("new")).unwrap();
     heals(&mut world);
+}
+
+#[test]
+fn a_large_file_goes_on_where_what_is_there_leaves_no_room_for_a_second_one() {
+    let Ok(drive) = LoopDrive::new("ext4", 256) else { return };
+    let folder = support::scratch();
+    let mut world = World::new(folder.path(), drive.point(), profile::all_tracked()).one_worker();
+    write(&world, "keep", "keep");
+    world.back_up();
+    write(&world, "large", vec![7; 150 << 20]);
+    world.run(Some(Arc::new(Faults::stop_after(140)))).unwrap_err();
+    world.back_up();
 }

@@ -11,7 +11,7 @@ use super::execute::{self, Done, execute};
 use super::place::{self, Place};
 use super::plan::{Plan, Work, plan};
 use super::recover::{next_folder_time, recover};
-use super::stage::Stager;
+use super::stage::{self, Stager};
 use super::{Options, RunError, RunReport};
 use crate::config::{Dist, Profile};
 use crate::drive::device::Device;
@@ -261,7 +261,8 @@ fn check_room(repository: &Repository<'_>, plan: &Plan<'_>) -> Result<(), RunErr
     let mut needed = 0_u64;
     let mut files_needed = 0_u64;
     for work in &plan.work {
-        needed = needed.saturating_add(work.bytes().div_ceil(block).saturating_mul(block));
+        let bytes = work.bytes().saturating_sub(stage::there_already(repository.tree(), work)?);
+        needed = needed.saturating_add(bytes.div_ceil(block).saturating_mul(block));
         needed = needed.saturating_add(RECORD_BYTES);
         files_needed += u64::from(matches!(work, Work::Copy(_) | Work::Change(_)));
     }

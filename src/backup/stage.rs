@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::examine::{meta_of, settled, stat_to_read};
-use super::plan::{Reuse, ToCopy};
+use super::plan::{Reuse, ToCopy, Work};
 use super::{Monitor, RunError};
 use crate::drive::attributes::Attributes;
 use crate::drive::content::{self, CopyError};
@@ -328,6 +328,18 @@ fn mode_on_drive(mode: u32) -> u32 {
 
 fn put(path: &RelPath, record: Record, stage: String) -> Change {
     Change::Put { path: path.clone(), record, stage, moved_from: None }
+}
+
+/// How many bytes of a large file an interrupted run left in the staging area.
+pub(super) fn there_already(tree: &Tree, work: &Work<'_>) -> Result<u64, TreeError> {
+    let Work::Copy(copy) = work else { return Ok(0) };
+    let entry = copy.entry;
+    if entry.stat.kind != Kind::File || entry.stat.size < RESUMABLE {
+        return Ok(0);
+    }
+    let part = tree.open_file(&layout::staged(&part_name(&entry.path, &entry.stat)))?;
+    let allocated = |part: File| rustix::fs::fstat(&part).map_or(0, |stat| stat.st_blocks);
+    Ok(part.map_or(0, |part| allocated(part).cast_unsigned().saturating_mul(512)))
 }
 
 /// The staging name of a large file: the same for the same path with the same size, times and inode.
