@@ -365,6 +365,38 @@ fn a_folder_whose_move_was_blocked_leaves_with_it() {
 }
 
 #[test]
+fn a_touched_file_that_was_removed_on_the_drive_comes_back() {
+    let (_folder, mut world) = world_with("x");
+    fs::remove_file(world.mirror().join("x")).unwrap();
+    set_mtime(&world.source.join("x"), (1_600_000_000, 1));
+    world.back_up();
+    world.check_points();
+}
+
+#[test]
+fn a_moved_file_that_was_removed_on_the_drive_does_not_stay_at_its_old_path() {
+    let (_folder, mut world) = world_with("old");
+    fs::remove_file(world.mirror().join("old")).unwrap();
+    rename(&world, "old", "new");
+    world.back_up();
+    world.check_points();
+}
+
+#[test]
+fn a_file_with_more_hard_links_than_the_drive_takes_is_backed_up() {
+    let (_folder, mut world) = world_with("file");
+    let Ok(drive) = LoopDrive::new("ext4", 256) else { return };
+    for number in 0..33_000 {
+        let link = world.source.join(format!("link{number}"));
+        fs::hard_link(world.source.join("file"), link).unwrap();
+    }
+    world = world.at(drive.point());
+    // Each path gets a name in the mirror and one in the increment: more than ext4's 65,000.
+    world.run(None).unwrap();
+    world.check_mirror();
+}
+
+#[test]
 fn a_large_file_goes_on_where_what_is_there_leaves_no_room_for_a_second_one() {
     let Ok(drive) = LoopDrive::new("ext4", 256) else { return };
     let folder = support::scratch();

@@ -185,7 +185,7 @@ fn stage(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {
     match work {
         Work::Copy(copy) => stager.copy(copy),
         Work::Reuse(reuse) => stager.reuse(reuse),
-        Work::Note(note) => stager.note(&note.0, &note.1),
+        Work::Note(note) => stager.note(note),
         Work::Change(change) => Ok(Staged { changes: vec![change.clone()], ..Staged::default() }),
     }
 }
@@ -218,7 +218,7 @@ fn paths(work: &Work<'_>) -> Vec<RelPath> {
             .map(|e| e.path.clone())
             .collect(),
         Work::Reuse(reuse) => vec![reuse.entry.path.clone()],
-        Work::Note(note) => vec![note.0.path().clone()],
+        Work::Note(note) => vec![note.entry.path.clone()],
         Work::Change(change) => vec![change.path().clone()],
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::examine::{meta_of, settled, stat_to_read};
-use super::plan::{Reuse, ToCopy, Work};
+use super::plan::{Reuse, ToCopy, ToNote, Work};
 use super::{Monitor, RunError};
 use crate::drive::attributes::Attributes;
 use crate::drive::content::{self, CopyError};
@@ -26,9 +26,10 @@ use crate::select::scan::Entry;
 use crate::select::source::Source;
 use crate::select::{Category, Kind, Stat};
 
-/// An inode gets no more links than this from us: the smallest limit among usual file systems (NTFS:
-/// 1024, ext4: 65,000), less what one change needs. Beyond it a fresh inode is made.
-const MAX_LINKS: u32 = 1000;
+/// An inode that has as many links gets no more from us while a batch is staged; a fresh one is made.
+/// Publishing can double them (each path gets a name in the increment as well), and the smallest limit
+/// among usual file systems is NTFS's 1024 (ext4: 65,000).
+pub(super) const MAX_LINKS: u32 = 500;
 
 /// A file of this size or more is staged under a name that the next run finds again, so that an
 /// interrupted copy goes on where it was.
@@ -112,7 +113,11 @@ impl Stager<'_> {
         let old = &work.record;
         let Some((name, content)) = self.link_of(&work.from, old)? else {
             // The mirror's file is not what it was; the source has the content as well.
-            return self.copy(&ToCopy { entry: work.entry, twins: Vec::new() });
+            let mut staged = self.copy(&ToCopy { entry: work.entry, twins: Vec::new() })?;
+            if work.moved && !staged.changes.is_empty() {
+                staged.changes.push(Change::Remove { path: work.from.clone() });
+            }
+            return Ok(staged);
         };
         let mut record = self.record(work.entry.category, content, work.meta.clone());
         if old.brought_by != 0 && record.is_tracked() {
@@ -129,7 +134,8 @@ impl Stager<'_> {
 
     /// Lets a file whose record alone changes be; where it gets a name in the increment and takes no
     /// more links, a fresh inode replaces it.
-    pub(super) fn note(&self, change: &Change, old: &Record) -> Result<Staged, RunError> {
+    pub(super) fn note(&self, work: &ToNote<'_>) -> Result<Staged, RunError> {
+        let ToNote { entry, change, old } = work;
         let as_it_is = || Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
         let Change::Note { path, record, version: true } = change else { return as_it_is() };
         match self.links(path, old)? {
@@ -137,6 +143,10 @@ impl Stager<'_> {
                 let (name, content) = self.fresh(path, old)?;
                 let record = Record { content, ..record.clone() };
                 Ok(Staged { changes: vec![put(path, record, name)], ..Staged::default() })
+            }
+            // Somebody removed it from the drive; the source has the content.
+            None if self.tree.stat(&layout::mirror(path))?.is_none() => {
+                self.copy(&ToCopy { entry, twins: Vec::new() })
             }
             // Something else in its place is found before the batch is published.
             _ => as_it_is(),
