@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bkm_agent::drive::faults::Faults;
-use support::edits::{mtime, set_mtime};
+use support::edits::{delete, mtime, set_mtime};
 use support::loop_drive::LoopDrive;
 use support::profile;
 use support::snapshot::Snapshot;
@@ -293,4 +293,127 @@ fn holes_and_what_is_staged_already_are_not_asked_for_room() {
     assert!(staged > 30 * MIB, "{staged} bytes are staged");
     let report = world.back_up();
     assert_eq!(report.new, 2);
+}
+
+/// What stood in the way is gone: the next run puts everything right, and then there is nothing to do.
+fn heals(world: &mut World) {
+    let report = world.run(None).unwrap();
+    assert_eq!(report.problems, []);
+    world.check_mirror();
+    world.check_stage_empty();
+    let again = world.run(None).unwrap();
+    assert_eq!((again.new, again.changed, again.deleted, again.recovered), (0, 0, 0, false));
+}
+
+/// A world with `keep` and `path` backed up.
+fn world_with(path: &str) -> (tempfile::TempDir, World) {
+    let (folder, mut world) = world();
+    write(&world, "keep", "keep");
+    write(&world, path, "one");
+    world.back_up();
+    (folder, world)
+}
+
+#[test]
+fn a_folder_that_became_a_file_and_holds_a_foreign_file_on_the_drive_stops_only_itself() {
+    for foreign in ["d/.DS_Store", "d/e/.directory"] {
+        let (_folder, mut world) = world_with("d/e/x");
+        fs::write(world.mirror().join(foreign), "of a file manager").unwrap();
+        delete(&world.source.join("d"));
+        write(&world, "d", "a file now");
+        write(&world, "other", "new");
+        let report = world.run(None).unwrap();
+        assert!(problem(&report, "d").is_some(), "{report:?}");
+        assert!(world.mirror().join("other").exists() && world.mirror().join(foreign).exists());
+        delete(&world.mirror().join("d"));
+        heals(&mut world);
+    }
+}
+
+#[test]
+fn a_file_that_became_a_folder_and_was_edited_on_the_drive_stops_only_itself() {
+    let (_folder, mut world) = world_with("d");
+    fs::remove_file(world.mirror().join("d")).unwrap();
+    fs::write(world.mirror().join("d"), "by somebody else").unwrap();
+    fs::remove_file(world.source.join("d")).unwrap();
+    write(&world, "d/x", "in a folder now");
+    write(&world, "other", "new");
+    let report = world.run(None).unwrap();
+    assert_eq!(report.problems.len(), 2, "d and d/x: {:?}", report.problems);
+    assert!(world.mirror().join("other").exists());
+    fs::remove_file(world.mirror().join("d")).unwrap();
+    heals(&mut world);
+}
+
+#[test]
+fn a_file_in_the_place_of_a_folder_on_the_drive_stops_only_what_lies_below() {
+    for vanishes in [true, false] {
+        let (_folder, mut world) = world_with("d/e/x");
+        delete(&world.mirror().join("d"));
+        fs::write(world.mirror().join("d"), "by somebody else").unwrap();
+        if vanishes {
+            delete(&world.source.join("d"));
+        } else {
+            fs::write(world.source.join("d/e/x"), "other content").unwrap();
+        }
+        write(&world, "other", "new");
+        let report = world.run(None).unwrap();
+        assert_eq!(problem(&report, "d/e/x").is_none(), vanishes, "{report:?}");
+        assert!(world.mirror().join("other").exists());
+        fs::remove_file(world.mirror().join("d")).unwrap();
+        heals(&mut world);
+    }
+}
+
+#[test]
+fn a_folder_that_keeps_a_blocked_file_leaves_with_it() {
+    let (_folder, mut world) = world_with("d/x");
+    fs::remove_file(world.mirror().join("d/x")).unwrap();
+    fs::write(world.mirror().join("d/x"), "by somebody else").unwrap();
+    delete(&world.source.join("d"));
+    assert!(problem(&world.run(None).unwrap(), "d/x").is_some());
+    fs::remove_file(world.mirror().join("d/x")).unwrap();
+    heals(&mut world);
+}
+
+#[test]
+fn a_folder_whose_move_was_blocked_leaves_with_it() {
+    let (_folder, mut world) = world_with("old/x");
+    fs::write(world.mirror().join("new"), "of somebody else").unwrap();
+    rename(&world, "old", "new");
+    assert!(problem(&world.run(None).unwrap(), "new/x").is_some());
+    fs::remove_file(world.mirror().join("new")).unwrap();
+    heals(&mut world);
+}
+
+#[test]
+fn a_touched_file_that_was_removed_on_the_drive_comes_back() {
+    let (_folder, mut world) = world_with("x");
+    fs::remove_file(world.mirror().join("x")).unwrap();
+    set_mtime(&world.source.join("x"), (1_600_000_000, 1));
+    world.back_up();
+    world.check_points();
+}
+
+#[test]
+fn a_moved_file_that_was_removed_on_the_drive_does_not_stay_at_its_old_path() {
+    let (_folder, mut world) = world_with("old");
+    fs::remove_file(world.mirror().join("old")).unwrap();
+    rename(&world, "old", "new");
+    world.back_up();
+    world.check_points();
+}
+
+#[test]
+fn a_file_with_more_hard_links_than_the_drive_takes_is_backed_up() {
+    let (_folder, mut world) = world_with("file");
+    let Ok(drive) = LoopDrive::new("ext4", 256) else { return };
+    for number in 0..33_000 {
+        let link = world.source.join(format!("link{number}"));
+        fs::hard_link(world.source.join("file"), link).unwrap();
+    }
+    world = world.at(drive.point());
+    // Each path gets a name in the mirror and one in the increment: more than ext4's 65,000.
+    world.run(None).unwrap();
+    world.check_mirror();
 }

@@ -89,7 +89,8 @@ impl<'s, 'i> Comparison<'s, 'i> {
             || stat.uid != meta.uid
             || stat.gid != meta.gid
             || stat.mtime_ns != meta.mtime_ns
-            || (stable_inodes && stat.ctime_ns != meta.ctime_ns);
+            // An unknown one also asks for another look where change times say nothing.
+            || ((stable_inodes || meta.ctime_ns == 0) && stat.ctime_ns != meta.ctime_ns);
         match (stat.kind, record.kind()) {
             (Kind::Folder, Kind::Folder) => {
                 if attributes_differ || entry.category != record.category {
@@ -120,5 +121,44 @@ impl<'s, 'i> Comparison<'s, 'i> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::record::{Content, Meta};
+    use crate::select::Stat;
+
+    #[test]
+    fn what_was_read_too_soon_is_looked_at_again_also_without_stable_inodes() {
+        let path = RelPath::new(b"file").unwrap();
+        let stat = Stat {
+            kind: Kind::File,
+            size: 3,
+            mtime_ns: 1_700_000_000_000_000_000,
+            ctime_ns: 1_700_000_000_000_000_000,
+            btime_ns: None,
+            dev: 1,
+            ino: 1,
+            nlink: 1,
+            mode: 0o100_644,
+            uid: 0,
+            gid: 0,
+            blocks: 8,
+        };
+        let mut meta = Meta::new(&stat, Vec::new());
+        let entry = Entry { path: path.clone(), category: Category::Tracked, stat };
+        let found = |meta: &Meta| {
+            let content = Content::File { size: 3, hash: [0; 32], placed: 1, unsettled: false };
+            let (category, meta) = (Category::Tracked, meta.clone());
+            let record = Record { category, content, meta, brought_by: 1, listed: true };
+            let records = BTreeMap::from([(path.clone(), record)]);
+            compare(std::slice::from_ref(&entry), &records, &[], false).suspect.len()
+        };
+        meta.ctime_ns = 5;
+        assert_eq!(found(&meta), 0, "another change time says nothing");
+        meta.ctime_ns = 0;
+        assert_eq!(found(&meta), 1);
     }
 }

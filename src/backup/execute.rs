@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::plan::{Action, Plan, Planned, Work};
 use super::stage::{Staged, Stager};
-use super::{RunError, publish};
+use super::{RunError, obstacles, publish};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::Repository;
@@ -129,8 +129,10 @@ fn stage_batch(
     let mut changes = Vec::new();
     for (staged, work) in staged.into_iter().zip(work) {
         let staged = staged?;
-        if staged.changes.is_empty() {
-            done.skipped.extend(paths(work));
+        let twins = matches!(work, Work::Copy(copy) if !copy.twins.is_empty());
+        if staged.changes.is_empty() || twins {
+            let is_staged = |path: &RelPath| staged.changes.iter().any(|c| c.path() == path);
+            done.skipped.extend(paths(work).into_iter().filter(|path| !is_staged(path)));
         }
         changes.extend(staged.changes);
         done.problems.extend(staged.problems);
@@ -162,7 +164,7 @@ fn commit(
 ) -> Result<Committed, RunError> {
     let tree = repository.tree();
     let (changes, problems) =
-        publish::take_out_blocked(tree, repository.index(), changes, blocked)?;
+        obstacles::take_out_blocked(tree, repository.index(), changes, blocked)?;
     let mut committed = Committed { problems, ..Committed::default() };
     if changes.is_empty() {
         return Ok(committed);
@@ -185,7 +187,7 @@ fn stage(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {
     match work {
         Work::Copy(copy) => stager.copy(copy),
         Work::Reuse(reuse) => stager.reuse(reuse),
-        Work::Note(note) => stager.note(&note.0, &note.1),
+        Work::Note(note) => stager.note(note),
         Work::Change(change) => Ok(Staged { changes: vec![change.clone()], ..Staged::default() }),
     }
 }
@@ -218,7 +220,7 @@ fn paths(work: &Work<'_>) -> Vec<RelPath> {
             .map(|e| e.path.clone())
             .collect(),
         Work::Reuse(reuse) => vec![reuse.entry.path.clone()],
-        Work::Note(note) => vec![note.0.path().clone()],
+        Work::Note(note) => vec![note.entry.path.clone()],
         Work::Change(change) => vec![change.path().clone()],
     }
 }

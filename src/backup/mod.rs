@@ -6,6 +6,7 @@
 mod compare;
 mod examine;
 mod execute;
+mod obstacles;
 pub mod place;
 mod plan;
 mod publish;

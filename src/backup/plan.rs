@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::RunError;
 use super::compare::{Comparison, compare};
 use super::examine::{self, Verdict, examine, find_moves};
+use super::stage::MAX_LINKS;
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::index::{Change, Index};
@@ -22,14 +23,17 @@ use crate::select::scan::{Entry, Scan};
 use crate::select::source::Source;
 use crate::select::{Category, Kind};
 
+/// Most hard links of one file that share a copy; beyond it there is another one.
+const MAX_TWINS: usize = MAX_LINKS as usize - 1;
+
 /// One piece of work; what belongs together is one piece.
 pub(super) enum Work<'s> {
     /// Content is copied from the source.
     Copy(ToCopy<'s>),
     /// Content of the mirror gets another path.
     Reuse(Box<Reuse<'s>>),
-    /// Only the record changes; the old one beside it.
-    Note(Box<(Change, Record)>),
+    /// Only the record changes.
+    Note(Box<ToNote<'s>>),
     /// A removal, or a folder's change.
     Change(Change),
 }
@@ -39,6 +43,14 @@ pub(super) struct ToCopy<'s> {
     pub(super) entry: &'s Entry,
     /// Further hard links to it in the source that are to be copied as well.
     pub(super) twins: Vec<&'s Entry>,
+}
+
+/// A file or link whose record alone changes.
+pub(super) struct ToNote<'s> {
+    pub(super) entry: &'s Entry,
+    pub(super) change: Change,
+    /// The record until now.
+    pub(super) old: Record,
 }
 
 /// A file or link whose content the mirror has under another path.
@@ -172,7 +184,7 @@ impl<'s> Planner<'s, '_> {
     }
 
     /// A file whose content stayed; `None` if its record stays, too.
-    fn note(&mut self, entry: &Entry, old: &Record, meta: Meta) -> Option<(Change, Record)> {
+    fn note(&mut self, entry: &'s Entry, old: &Record, meta: Meta) -> Option<ToNote<'s>> {
         let was_tracked = old.is_tracked();
         let mut record = old.clone();
         let alike = old.meta.restores_like(&meta);
@@ -193,7 +205,7 @@ impl<'s> Planner<'s, '_> {
         }
         let change = Change::Note { path: entry.path.clone(), record, version };
         let same = matches!(&change, Change::Note { record, .. } if record == old);
-        (!same).then(|| (change, old.clone()))
+        (!same).then(|| ToNote { entry, change, old: old.clone() })
     }
 
     /// What stands where an entry of another kind is to be.
@@ -342,6 +354,7 @@ impl<'s> Planner<'s, '_> {
                 }
                 if let Some(Work::Copy(copy)) =
                     first.get(&inode).and_then(|at| self.plan.work.get_mut(*at))
+                    && copy.twins.len() < MAX_TWINS
                 {
                     copy.twins.push(entry);
                     continue;

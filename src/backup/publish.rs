@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::drive::tree::{Found, Tree, TreeError};
-use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::index::{Batch, Change, Index};
 use crate::repository::record::{Identity, Record};
@@ -23,85 +22,6 @@ const NOTHING: Identity = Identity { ino: 0, size: 0 };
 /// What a drive's file is recognised by.
 pub(super) fn identity_of(found: &Found) -> Identity {
     Identity { ino: found.ino, size: found.size }
-}
-
-/// Takes out of a batch that is about to be written what cannot be published since something stands in
-/// the mirror that the record does not know: one file that somebody edited or put on the drive is a
-/// problem of that file, and no reason to stop the backup. `blocked` are the paths that were taken out,
-/// in earlier batches too; what lies below them is taken out as well.
-pub(super) fn take_out_blocked(
-    tree: &Tree,
-    index: &Index,
-    changes: Vec<Change>,
-    blocked: &mut BTreeSet<RelPath>,
-) -> Result<(Vec<Change>, Vec<Problem>), RepositoryError> {
-    let mut problems = Vec::new();
-    let mut stays = BTreeSet::new();
-    let (mut kept, mut out) = (Vec::with_capacity(changes.len()), Vec::new());
-    for change in changes {
-        let path = change.path();
-        let below = !blocked.is_empty() && path.ancestors().any(|above| blocked.contains(&above));
-        let reason = if below {
-            Some("not backed up: its folder could not be made in the mirror".to_owned())
-        } else {
-            obstacle(tree, index, &change)?.map(|what| {
-                format!(
-                    "not backed up: in the mirror on the drive {what}; it was left alone; move it away and run again"
-                )
-            })
-        };
-        let Some(reason) = reason else {
-            kept.push(change);
-            continue;
-        };
-        problems.push(Problem::new(path.clone(), reason));
-        blocked.insert(path.clone());
-        out.push(change);
-    }
-    for change in out {
-        if let Change::Put { stage, moved_from, .. } = change {
-            tree.remove_file(&layout::staged(&stage))?;
-            stays.extend(moved_from);
-        }
-    }
-    // What was not moved to its new path does not leave its old one.
-    kept.retain(|change| !matches!(change, Change::Remove { path } if stays.contains(path)));
-    Ok((kept, problems))
-}
-
-/// What stands in the way of a change, in words; `None` if nothing does.
-fn obstacle(
-    tree: &Tree,
-    index: &Index,
-    change: &Change,
-) -> Result<Option<String>, RepositoryError> {
-    let old = index.records().get(change.path());
-    let was_folder = old.is_some_and(|old| old.kind() == Kind::Folder);
-    let expected = old.and_then(Record::identity);
-    let found = match tree.stat(&layout::mirror(change.path())) {
-        // A link that this run turns into a folder leaves when the batch is published.
-        Err(e) if e.is(Errno::LOOP) && is_below_a_link(index, change.path()) => None,
-        Err(e) if e.is(Errno::LOOP) => {
-            return Ok(Some("a folder above it is a symbolic link now".to_owned()));
-        }
-        other => other?,
-    };
-    let as_recorded = found.is_some_and(|found| Some(identity_of(&found)) == expected);
-    let stands_in_the_way = match change {
-        Change::Put { .. } => !was_folder && found.is_some() && !as_recorded,
-        Change::Remove { .. } => found.is_some() && !as_recorded,
-        Change::Note { version, .. } => *version && !as_recorded,
-        Change::Folder { .. } => {
-            expected.is_none() && found.is_some_and(|found| !found.file_type.is_dir())
-        }
-        Change::RemoveFolder { .. } => false,
-    };
-    Ok(stands_in_the_way.then(|| description(found.as_ref())))
-}
-
-fn is_below_a_link(index: &Index, path: &RelPath) -> bool {
-    path.ancestors()
-        .any(|above| index.records().get(&above).is_some_and(|record| record.kind() == Kind::Link))
 }
 
 /// Puts all changes of `batch` in place; `index` is as it was before them. `again` says that an
@@ -144,7 +64,9 @@ pub(super) fn publish(
             Change::Remove { path } => {
                 let Some(record) = old else { continue };
                 let kept = increment.filter(|_| record.is_tracked());
-                remove(tree, path, record, kept.map(|i| layout::deleted(i, path)))?;
+                let brought_in = index.increment_name(record.brought_by);
+                let version = brought_in.map(|i| layout::track(i, path));
+                remove(tree, path, record, kept.map(|i| layout::deleted(i, path)), version)?;
             }
             Change::Folder { path, record } => {
                 let owner = set_owner.then_some((record.meta.uid, record.meta.gid));
@@ -153,7 +75,9 @@ pub(super) fn publish(
                 with_parents(tree, &mirror, || tree.create_folder(&mirror, mode, owner))?;
             }
             Change::RemoveFolder { path } => match tree.remove_folder(&layout::mirror(path)) {
-                Err(e) if e.is(Errno::NOTEMPTY) => occupied.push(path.clone()),
+                Err(e) if e.is(Errno::NOTEMPTY) || e.is(Errno::NOTDIR) => {
+                    occupied.push(path.clone());
+                }
                 other => {
                     other?;
                 }
@@ -252,6 +176,7 @@ fn remove(
     path: &RelPath,
     record: &Record,
     deleted: Option<PathBuf>,
+    version: Option<PathBuf>,
 ) -> Result<(), RepositoryError> {
     let Some(old) = record.identity() else {
         return Ok(());
@@ -276,8 +201,15 @@ fn remove(
             tree.remove_file(&mirror)?;
             Ok(())
         }
-        // Done before the power went; or somebody removed it, and the increments have its versions.
-        (None, _) => Ok(()),
+        // Done before the power went; or somebody removed it, and an increment has this version.
+        (None, Some(deleted)) => match version {
+            Some(version) if tree.stat(&deleted)?.is_none() => match tree.stat(&version)? {
+                Some(found) if identity_of(&found) == old => link(tree, &version, &deleted, old),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        },
+        (None, None) => Ok(()),
     }
 }
 
@@ -318,7 +250,7 @@ pub(super) fn mismatch(tree: &Tree, path: &Path, found: Option<&Found>) -> Repos
     RepositoryError::Mismatch { path: tree.shown().join(path), found: description(found) }
 }
 
-fn description(found: Option<&Found>) -> String {
+pub(super) fn description(found: Option<&Found>) -> String {
     match found {
         None => "it is missing".to_owned(),
         Some(found) if found.file_type.is_file() => {

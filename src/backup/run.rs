@@ -262,7 +262,8 @@ fn check_room(repository: &Repository<'_>, plan: &Plan<'_>) -> Result<(), RunErr
     let mut needed = 0_u64;
     let mut files_needed = 0_u64;
     for work in &plan.work {
-        let content = work.room() - stage::staged_already(repository.tree(), work)?;
+        let staged = stage::there_already(repository.tree(), work)?;
+        let content = work.room().saturating_sub(staged);
         needed = needed.saturating_add(content.div_ceil(block).saturating_mul(block));
         needed = needed.saturating_add(RECORD_BYTES);
         files_needed += u64::from(matches!(work, Work::Copy(_) | Work::Change(_)));

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::examine::{meta_of, settled, stat_to_read};
-use super::plan::{Reuse, ToCopy, Work};
+use super::plan::{Reuse, ToCopy, ToNote, Work};
 use super::{Monitor, RunError};
 use crate::drive::attributes::Attributes;
 use crate::drive::content::{self, CopyError};
@@ -26,9 +26,10 @@ use crate::select::scan::Entry;
 use crate::select::source::Source;
 use crate::select::{Category, Kind, Stat};
 
-/// An inode gets no more links than this from us: the smallest limit among usual file systems (NTFS:
-/// 1024, ext4: 65,000), less what one change needs. Beyond it a fresh inode is made.
-const MAX_LINKS: u32 = 1000;
+/// An inode that has as many links gets no more from us while a batch is staged; a fresh one is made.
+/// Publishing can double them (each path gets a name in the increment as well), and the smallest limit
+/// among usual file systems is NTFS's 1024 (ext4: 65,000).
+pub(super) const MAX_LINKS: u32 = 500;
 
 /// A file of this size or more is staged under a name that the next run finds again, so that an
 /// interrupted copy goes on where it was.
@@ -77,18 +78,18 @@ impl Stager<'_> {
             Ok(staged) => staged,
             Err(CopyError::Stopped) => return Err(RunError::stopped()),
             Err(CopyError::Drive(e)) => return Err(e.into()),
-            Err(CopyError::Source(e)) if e.kind() == io::ErrorKind::NotFound => {
-                // It vanished since the scan, and the next run sees it gone; what was linked to it may
-                // be there still.
-                return match work.twins.split_first() {
-                    Some((entry, twins)) => self.copy(&ToCopy { entry, twins: twins.to_vec() }),
-                    None => Ok(Staged::default()),
-                };
-            }
             Err(CopyError::Source(e)) => {
-                let problem =
-                    Problem::new(entry.path.clone(), format!("not backed up: cannot be read: {e}"));
-                return Ok(Staged { problems: vec![problem], ..Staged::default() });
+                // Another name of the same file may be within reach.
+                let mut staged = match work.twins.split_first() {
+                    Some((entry, twins)) => self.copy(&ToCopy { entry, twins: twins.to_vec() })?,
+                    None => Staged::default(),
+                };
+                // What vanished since the scan is no problem; the next run sees it gone.
+                if e.kind() != io::ErrorKind::NotFound {
+                    let reason = format!("not backed up: cannot be read: {e}");
+                    staged.problems.push(Problem::new(entry.path.clone(), reason));
+                }
+                return Ok(staged);
             }
         };
         let mut staged = Staged { bytes, ..Staged::default() };
@@ -112,7 +113,11 @@ impl Stager<'_> {
         let old = &work.record;
         let Some((name, content)) = self.link_of(&work.from, old)? else {
             // The mirror's file is not what it was; the source has the content as well.
-            return self.copy(&ToCopy { entry: work.entry, twins: Vec::new() });
+            let mut staged = self.copy(&ToCopy { entry: work.entry, twins: Vec::new() })?;
+            if work.moved && !staged.changes.is_empty() {
+                staged.changes.push(Change::Remove { path: work.from.clone() });
+            }
+            return Ok(staged);
         };
         let mut record = self.record(work.entry.category, content, work.meta.clone());
         if old.brought_by != 0 && record.is_tracked() {
@@ -129,7 +134,8 @@ impl Stager<'_> {
 
     /// Lets a file whose record alone changes be; where it gets a name in the increment and takes no
     /// more links, a fresh inode replaces it.
-    pub(super) fn note(&self, change: &Change, old: &Record) -> Result<Staged, RunError> {
+    pub(super) fn note(&self, work: &ToNote<'_>) -> Result<Staged, RunError> {
+        let ToNote { entry, change, old } = work;
         let as_it_is = || Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
         let Change::Note { path, record, version: true } = change else { return as_it_is() };
         match self.links(path, old)? {
@@ -137,6 +143,10 @@ impl Stager<'_> {
                 let (name, content) = self.fresh(path, old)?;
                 let record = Record { content, ..record.clone() };
                 Ok(Staged { changes: vec![put(path, record, name)], ..Staged::default() })
+            }
+            // Somebody removed it from the drive; the source has the content.
+            None if self.tree.stat(&layout::mirror(path))?.is_none() => {
+                self.copy(&ToCopy { entry, twins: Vec::new() })
             }
             // Something else in its place is found before the batch is published.
             _ => as_it_is(),
@@ -153,7 +163,11 @@ impl Stager<'_> {
         }
         let name = self.name();
         match self.tree.link(&layout::mirror(path), &layout::staged(&name)) {
-            Ok(()) => Ok(Some((name, old.content.clone()))),
+            // A batch that is published meanwhile may have given the file a fresh inode.
+            Ok(()) => {
+                let found = self.placed(&layout::staged(&name))?;
+                Ok((found.size == old.size()).then(|| (name, placed_at(&old.content, found.ino))))
+            }
             Err(e) if e.is(Errno::MLINK) || e.is(Errno::PERM) => self.fresh(path, old).map(Some),
             Err(e) => Err(e.into()),
         }
@@ -321,6 +335,15 @@ impl Stager<'_> {
     }
 }
 
+/// The same content at another inode of the drive.
+fn placed_at(content: &Content, ino: u64) -> Content {
+    let mut content = content.clone();
+    if let Content::File { placed, .. } | Content::Link { placed, .. } = &mut content {
+        *placed = ino;
+    }
+    content
+}
+
 /// Set-id bits are never set on the drive, and the owner can always read a file there.
 fn mode_on_drive(mode: u32) -> u32 {
     (mode & 0o777) | 0o400
@@ -330,14 +353,16 @@ fn put(path: &RelPath, record: Record, stage: String) -> Change {
     Change::Put { path: path.clone(), record, stage, moved_from: None }
 }
 
-/// How much of the room for a large file an interrupted run has taken already.
-pub(super) fn staged_already(tree: &Tree, work: &Work<'_>) -> Result<u64, TreeError> {
+/// How many bytes of a large file an interrupted run left in the staging area.
+pub(super) fn there_already(tree: &Tree, work: &Work<'_>) -> Result<u64, TreeError> {
     let Work::Copy(copy) = work else { return Ok(0) };
-    if work.bytes() < RESUMABLE {
+    let entry = copy.entry;
+    if entry.stat.kind != Kind::File || entry.stat.size < RESUMABLE {
         return Ok(0);
     }
-    let part = layout::staged(&part_name(&copy.entry.path, &copy.entry.stat));
-    Ok(tree.stat(&part)?.map_or(0, |found| found.size.min(work.room())))
+    let part = tree.open_file(&layout::staged(&part_name(&entry.path, &entry.stat)))?;
+    let allocated = |part: File| rustix::fs::fstat(&part).map_or(0, |stat| stat.st_blocks);
+    Ok(part.map_or(0, |part| allocated(part).cast_unsigned().saturating_mul(512)))
 }
 
 /// The staging name of a large file: the same for the same path with the same size, times and inode.

@@ -255,7 +255,7 @@ impl World {
         }
     }
 
-    fn check_mirror(&self) {
+    pub(crate) fn check_mirror(&self) {
         let selected = self.selected();
         let source = Snapshot::of(&self.source).only(|path| selected.contains_key(path));
         let mirror = Snapshot::of(&self.mirror());

@@ -1,0 +1,194 @@
+//! What somebody put or changed in the mirror, found before a batch is written to the index.
+//!
+//! It only looks. What cannot be published is taken out of the batch and named as a problem of its path:
+//! once a batch is in the index it has to go through, so nothing may stop it there. Called by `execute`.
+
+use std::collections::BTreeSet;
+
+use rustix::io::Errno;
+
+use super::publish::{description, identity_of};
+use crate::drive::tree::Tree;
+use crate::problem::Problem;
+use crate::relpath::RelPath;
+use crate::repository::index::{Change, Index};
+use crate::repository::record::Record;
+use crate::repository::{RepositoryError, layout};
+use crate::select::Kind;
+
+/// Takes out of a batch that is about to be written what cannot be published since something stands in
+/// the mirror that the record does not know: one file that somebody edited or put on the drive is a
+/// problem of that file, and no reason to stop the backup. `blocked` are the paths that were taken out,
+/// in earlier batches too; what lies below them is taken out as well.
+pub(super) fn take_out_blocked(
+    tree: &Tree,
+    index: &Index,
+    changes: Vec<Change>,
+    blocked: &mut BTreeSet<RelPath>,
+) -> Result<(Vec<Change>, Vec<Problem>), RepositoryError> {
+    let mut problems = Vec::new();
+    let mut sound = BTreeSet::new();
+    let mut stays = BTreeSet::new();
+    let (mut kept, mut out) = (Vec::with_capacity(changes.len()), Vec::new());
+    for change in changes {
+        let path = change.path();
+        // What was there is still there, so nothing else takes its place.
+        if blocked.contains(path) {
+            out.push(change);
+            continue;
+        }
+        let below = !blocked.is_empty() && path.ancestors().any(|above| blocked.contains(&above));
+        let reason = if below {
+            Some("not backed up: its folder could not be made in the mirror".to_owned())
+        } else if is_to_be_empty(&change, index) && has_below(blocked, path) {
+            // A folder that keeps what could not leave it keeps its record, too.
+            if let Change::RemoveFolder { .. } = change {
+                out.push(change);
+                continue;
+            }
+            Some(
+                "not backed up: in the mirror there is a folder that could not be emptied"
+                    .to_owned(),
+            )
+        } else {
+            obstacle(tree, index, &change, &mut sound)?.map(|what| {
+                format!(
+                    "not backed up: in the mirror on the drive {what}; it was left alone; move it away and run again"
+                )
+            })
+        };
+        let Some(reason) = reason else {
+            kept.push(change);
+            continue;
+        };
+        problems.push(Problem::new(path.clone(), reason));
+        blocked.insert(path.clone());
+        out.push(change);
+    }
+    for change in out {
+        if let Change::Put { stage, moved_from, .. } = change {
+            tree.remove_file(&layout::staged(&stage))?;
+            stays.extend(moved_from);
+        }
+    }
+    // What was not moved to its new path does not leave its old one.
+    kept.retain(|change| !matches!(change, Change::Remove { path } if stays.contains(path)));
+    if !stays.is_empty() {
+        kept.retain(
+            |change| !matches!(change, Change::RemoveFolder { path } if has_below(&stays, path)),
+        );
+        blocked.append(&mut stays);
+    }
+    Ok((kept, problems))
+}
+
+/// Whether a change takes for granted that nothing is left in the folder at its path.
+fn is_to_be_empty(change: &Change, index: &Index) -> bool {
+    match change {
+        Change::RemoveFolder { .. } => true,
+        Change::Put { path, .. } => is_folder(index, path),
+        _ => false,
+    }
+}
+
+fn is_folder(index: &Index, path: &RelPath) -> bool {
+    index.records().get(path).is_some_and(|record| record.kind() == Kind::Folder)
+}
+
+fn has_below(paths: &BTreeSet<RelPath>, folder: &RelPath) -> bool {
+    paths
+        .range(folder..)
+        .take_while(|path| path.as_bytes().starts_with(folder.as_bytes()))
+        .any(|path| path.is_below(folder))
+}
+
+/// Whether something in the mirror's folder at `path` is not in the index: it would stay when all that is
+/// leaves.
+fn has_foreign(tree: &Tree, index: &Index, path: &RelPath) -> Result<bool, RepositoryError> {
+    let names = match tree.list(&layout::mirror(path), 1_000_000) {
+        Err(e) if e.is(Errno::NOTDIR) || e.is(Errno::LOOP) => return Ok(true),
+        other => other?,
+    };
+    for name in names {
+        let Ok(child) = RelPath::child(Some(path), &name) else {
+            return Ok(true);
+        };
+        let foreign = match index.records().get(&child).map(Record::kind) {
+            None => true,
+            Some(Kind::Folder) => has_foreign(tree, index, &child)?,
+            Some(_) => false,
+        };
+        if foreign {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether something else than a folder is above `path` in the mirror, and stays there. `sound` are folders
+/// that were looked at.
+fn is_below_no_folder(
+    tree: &Tree,
+    index: &Index,
+    path: &RelPath,
+    sound: &mut BTreeSet<RelPath>,
+) -> Result<bool, RepositoryError> {
+    for above in path.ancestors() {
+        if sound.contains(&above) {
+            continue;
+        }
+        match tree.stat(&layout::mirror(&above))? {
+            None => return Ok(false),
+            Some(found) if found.file_type.is_dir() => sound.insert(above),
+            // A file that this run turns into a folder leaves when the batch is published.
+            Some(found) => {
+                let known = index.records().get(&above).and_then(Record::identity);
+                return Ok(known != Some(identity_of(&found)));
+            }
+        };
+    }
+    Ok(false)
+}
+
+/// What stands in the way of a change, in words; `None` if nothing does.
+fn obstacle(
+    tree: &Tree,
+    index: &Index,
+    change: &Change,
+    sound: &mut BTreeSet<RelPath>,
+) -> Result<Option<String>, RepositoryError> {
+    let old = index.records().get(change.path());
+    let was_folder = is_folder(index, change.path());
+    let expected = old.and_then(Record::identity);
+    let found = match tree.stat(&layout::mirror(change.path())) {
+        // A link that this run turns into a folder leaves when the batch is published.
+        Err(e) if e.is(Errno::LOOP) && is_below_a_link(index, change.path()) => None,
+        Err(e) if e.is(Errno::LOOP) => {
+            return Ok(Some("a folder above it is a symbolic link now".to_owned()));
+        }
+        other => other?,
+    };
+    let as_recorded = found.is_some_and(|found| Some(identity_of(&found)) == expected);
+    let arrives = matches!(change, Change::Put { .. } | Change::Folder { .. });
+    if arrives && found.is_none() && is_below_no_folder(tree, index, change.path(), sound)? {
+        return Ok(Some("a folder above it is something else now".to_owned()));
+    }
+    let stands_in_the_way = match change {
+        Change::Put { path, .. } if was_folder && found.is_some() => {
+            has_foreign(tree, index, path)?
+        }
+        Change::Put { .. } => !was_folder && found.is_some() && !as_recorded,
+        Change::Remove { .. } => found.is_some() && !as_recorded,
+        Change::Note { version, .. } => *version && !as_recorded,
+        Change::Folder { .. } => {
+            expected.is_none() && found.is_some_and(|found| !found.file_type.is_dir())
+        }
+        Change::RemoveFolder { .. } => false,
+    };
+    Ok(stands_in_the_way.then(|| description(found.as_ref())))
+}
+
+fn is_below_a_link(index: &Index, path: &RelPath) -> bool {
+    path.ancestors()
+        .any(|above| index.records().get(&above).is_some_and(|record| record.kind() == Kind::Link))
+}
