@@ -251,13 +251,13 @@ impl<'s> Planner<'s, '_> {
                     Vec::new()
                 }
             };
-            self.folder(entry, Meta::new(&entry.stat, xattrs), true);
+            self.folder(entry, folder_meta(entry, xattrs), true);
         }
         for (entry, record) in &found.suspect_folders {
             let Ok(xattrs) = source.xattrs(&entry.path) else {
                 continue;
             };
-            let meta = Meta::new(&entry.stat, xattrs);
+            let meta = folder_meta(entry, xattrs);
             if entry.category != record.category || !alike_but_time(&meta, &record.meta) {
                 self.plan.makes_increment |= record.is_tracked();
                 self.folder(entry, meta, true);
@@ -288,7 +288,7 @@ impl<'s> Planner<'s, '_> {
             let Ok(xattrs) = source.xattrs(&entry.path) else {
                 continue;
             };
-            let meta = Meta::new(&entry.stat, xattrs);
+            let meta = folder_meta(entry, xattrs);
             let handled = entry.category != record.category || !alike_but_time(&meta, &record.meta);
             let same = meta.restores_like(&record.meta);
             let unlisted = !record.listed && record.is_tracked();
@@ -416,6 +416,11 @@ impl<'s> Planner<'s, '_> {
             }
         }
     }
+}
+
+/// A folder's attributes; its extended ones were read just now.
+fn folder_meta(entry: &Entry, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Meta {
+    examine::meta_of(&entry.stat, xattrs, crate::repository::now_ns())
 }
 
 fn alike_but_time(a: &Meta, b: &Meta) -> bool {
