@@ -23,16 +23,12 @@ use std::time::Duration;
 use common::home::{Home, tree};
 use serde_json::{Value, json};
 
-/// Compares with a snapshot in which times, names made of times and durations are blanked.
+/// Compares with a snapshot in which what differs from run to run is blanked.
 macro_rules! shown {
     ($value:expr, @$snapshot:literal) => {
-        insta::with_settings!({ filters => vec![
-            (r"backup_\d{8}_\d{6}", "backup_[TIME]"),
-            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d|Z)?", "[TIME]"),
-            (r"\bin (\d+(\.\d)? (s|min|h) ?)+", "in [DURATION]"),
-            (r"process \d+", "process [PID]"),
-            (r"Backups/\S+@\S+/", "Backups/[USER]@[HOST]/"),
-        ]}, { insta::assert_snapshot!($value, @$snapshot) })
+        insta::with_settings!({ filters => common::home::blanks() }, {
+            insta::assert_snapshot!($value, @$snapshot)
+        })
     };
 }
 

@@ -24,13 +24,9 @@ use serde_json::json;
 /// Compares with a snapshot in which what differs from run to run is blanked.
 macro_rules! shown {
     ($value:expr, @$snapshot:literal) => {
-        insta::with_settings!({ filters => vec![
-            (r"backup_\d{8}_\d{6}", "backup_[TIME]"),
-            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d|Z)?", "[TIME]"),
-            (r"\bin (\d+(\.\d)? (s|min|h) ?)+", "in [DURATION]"),
-            (r"loop\d+", "loop[N]"),
-            (r"-[0-9a-f]{8}\.json", "-[HASH].json"),
-        ]}, { insta::assert_snapshot!($value, @$snapshot) })
+        insta::with_settings!({ filters => common::home::blanks() }, {
+            insta::assert_snapshot!($value, @$snapshot)
+        })
     };
 }
 

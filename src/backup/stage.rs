@@ -230,43 +230,52 @@ impl Stager<'_> {
 
     fn copy_file(&self, entry: &Entry) -> Result<(String, Content, Meta, u64), CopyError> {
         let from = File::from(self.source.open_file(&entry.path).map_err(CopyError::Source)?);
-        let to_read = || stat_to_read(|| self.source.stat_fd(&from)).map_err(CopyError::Source);
-        let (mut before, mut read_at) = to_read()?;
+        let before = self.source.stat_fd(&from).map_err(CopyError::Source)?;
         if before.kind != Kind::File {
             return Err(CopyError::Source(io::Error::other("it is no regular file any more")));
         }
-        let (name, mut to, mut there) = self.staged_file(entry, &before)?;
-        let mut unsettled = true;
-        let (mut size, mut hash) = (0, [0; 32]);
-        let mut xattrs = Vec::new();
-        for _ in 0..TRIES {
-            // A change of attributes shows in the change time, so it does not settle either.
-            xattrs = self.source.xattrs_fd(&from).map_err(CopyError::Source)?;
-            let told = |bytes| self.monitor.copied(0, bytes);
-            let sparse = before.has_holes();
-            match content::copy(&from, before.size, sparse, &mut to, there, self.stop, &told) {
-                Ok(copied) => (size, hash) = copied,
-                Err(CopyError::Source(e)) => {
-                    drop(to);
-                    self.tree.remove_file(&layout::staged(&name))?;
-                    return Err(CopyError::Source(e));
-                }
-                Err(e) => return Err(e),
+        let (name, mut to, there) = self.staged_file(entry, &before)?;
+        match self.copy_settled(&from, &mut to, there) {
+            Ok((content, meta, size)) => Ok((name, content, meta, size)),
+            Err(CopyError::Source(e)) => {
+                drop(to);
+                self.tree.remove_file(&layout::staged(&name))?;
+                Err(CopyError::Source(e))
             }
-            let after = self.source.stat_fd(&from).map_err(CopyError::Source)?;
-            if settled(&before, &after) {
-                unsettled = false;
-                break;
-            }
-            (before, read_at) = to_read()?;
-            there = size;
+            Err(e) => Err(e),
         }
-        let mut meta = meta_of(&before, xattrs, read_at);
+    }
+
+    /// Copies a file until it does not change meanwhile, a few times at most. `to` has `there` bytes
+    /// already.
+    fn copy_settled(
+        &self,
+        from: &File,
+        to: &mut DriveFile<'_>,
+        mut there: u64,
+    ) -> Result<(Content, Meta, u64), CopyError> {
+        let stat = || self.source.stat_fd(from);
+        let told = |bytes| self.monitor.copied(0, bytes);
+        let mut tries = 0;
+        let (size, hash, mut meta, unsettled) = loop {
+            let (before, read_at) = stat_to_read(stat).map_err(CopyError::Source)?;
+            // A change of attributes shows in the change time, so it does not settle either.
+            let xattrs = self.source.xattrs_fd(from).map_err(CopyError::Source)?;
+            let sparse = before.has_holes();
+            let (size, hash) =
+                content::copy(from, before.size, sparse, to, there, self.stop, &told)?;
+            let unsettled = !settled(&before, &stat().map_err(CopyError::Source)?);
+            tries += 1;
+            if !unsettled || tries == TRIES {
+                break (size, hash, meta_of(&before, xattrs, read_at), unsettled);
+            }
+            there = size;
+        };
         if unsettled {
             meta.ctime_ns = 0;
         }
-        let placed = self.finish(&mut to, &meta)?;
-        Ok((name, Content::File { size, hash, placed, unsettled }, meta, size))
+        let placed = self.finish(to, &meta)?;
+        Ok((Content::File { size, hash, placed, unsettled }, meta, size))
     }
 
     /// Where a file is staged, and how many bytes are there: a large one goes on in the part that an

@@ -133,3 +133,17 @@ pub(crate) fn tree(folder: &Path) -> Vec<String> {
     }
     lines
 }
+
+/// What a snapshot blanks since it differs from run to run: times and names made of times, durations,
+/// processes, devices, users.
+pub(crate) fn blanks() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (r"backup_\d{8}_\d{6}", "backup_[TIME]"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d|Z)?", "[TIME]"),
+        (r"\bin (\d+(\.\d)? (s|min|h) ?)+", "in [DURATION]"),
+        (r"process \d+", "process [PID]"),
+        (r"Backups/\S+@\S+/", "Backups/[USER]@[HOST]/"),
+        (r"loop\d+", "loop[N]"),
+        (r"-[0-9a-f]{8}\.json", "-[HASH].json"),
+    ]
+}
