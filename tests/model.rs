@@ -35,13 +35,16 @@ fn any_history(runs: usize) -> impl Strategy<Value = Vec<Vec<Edit>>> {
 }
 
 /// Plays `history` with a source and a drive below `folder`; run n has the n-th rules, over and over.
-fn play(folder: &Path, rules: &[RawRules], history: &[Vec<Edit>]) {
+fn play(folder: &Path, links: bool, rules: &[RawRules], history: &[Vec<Edit>]) {
     let (source, drive) = (folder.join("source"), folder.join("drive"));
     std::fs::create_dir(&source).unwrap();
     std::fs::create_dir(&drive).unwrap();
     // One file that stays and that all rules select: an empty source is refused, as it should be.
     std::fs::write(source.join("f1"), "stays").unwrap();
     let mut world = World::new(&source, &drive, rules[0].clone());
+    if !links {
+        world = world.without_links();
+    }
     let mut editor = Editor::new(&source);
     for (edits, rules) in history.iter().zip(rules.iter().cycle()) {
         for edit in edits {
@@ -60,6 +63,10 @@ fn play(folder: &Path, rules: &[RawRules], history: &[Vec<Edit>]) {
 }
 
 fn check(cases: u32, runs: usize, rules: &[RawRules], folder: Option<&Path>) {
+    check_with(true, cases, runs, rules, folder);
+}
+
+fn check_with(links: bool, cases: u32, runs: usize, rules: &[RawRules], folder: Option<&Path>) {
     let config = Config {
         cases: support::number("BKM_MODEL_CASES", cases),
         failure_persistence: None,
@@ -71,7 +78,7 @@ fn check(cases: u32, runs: usize, rules: &[RawRules], folder: Option<&Path>) {
             Some(folder) => tempfile::tempdir_in(folder).unwrap(),
             None => support::scratch(),
         };
-        let played = std::panic::catch_unwind(|| play(place.path(), rules, &history));
+        let played = std::panic::catch_unwind(|| play(place.path(), links, rules, &history));
         played.map_err(|why| {
             let text = why.downcast_ref::<String>().cloned();
             TestCaseError::fail(text.unwrap_or_else(|| "a check failed".to_owned()))
@@ -132,4 +139,21 @@ fn an_xfs_drive_keeps_every_version() {
 #[test]
 fn a_btrfs_drive_keeps_every_version() {
     check_on("btrfs");
+}
+
+#[test]
+fn a_drive_that_refuses_links_keeps_every_version() {
+    check_with(false, 60, 8, &[profile::all_tracked()], None);
+}
+
+#[test]
+fn a_drive_that_refuses_links_keeps_what_rules_that_change_leave() {
+    let rules = [
+        profile::all_tracked(),
+        profile::mixed(),
+        profile::all_mirrored(),
+        profile::turned_round(),
+        profile::all_tracked(),
+    ];
+    check_with(false, 60, 9, &rules, None);
 }

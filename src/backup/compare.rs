@@ -152,7 +152,8 @@ mod tests {
         let found = |meta: &Meta| {
             let content = Content::File { size: 3, hash: [0; 32], placed: 1, unsettled: false };
             let (category, meta) = (Category::Tracked, meta.clone());
-            let record = Record { category, content, meta, brought_by: 1, listed: true };
+            let record =
+                Record { category, content, meta, brought_by: 1, listed: true, stored: None };
             let records = BTreeMap::from([(path.clone(), record)]);
             compare(std::slice::from_ref(&entry), &records, &[], false).suspect.len()
         };

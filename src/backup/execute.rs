@@ -11,11 +11,13 @@ use rayon::prelude::*;
 
 use super::plan::{Action, Plan, Planned, Work};
 use super::stage::{Staged, Stager};
-use super::{RunError, obstacles, publish};
+use super::{RunError, displace, obstacles, publish};
+use crate::drive::tree::{Tree, TreeError};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
-use crate::repository::Repository;
+use crate::repository::format::Keeping;
 use crate::repository::index::{Batch, Change, RunMark};
+use crate::repository::{Repository, layout};
 
 /// Most paths in one batch: bounds the journal's frame and the folder of staged files.
 pub(super) const BATCH_PATHS: usize = 4096;
@@ -23,6 +25,10 @@ pub(super) const BATCH_PATHS: usize = 4096;
 /// Bytes of the first batch, and the bounds for later ones.
 const BATCH_BYTES: u64 = 64 << 20;
 const BATCH_BYTES_RANGE: (u64, u64) = (8 << 20, 256 << 20);
+
+/// The same where all that a pulled plug finds in flight is done again.
+const DISPLACE_PATHS: usize = 512;
+const DISPLACE_BYTES: u64 = 32 << 20;
 
 /// A batch should take this long, so that a pulled plug costs at most some seconds of work.
 const BATCH_TIME: Duration = Duration::from_secs(4);
@@ -38,6 +44,8 @@ pub(super) struct Done {
     pub(super) problems: Vec<Problem>,
     /// What the report is to mention.
     pub(super) notes: Vec<Problem>,
+    /// Staging names of what left the mirror with the last batch: to be removed once that is durable.
+    pub(super) left: Vec<String>,
     /// Paths of the plan that were not done: the source could not be read or was gone, or something
     /// stands in their place on the drive.
     pub(super) skipped: BTreeSet<RelPath>,
@@ -56,10 +64,13 @@ pub(super) fn execute(
     most_paths: usize,
     done: &mut Done,
 ) -> Result<(), RunError> {
-    let mut limit = BATCH_BYTES;
+    let (mut limit, most_paths) = match stager.keeping {
+        Keeping::Hardlink => (BATCH_BYTES, most_paths),
+        Keeping::Displace => (DISPLACE_BYTES, most_paths.min(DISPLACE_PATHS)),
+    };
     let mut work = plan.into_iter().peekable();
     let mut staged = Vec::new();
-    let mut blocked = BTreeSet::new();
+    let mut state = Batches::default();
     loop {
         let begun = Instant::now();
         let batch = next_batch(&mut work, limit, most_paths);
@@ -67,7 +78,7 @@ pub(super) fn execute(
         let ready = std::mem::take(&mut staged);
         let (committed, next) = std::thread::scope(|scope| {
             let commit =
-                scope.spawn(|| commit(repository, ready, run, stager.set_owner, &mut blocked));
+                scope.spawn(|| commit(repository, ready, run, stager.set_owner, &mut state));
             let next = stage_batch(&batch, stager, done);
             // A panic over there is a panic here.
             (commit.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), next)
@@ -78,10 +89,13 @@ pub(super) fn execute(
         done.problems.extend(committed.problems);
         staged = next?;
         if staged.is_empty() && work.peek().is_none() {
-            done.skipped.extend(blocked);
+            done.skipped.extend(state.blocked);
+            done.left = state.left;
             return Ok(());
         }
-        limit = fitting(bytes, begun.elapsed(), limit);
+        if stager.keeping == Keeping::Hardlink {
+            limit = fitting(bytes, begun.elapsed(), limit);
+        }
     }
 }
 
@@ -160,24 +174,53 @@ fn commit(
     changes: Vec<Change>,
     run: Option<&RunMark>,
     set_owner: bool,
-    blocked: &mut BTreeSet<RelPath>,
+    state: &mut Batches,
 ) -> Result<Committed, RunError> {
     let tree = repository.tree();
+    let format = repository.format();
     let (changes, problems) =
-        obstacles::take_out_blocked(tree, repository.index(), changes, blocked)?;
+        obstacles::take_out_blocked(tree, repository.index(), format, changes, &mut state.blocked)?;
     let mut committed = Committed { problems, ..Committed::default() };
     if changes.is_empty() {
         return Ok(committed);
     }
+    let keeping = format.keeps_versions;
     tree.sync()?;
+    remove_left(tree, &mut state.left)?;
     repository.begin_batch(Batch { run: run.cloned(), changes })?;
     if let Some(batch) = repository.index().pending() {
-        let occupied = publish::publish(tree, repository.index(), batch, set_owner, false)?;
+        let occupied = match keeping {
+            Keeping::Hardlink => {
+                publish::publish(tree, repository.index(), batch, set_owner, false)?
+            }
+            Keeping::Displace => {
+                let published = displace::publish(tree, repository.index(), batch)?;
+                state.left = published.left;
+                published.occupied
+            }
+        };
         committed.notes.extend(occupied.into_iter().map(occupied_note));
         committed.files = files(batch);
     }
     repository.finish_batch();
     Ok(committed)
+}
+
+/// What is carried from batch to batch.
+#[derive(Default)]
+struct Batches {
+    /// Paths that were taken out of a batch.
+    blocked: BTreeSet<RelPath>,
+    /// Staging names of what left the mirror with the batch before.
+    left: Vec<String>,
+}
+
+/// Removes what left the mirror, now that its leaving is durable.
+pub(super) fn remove_left(tree: &Tree, left: &mut Vec<String>) -> Result<(), TreeError> {
+    for name in left.drain(..) {
+        tree.remove_file(&layout::staged(&name))?;
+    }
+    Ok(())
 }
 
 fn stage(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {

@@ -4,6 +4,7 @@
 //! knows nothing of terminals, notifications or udev events. Called by `agent` and `cli`.
 
 mod compare;
+mod displace;
 mod examine;
 mod execute;
 mod obstacles;
@@ -55,6 +56,8 @@ pub struct Options<'a> {
     pub dry_run: bool,
     /// Becomes true when the run is to stop at the next safe point.
     pub stop: &'a AtomicBool,
+    /// Whether the drive's file system was checked, and found sound, since it was last written.
+    pub checked: bool,
     /// Whom to tell.
     pub monitor: &'a dyn Monitor,
     /// Makes operations on the drive fail; for tests.

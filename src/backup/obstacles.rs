@@ -3,15 +3,17 @@
 //! It only looks. What cannot be published is taken out of the batch and named as a problem of its path:
 //! once a batch is in the index it has to go through, so nothing may stop it there. Called by `execute`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::io::Errno;
 
-use super::publish::{description, identity_of};
+use super::publish::description;
 use crate::drive::tree::Tree;
 use crate::problem::Problem;
 use crate::relpath::RelPath;
+use crate::repository::format::Format;
 use crate::repository::index::{Change, Index};
+use crate::repository::names::fold;
 use crate::repository::record::Record;
 use crate::repository::{RepositoryError, layout};
 use crate::select::Kind;
@@ -23,11 +25,12 @@ use crate::select::Kind;
 pub(super) fn take_out_blocked(
     tree: &Tree,
     index: &Index,
+    format: &Format,
     changes: Vec<Change>,
     blocked: &mut BTreeSet<RelPath>,
 ) -> Result<(Vec<Change>, Vec<Problem>), RepositoryError> {
     let mut problems = Vec::new();
-    let mut sound = BTreeSet::new();
+    let mut look = Look { tree, index, format, sound: BTreeSet::new(), freed: BTreeSet::new() };
     let mut stays = BTreeSet::new();
     let (mut kept, mut out) = (Vec::with_capacity(changes.len()), Vec::new());
     for change in changes {
@@ -51,13 +54,14 @@ pub(super) fn take_out_blocked(
                     .to_owned(),
             )
         } else {
-            obstacle(tree, index, &change, &mut sound)?.map(|what| {
+            look.obstacle(&change)?.map(|what| {
                 format!(
                     "not backed up: in the mirror on the drive {what}; it was left alone; move it away and run again"
                 )
             })
         };
         let Some(reason) = reason else {
+            look.will_be_gone(&change);
             kept.push(change);
             continue;
         };
@@ -102,90 +106,124 @@ fn has_below(paths: &BTreeSet<RelPath>, folder: &RelPath) -> bool {
         .any(|path| path.is_below(folder))
 }
 
-/// Whether something in the mirror's folder at `path` is not in the index: it would stay when all that is
-/// leaves.
-fn has_foreign(tree: &Tree, index: &Index, path: &RelPath) -> Result<bool, RepositoryError> {
-    let names = match tree.list(&layout::mirror(path), 1_000_000) {
-        Err(e) if e.is(Errno::NOTDIR) || e.is(Errno::LOOP) => return Ok(true),
-        other => other?,
-    };
-    for name in names {
-        let Ok(child) = RelPath::child(Some(path), &name) else {
-            return Ok(true);
-        };
-        let foreign = match index.records().get(&child).map(Record::kind) {
-            None => true,
-            Some(Kind::Folder) => has_foreign(tree, index, &child)?,
-            Some(_) => false,
-        };
-        if foreign {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Looks at the mirror before a batch.
+struct Look<'a> {
+    tree: &'a Tree,
+    index: &'a Index,
+    format: &'a Format,
+    /// Folders that were looked at.
+    sound: BTreeSet<RelPath>,
+    /// Places, folded, that the batch frees before it fills others.
+    freed: BTreeSet<Vec<u8>>,
 }
 
-/// Whether something else than a folder is above `path` in the mirror, and stays there. `sound` are folders
-/// that were looked at.
-fn is_below_no_folder(
-    tree: &Tree,
-    index: &Index,
-    path: &RelPath,
-    sound: &mut BTreeSet<RelPath>,
-) -> Result<bool, RepositoryError> {
-    for above in path.ancestors() {
-        if sound.contains(&above) {
-            continue;
-        }
-        match tree.stat(&layout::mirror(&above))? {
-            None => return Ok(false),
-            Some(found) if found.file_type.is_dir() => sound.insert(above),
-            // A file that this run turns into a folder leaves when the batch is published.
-            Some(found) => {
-                let known = index.records().get(&above).and_then(Record::identity);
-                return Ok(known != Some(identity_of(&found)));
+impl Look<'_> {
+    /// What stands in the way of a change, in words; `None` if nothing does.
+    fn obstacle(&mut self, change: &Change) -> Result<Option<String>, RepositoryError> {
+        let index = self.index;
+        let old = index.records().get(change.path());
+        let was_folder = is_folder(index, change.path());
+        let expected = old.and_then(Record::identity);
+        let place = change.place(index);
+        let found = match self.tree.stat(&layout::mirror(place)) {
+            // A link that this run turns into a folder leaves when the batch is published.
+            Err(e) if e.is(Errno::LOOP) && is_below_a_link(index, change.path()) => None,
+            Err(e) if e.is(Errno::LOOP) => {
+                return Ok(Some("a folder above it is a symbolic link now".to_owned()));
             }
+            other => other?,
         };
+        // What has this name on the drive may be called otherwise in the source ("A" and "a").
+        let found = found.filter(|_| old.is_some() || !self.freed.contains(&self.folded(place)));
+        let as_recorded = found.is_some_and(|found| expected.is_some_and(|e| e.is(&found)));
+        let arrives = matches!(change, Change::Put { .. } | Change::Folder { .. });
+        if arrives && found.is_none() && self.is_below_no_folder(change.path(), place)? {
+            return Ok(Some("a folder above it is something else now".to_owned()));
+        }
+        let stands_in_the_way = match change {
+            Change::Put { path, .. } if was_folder && found.is_some() => self.has_foreign(path)?,
+            Change::Put { .. } => !was_folder && found.is_some() && !as_recorded,
+            Change::Remove { .. } => found.is_some() && !as_recorded,
+            // A link that lives in the record alone has nothing there.
+            Change::Note { version, .. } => *version && expected.is_some() && !as_recorded,
+            Change::Folder { .. } => {
+                expected.is_none() && found.is_some_and(|found| !found.file_type.is_dir())
+            }
+            Change::RemoveFolder { .. } => false,
+        };
+        Ok(stands_in_the_way.then(|| description(found.as_ref())))
     }
-    Ok(false)
-}
 
-/// What stands in the way of a change, in words; `None` if nothing does.
-fn obstacle(
-    tree: &Tree,
-    index: &Index,
-    change: &Change,
-    sound: &mut BTreeSet<RelPath>,
-) -> Result<Option<String>, RepositoryError> {
-    let old = index.records().get(change.path());
-    let was_folder = is_folder(index, change.path());
-    let expected = old.and_then(Record::identity);
-    let found = match tree.stat(&layout::mirror(change.path())) {
-        // A link that this run turns into a folder leaves when the batch is published.
-        Err(e) if e.is(Errno::LOOP) && is_below_a_link(index, change.path()) => None,
-        Err(e) if e.is(Errno::LOOP) => {
-            return Ok(Some("a folder above it is a symbolic link now".to_owned()));
-        }
-        other => other?,
-    };
-    let as_recorded = found.is_some_and(|found| Some(identity_of(&found)) == expected);
-    let arrives = matches!(change, Change::Put { .. } | Change::Folder { .. });
-    if arrives && found.is_none() && is_below_no_folder(tree, index, change.path(), sound)? {
-        return Ok(Some("a folder above it is something else now".to_owned()));
+    fn folded(&self, place: &RelPath) -> Vec<u8> {
+        fold(self.format.names, place.as_bytes())
     }
-    let stands_in_the_way = match change {
-        Change::Put { path, .. } if was_folder && found.is_some() => {
-            has_foreign(tree, index, path)?
+
+    /// Takes note of what a change of the batch takes away.
+    fn will_be_gone(&mut self, change: &Change) {
+        if let Change::Remove { .. } | Change::RemoveFolder { .. } = change {
+            let place = self.folded(change.place(self.index));
+            self.freed.insert(place);
         }
-        Change::Put { .. } => !was_folder && found.is_some() && !as_recorded,
-        Change::Remove { .. } => found.is_some() && !as_recorded,
-        Change::Note { version, .. } => *version && !as_recorded,
-        Change::Folder { .. } => {
-            expected.is_none() && found.is_some_and(|found| !found.file_type.is_dir())
+    }
+
+    /// Whether something in the mirror's folder for `path` is not in the index: it would stay when all
+    /// that is leaves.
+    fn has_foreign(&self, path: &RelPath) -> Result<bool, RepositoryError> {
+        let place = self.index.place(path);
+        let names = match self.tree.list(&layout::mirror(place), 1_000_000) {
+            Err(e) if e.is(Errno::NOTDIR) || e.is(Errno::LOOP) => return Ok(true),
+            other => other?,
+        };
+        let known = self.below(path);
+        for name in names {
+            let Ok(child) = RelPath::child(Some(place), &name) else {
+                return Ok(true);
+            };
+            let foreign = match known.get(&child) {
+                None => true,
+                Some(path) if is_folder(self.index, path) => self.has_foreign(path)?,
+                Some(_) => false,
+            };
+            if foreign {
+                return Ok(true);
+            }
         }
-        Change::RemoveFolder { .. } => false,
-    };
-    Ok(stands_in_the_way.then(|| description(found.as_ref())))
+        Ok(false)
+    }
+
+    /// Which paths lie in the folder `path`, by their places.
+    fn below(&self, path: &RelPath) -> BTreeMap<&RelPath, &RelPath> {
+        let records = self.index.records().range(path..);
+        let below = records
+            .take_while(|(other, _)| other.as_bytes().starts_with(path.as_bytes()))
+            .filter(|(other, _)| other.parent().as_ref() == Some(path));
+        below.map(|(other, record)| (record.place(other), other)).collect()
+    }
+
+    /// Whether something else than a folder is above `path` in the mirror, where it has `place`, and stays
+    /// there.
+    fn is_below_no_folder(
+        &mut self,
+        path: &RelPath,
+        place: &RelPath,
+    ) -> Result<bool, RepositoryError> {
+        for (above, place) in path.ancestors().zip(place.ancestors()) {
+            if self.sound.contains(&above) {
+                continue;
+            }
+            match self.tree.stat(&layout::mirror(&place))? {
+                None => return Ok(false),
+                Some(found) if found.file_type.is_dir() => self.sound.insert(above),
+                // A file that this run turns into a folder leaves when the batch is published.
+                Some(found) => {
+                    let known = self.index.records().get(&above).and_then(Record::identity);
+                    let gone = self.freed.contains(&self.folded(&place));
+                    return Ok(!gone && !known.is_some_and(|known| known.is(&found)));
+                }
+            };
+        }
+        Ok(false)
+    }
 }
 
 fn is_below_a_link(index: &Index, path: &RelPath) -> bool {

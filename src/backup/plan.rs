@@ -5,7 +5,7 @@
 //! come next; then content; what vanished leaves last, so that a file that was moved in a way we do not
 //! see is on the drive at every moment. Called by `run`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
@@ -15,9 +15,12 @@ use super::RunError;
 use super::compare::{Comparison, compare};
 use super::examine::{self, Verdict, examine, find_moves};
 use super::stage::MAX_LINKS;
+use crate::drive::ability::Names;
 use crate::problem::Problem;
 use crate::relpath::RelPath;
+use crate::repository::format::{Format, Keeping};
 use crate::repository::index::{Change, Index};
+use crate::repository::names::{self, Naming};
 use crate::repository::record::{Content, Meta, Record};
 use crate::select::scan::{Entry, Scan};
 use crate::select::source::Source;
@@ -108,6 +111,8 @@ pub(super) struct Plan<'s> {
     pub(super) problems: Vec<Problem>,
     /// What the report is to mention.
     pub(super) notes: Vec<Problem>,
+    /// Where paths lie in the mirror.
+    pub(super) naming: Naming,
 }
 
 /// Makes the plan. Reads suspects in the source; writes nothing. `rules_changed`: the last run selected
@@ -116,11 +121,17 @@ pub(super) fn plan<'s>(
     source: &Source,
     scan: &'s Scan,
     index: &Index,
+    format: &Format,
     rules_changed: bool,
     stop: &AtomicBool,
 ) -> Result<Plan<'s>, RunError> {
-    let found = compare(&scan.entries, index.records(), &scan.unknown, source.stable_inodes());
-    let moves = find_moves(source, &found, stop);
+    let mut found = compare(&scan.entries, index.records(), &scan.unknown, source.stable_inodes());
+    let naming = names(index, format.names, &mut found);
+    // Without links a move is a deletion and a new copy.
+    let moves = match format.keeps_versions {
+        Keeping::Hardlink => find_moves(source, &found, stop),
+        Keeping::Displace => Vec::new(),
+    };
     let examined: Vec<_> = found
         .suspect
         .par_iter()
@@ -130,9 +141,10 @@ pub(super) fn plan<'s>(
         return Err(RunError::stopped());
     }
     let mut planner = Planner {
-        plan: Plan { unchanged: found.unchanged, ..Plan::default() },
+        plan: Plan { unchanged: found.unchanged, naming, ..Plan::default() },
         sequence: index.next_sequence(),
         index,
+        keeping: format.keeps_versions,
     };
     let mut copies: Vec<(&'s Entry, Option<&Record>)> = Vec::new();
     let mut notes = Vec::new();
@@ -176,6 +188,43 @@ struct Planner<'s, 'i> {
     /// Sequence that the run's increment would get.
     sequence: u64,
     index: &'i Index,
+    keeping: Keeping,
+}
+
+/// Gives new paths their places in the mirror. What vanished and has a name that the drive takes for that
+/// of a new path leaves first, like what changed its kind.
+fn names(index: &Index, names: Names, found: &mut Comparison<'_, '_>) -> Naming {
+    let mut new: Vec<&RelPath> =
+        found.new.iter().chain(&found.new_folders).map(|entry| &entry.path).collect();
+    if !names::may_escape(names, index, new.iter().copied()) {
+        return Naming::default();
+    }
+    // A folder has its place before what lies in it.
+    new.sort_unstable();
+    if names >= Names::Portable {
+        let folded: HashSet<Vec<u8>> =
+            new.iter().map(|path| names::fold(names, path.as_bytes())).collect();
+        let vanished = found.vanished.iter().chain(&found.vanished_folders);
+        let in_the_way: Vec<&RelPath> = vanished
+            .filter(|(path, record)| {
+                folded.contains(&names::fold(names, record.place(path).as_bytes()))
+            })
+            .map(|(path, _)| *path)
+            .collect();
+        found.turned.extend(in_the_way);
+    }
+    let gone: HashSet<&RelPath> =
+        found.vanished.iter().chain(&found.vanished_folders).map(|(path, _)| *path).collect();
+    let leaves_first = |path: &RelPath| {
+        gone.contains(path)
+            && (found.turned.contains(path)
+                || path.ancestors().any(|above| found.turned.contains(&above)))
+    };
+    let mut naming = Naming::new(names, index, leaves_first);
+    for path in new {
+        naming.assign(path);
+    }
+    naming
 }
 
 impl<'s> Planner<'s, '_> {
@@ -274,6 +323,7 @@ impl<'s> Planner<'s, '_> {
             meta,
             brought_by: 0,
             listed,
+            stored: self.plan.naming.stored(&entry.path),
         };
         let change = Change::Folder { path: entry.path.clone(), record };
         self.plan.work.push(Work::Change(change));
@@ -326,7 +376,9 @@ impl<'s> Planner<'s, '_> {
         source: &Source,
         stop: &AtomicBool,
     ) {
-        let linked = |entry: &Entry| entry.stat.kind == Kind::File && entry.stat.nlink > 1;
+        let can_link = self.keeping == Keeping::Hardlink;
+        let linked =
+            |entry: &Entry| can_link && entry.stat.kind == Kind::File && entry.stat.nlink > 1;
         let to_copy: BTreeSet<&RelPath> = copies.iter().map(|(entry, _)| &entry.path).collect();
         let mut in_mirror: HashMap<(u64, u64), &RelPath> = HashMap::new();
         if copies.iter().any(|(entry, _)| linked(entry)) {
@@ -436,11 +488,13 @@ impl Work<'_> {
         }
     }
 
-    /// Room that its content takes on the drive, in bytes: holes take none.
-    pub(super) fn room(&self) -> u64 {
+    /// Room that its content takes on the drive, in bytes: holes take none where the drive has them.
+    pub(super) fn room(&self, keeping: Keeping) -> u64 {
         match self {
-            Self::Copy(copy) => self.bytes().min(copy.entry.stat.blocks.saturating_mul(512)),
-            _ => 0,
+            Self::Copy(copy) if keeping == Keeping::Hardlink => {
+                self.bytes().min(copy.entry.stat.blocks.saturating_mul(512))
+            }
+            _ => self.bytes(),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Publishes a batch: staged files take their places in mirror and increment by link and rename.
+//! Publishes a batch where a version is one inode with two names: staged files take their places in
+//! mirror and increment by link and rename. (Drives without links: `displace`.)
 //!
 //! Every step states what must be at both ends and stops with an error if something else is there;
 //! doing a step again does no harm, so the same code finishes a batch that the power cut off. It never
@@ -16,10 +17,7 @@ use crate::repository::record::{Identity, Record};
 use crate::repository::{RepositoryError, layout};
 use crate::select::Kind;
 
-/// No file has inode 0.
-const NOTHING: Identity = Identity { ino: 0, size: 0 };
-
-/// What a drive's file is recognised by.
+/// What a file of a drive that has links is recognised by.
 pub(super) fn identity_of(found: &Found) -> Identity {
     Identity { ino: found.ino, size: found.size }
 }
@@ -45,46 +43,68 @@ pub(super) fn publish(
         match change {
             Change::Put { path, record, stage, .. } => {
                 let staged = layout::staged(stage);
+                let place = record.place(path);
                 let track =
-                    increment.filter(|_| record.is_tracked()).map(|i| layout::track(i, path));
-                if again && tree.stat(&staged)?.is_some() {
-                    expect(tree, &staged, record.identity().unwrap_or(NOTHING))?;
+                    increment.filter(|_| record.is_tracked()).map(|i| layout::track(i, place));
+                if let Some(new) = record.identity()
+                    && again
+                    && tree.stat(&staged)?.is_some()
+                {
+                    expect(tree, &staged, new)?;
                 }
-                put(tree, &staged, path, record, old, track.as_deref())?;
+                put(tree, &staged, place, record, old, track.as_deref())?;
             }
-            Change::Note { path, version: true, .. } => {
+            Change::Note { path, record, version: true } => {
                 let (Some(old), Some(increment)) = (old.and_then(Record::identity), increment)
                 else {
                     continue;
                 };
-                expect(tree, &layout::mirror(path), old)?;
-                link(tree, &layout::mirror(path), &layout::track(increment, path), old)?;
+                let mirror = layout::mirror(record.place(path));
+                expect(tree, &mirror, old)?;
+                link(tree, &mirror, &layout::track(increment, record.place(path)), old)?;
             }
             Change::Note { .. } => {}
             Change::Remove { path } => {
                 let Some(record) = old else { continue };
+                let place = record.place(path);
                 let kept = increment.filter(|_| record.is_tracked());
                 let brought_in = index.increment_name(record.brought_by);
-                let version = brought_in.map(|i| layout::track(i, path));
-                remove(tree, path, record, kept.map(|i| layout::deleted(i, path)), version)?;
+                let version = brought_in.map(|i| layout::track(i, place));
+                remove(tree, place, record, kept.map(|i| layout::deleted(i, place)), version)?;
             }
-            Change::Folder { path, record } => {
-                let owner = set_owner.then_some((record.meta.uid, record.meta.gid));
-                let mode = (record.meta.mode & 0o777) | 0o700;
-                let mirror = layout::mirror(path);
-                with_parents(tree, &mirror, || tree.create_folder(&mirror, mode, owner))?;
+            Change::Folder { .. } | Change::RemoveFolder { .. } => {
+                occupied.extend(folder(tree, index, change, set_owner)?);
             }
-            Change::RemoveFolder { path } => match tree.remove_folder(&layout::mirror(path)) {
-                Err(e) if e.is(Errno::NOTEMPTY) || e.is(Errno::NOTDIR) => {
-                    occupied.push(path.clone());
-                }
-                other => {
-                    other?;
-                }
-            },
         }
     }
     Ok(occupied)
+}
+
+/// Makes or removes a folder of the mirror. Returns its path if it could not be removed.
+pub(super) fn folder(
+    tree: &Tree,
+    index: &Index,
+    change: &Change,
+    set_owner: bool,
+) -> Result<Option<RelPath>, TreeError> {
+    let mirror = layout::mirror(change.place(index));
+    match change {
+        Change::Folder { record, .. } => {
+            let owner = set_owner.then_some((record.meta.uid, record.meta.gid));
+            let mode = (record.meta.mode & 0o777) | 0o700;
+            with_parents(tree, &mirror, || tree.create_folder(&mirror, mode, owner))?;
+        }
+        Change::RemoveFolder { path } => match tree.remove_folder(&mirror) {
+            Err(e) if e.is(Errno::NOTEMPTY) || e.is(Errno::EXIST) || e.is(Errno::NOTDIR) => {
+                return Ok(Some(path.clone()));
+            }
+            other => {
+                other?;
+            }
+        },
+        _ => {}
+    }
+    Ok(None)
 }
 
 /// The paths where this batch already put a file in place of a folder, or a folder in place of a file:
@@ -103,9 +123,11 @@ fn turned<'b>(
         if old.is_none_or(|old| (old == Kind::Folder) == (record.kind() == Kind::Folder)) {
             continue;
         }
-        let in_place = tree.stat(&layout::mirror(path))?.is_some_and(|found| {
-            let identity = record.identity();
-            identity.map_or(found.file_type.is_dir(), |new| identity_of(&found) == new)
+        let in_place = tree.stat(&layout::mirror(record.place(path)))?.is_some_and(|found| {
+            match record.identity() {
+                Some(new) => new.is(&found),
+                None => record.kind() == Kind::Folder && found.file_type.is_dir(),
+            }
         });
         if in_place {
             turned.insert(path);
@@ -132,10 +154,16 @@ fn put(
     old: Option<&Record>,
     track: Option<&Path>,
 ) -> Result<(), RepositoryError> {
+    let mirror = layout::mirror(path);
     let Some(new) = record.identity() else {
+        // A link that this drive cannot have; a file that was in its place leaves.
+        if let (Some(old), Some(found)) = (old.and_then(Record::identity), tree.stat(&mirror)?)
+            && old.is(&found)
+        {
+            tree.remove_file(&mirror)?;
+        }
         return Ok(());
     };
-    let mirror = layout::mirror(path);
     if let Some(track) = track {
         match link(tree, staged, track, new) {
             // It has its place in the mirror already, so the staged name is gone.
@@ -158,11 +186,11 @@ fn put(
         },
         Some(old) => match tree.stat(&mirror)? {
             // In place already. (A rename between two names of one inode would do nothing.)
-            Some(found) if identity_of(&found) == new => {
+            Some(found) if new.is(&found) => {
                 tree.remove_file(staged)?;
                 Ok(())
             }
-            Some(found) if identity_of(&found) == old => Ok(tree.rename_over(staged, &mirror)?),
+            Some(found) if old.is(&found) => Ok(tree.rename_over(staged, &mirror)?),
             // Somebody removed it from the drive: putting the new one there loses nothing.
             None => Ok(with_parents(tree, &mirror, || tree.rename_new(staged, &mirror))?),
             Some(found) => Err(mismatch(tree, &mirror, Some(&found))),
@@ -184,9 +212,7 @@ fn remove(
     let mirror = layout::mirror(path);
     let found = tree.stat(&mirror)?;
     match (found, deleted) {
-        (Some(found), _) if identity_of(&found) != old => {
-            Err(mismatch(tree, &mirror, Some(&found)))
-        }
+        (Some(found), _) if !old.is(&found) => Err(mismatch(tree, &mirror, Some(&found))),
         (Some(_), Some(deleted)) => {
             match with_parents(tree, &deleted, || tree.rename_new(&mirror, &deleted)) {
                 Err(e) if e.is(Errno::EXIST) => {
@@ -204,7 +230,7 @@ fn remove(
         // Done before the power went; or somebody removed it, and an increment has this version.
         (None, Some(deleted)) => match version {
             Some(version) if tree.stat(&deleted)?.is_none() => match tree.stat(&version)? {
-                Some(found) if identity_of(&found) == old => link(tree, &version, &deleted, old),
+                Some(found) if old.is(&found) => link(tree, &version, &deleted, old),
                 _ => Ok(()),
             },
             _ => Ok(()),
@@ -222,7 +248,7 @@ fn link(tree: &Tree, from: &Path, to: &Path, identity: Identity) -> Result<(), R
 }
 
 /// Does `act`, which creates `path`; makes the folders above it if they are missing.
-fn with_parents<T>(
+pub(super) fn with_parents<T>(
     tree: &Tree,
     path: &Path,
     act: impl Fn() -> Result<T, TreeError>,
@@ -238,9 +264,9 @@ fn with_parents<T>(
     }
 }
 
-fn expect(tree: &Tree, path: &Path, identity: Identity) -> Result<(), RepositoryError> {
+pub(super) fn expect(tree: &Tree, path: &Path, identity: Identity) -> Result<(), RepositoryError> {
     match tree.stat(path)? {
-        Some(found) if identity_of(&found) == identity => Ok(()),
+        Some(found) if identity.is(&found) => Ok(()),
         other => Err(mismatch(tree, path, other.as_ref())),
     }
 }

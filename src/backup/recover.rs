@@ -1,54 +1,172 @@
-//! Ends what an interrupted run left: finishes the batch that was in flight, closes its increment, and
-//! clears the staging area.
+//! Ends what an interrupted run left: finishes the batch that was in flight or takes it back, closes its
+//! increment, and clears the staging area.
 //!
 //! Called by `run` before a plan is made. What it does is safe to be cut off and done again.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::displace::Undo;
 use super::publish;
 use super::stage;
+use crate::drive::tree::Tree;
+use crate::problem::Problem;
+use crate::repository::format::Keeping;
 use crate::repository::index::{Closing, Index};
 use crate::repository::{self, Repository, RepositoryError, Status, layout};
 use crate::select::scan::Scan;
 
-/// Whether there was something to end. Parts of large files that `scan` still wants are kept.
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Recovered {
+    /// Whether there was something to end.
+    pub(super) any: bool,
+    /// Versions that the pulled plug took.
+    pub(super) problems: Vec<Problem>,
+    /// What waits for a check of the file system.
+    pub(super) warnings: Vec<String>,
+}
+
+/// How recovery is done.
+pub(super) struct Recovery<'a> {
+    /// Parts of large files that the source still has are kept.
+    pub(super) scan: &'a Scan,
+    /// Whether owners can be set (root).
+    pub(super) set_owner: bool,
+    /// Whether the drive's file system was checked since it was last written.
+    pub(super) checked: bool,
+}
+
+/// Ends what an interrupted run left.
 pub(super) fn recover(
     repository: &mut Repository<'_>,
-    scan: &Scan,
-    set_owner: bool,
-) -> Result<bool, RepositoryError> {
-    let unclosed = repository.index().is_unclosed();
-    if unclosed {
-        if let Some(batch) = repository.index().pending() {
-            publish::publish(repository.tree(), repository.index(), batch, set_owner, true)?;
+    how: &Recovery<'_>,
+) -> Result<Recovered, RepositoryError> {
+    let mut recovered = Recovered { any: repository.index().is_unclosed(), ..Recovered::default() };
+    if repository.index().is_unclosed() {
+        match repository.format().keeps_versions {
+            Keeping::Hardlink => finish(repository, how)?,
+            Keeping::Displace => take_back(repository, how, &mut recovered)?,
         }
-        repository.finish_batch();
         repository.close_run(|index| Closing {
             status: Status::Interrupted,
             folder_time_s: next_folder_time(index),
-            problems: Vec::new(),
+            problems: recovered.problems.clone(),
             notes: Vec::new(),
         })?;
     }
     let tree = repository.tree();
+    unchecked(tree, how.checked, &mut recovered)?;
     let staged = tree.list(Path::new(layout::STAGE), 1_000_000)?;
     if staged.is_empty() {
-        return Ok(unclosed);
+        return Ok(recovered);
     }
-    let wanted: std::collections::BTreeSet<String> = scan
-        .entries
-        .iter()
-        .filter(|entry| entry.stat.size >= stage::RESUMABLE)
-        .map(|entry| stage::part_name(&entry.path, &entry.stat))
-        .collect();
+    let wanted = how.wanted();
     repository::clear_stage(tree, |name| wanted.contains(name))?;
-    Ok(true)
+    recovered.any = true;
+    Ok(recovered)
+}
+
+/// Finishes the batch in flight.
+fn finish(repository: &mut Repository<'_>, how: &Recovery<'_>) -> Result<(), RepositoryError> {
+    if let Some(batch) = repository.index().pending() {
+        publish::publish(repository.tree(), repository.index(), batch, how.set_owner, true)?;
+    }
+    repository.finish_batch();
+    Ok(())
+}
+
+/// Takes back the batch in flight, and sets aside all that may be only half on the drive.
+fn take_back(
+    repository: &mut Repository<'_>,
+    how: &Recovery<'_>,
+    recovered: &mut Recovered,
+) -> Result<(), RepositoryError> {
+    if !repository.index().is_torn() {
+        repository.finish_batch();
+        return Ok(());
+    }
+    let tree = repository.tree();
+    let mut undo = Undo::begin(tree, repository.index())?;
+    if let Some(batch) = repository.index().pending() {
+        undo.take_back(batch)?;
+    }
+    // Its folder and catalog are made when a run ends, so they are as uncertain.
+    if let Some(open) = repository.index().open() {
+        undo.set_aside(Path::new(&open.mark.name))?;
+    }
+    if how.checked {
+        for name in how.wanted() {
+            let part = undo.aside().join(&name);
+            if tree.stat(&part)?.is_some() {
+                tree.rename_new(&part, &layout::staged(&name))?;
+            }
+        }
+    }
+    let lost = std::mem::take(&mut undo.lost);
+    recovered.problems.extend(lost.iter().map(|path| {
+        let reason = "the drive was pulled out while this was being replaced, and the version that \
+                      was there is lost; versions in increments are not concerned";
+        Problem::new(path.clone(), reason)
+    }));
+    repository.batch_undone(lost)
+}
+
+/// Removes what waited for a check of the file system, or says that it waits.
+fn unchecked(tree: &Tree, checked: bool, recovered: &mut Recovered) -> Result<(), RepositoryError> {
+    let names = tree.list(Path::new(layout::META), 100_000)?;
+    let waiting: Vec<_> = names
+        .into_iter()
+        .filter(|name| name.to_string_lossy().starts_with(layout::UNCHECKED))
+        .map(|name| Path::new(layout::META).join(name))
+        .collect();
+    if checked {
+        for folder in &waiting {
+            remove_all(tree, folder, 0)?;
+        }
+    } else if !waiting.is_empty() {
+        recovered.warnings.push(
+            "the drive was pulled out during a backup; what was on its way was set aside in .bkm until \
+             the drive's file system is checked: unmount it and run `sudo fsck -a` on it, then \
+             `sudo bkm-agent run --device` with it"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Removes a folder with all in it.
+fn remove_all(tree: &Tree, folder: &Path, depth: u32) -> Result<(), RepositoryError> {
+    /// Deeper than any path that a backup can have.
+    const DEEPEST: u32 = 40_000;
+    for name in tree.list(folder, 1_000_000)? {
+        let path = folder.join(name);
+        match tree.stat(&path)? {
+            Some(found) if found.file_type.is_dir() && depth < DEEPEST => {
+                remove_all(tree, &path, depth + 1)?;
+            }
+            _ => {
+                tree.remove_file(&path)?;
+            }
+        }
+    }
+    tree.remove_folder(folder)?;
+    Ok(())
+}
+
+impl Recovery<'_> {
+    /// Staging names of the parts of large files that the source still has as they were.
+    fn wanted(&self) -> BTreeSet<String> {
+        let large = self.scan.entries.iter().filter(|e| e.stat.size >= stage::RESUMABLE);
+        large.map(|entry| stage::part_name(&entry.path, &entry.stat)).collect()
+    }
 }
 
 /// The time for the folder of the next increment, in seconds: now, but later than those before, since
-/// the Python tool orders increments by it.
+/// the Python tool orders increments by it. Even, since FAT keeps even seconds only.
 pub(super) fn next_folder_time(index: &Index) -> i64 {
     let now = repository::now_ns().div_euclid(1_000_000_000);
     let last = index.increments().last().map_or(i64::MIN, |i| i.folder_time_s);
-    now.max(last.saturating_add(1))
+    let later = now.max(last.saturating_add(1));
+    later.saturating_add(later.rem_euclid(2))
 }

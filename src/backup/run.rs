@@ -10,13 +10,14 @@ use std::time::Instant;
 use super::execute::{self, Done, execute};
 use super::place::{self, Place};
 use super::plan::{Plan, Work, plan};
-use super::recover::{next_folder_time, recover};
+use super::recover::{Recovery, next_folder_time, recover};
 use super::stage::{self, Stager};
 use super::{Options, RunError, RunReport};
 use crate::config::{Dist, Profile};
 use crate::drive::device::Device;
 use crate::drive::mount::Mounted;
 use crate::drive::tree::Tree;
+use crate::repository::format;
 use crate::repository::index::{Closing, Index, RunMark};
 use crate::repository::{self, Repository, RepositoryError, Status, layout, stamp::Stamp};
 use crate::select::Kind;
@@ -139,7 +140,14 @@ impl Run<'_> {
             Some(read) => read?,
         };
         refuse_empty(source, &scan, &index)?;
-        let plan = plan(source, &scan, &index, self.rules_changed(&stamp), self.options.stop)?;
+        let format = match tree {
+            Some(tree) => format::read(tree)?,
+            None => None,
+        };
+        // What a new drive can do is not tried here: that would write to it.
+        let format = format.unwrap_or_default();
+        let rules_changed = self.rules_changed(&stamp);
+        let plan = plan(source, &scan, &index, &format, rules_changed, self.options.stop)?;
         let mut report = self.report(&scan);
         report.bytes_copied = plan.bytes;
         self.fill(&mut report, &plan.lines, &Done::default());
@@ -159,16 +167,22 @@ impl Run<'_> {
         let options = self.options;
         let set_owner = rustix::process::geteuid().is_root();
         let mut report = self.report(scan);
-        report.recovered = recover(&mut repository, scan, set_owner)?;
+        let how = Recovery { scan, set_owner, checked: options.checked };
+        let recovered = recover(&mut repository, &how)?;
+        report.recovered = recovered.any;
+        report.problems.extend(recovered.problems);
+        report.warnings.extend(recovered.warnings);
         if let Place::Folder(dist) = self.place {
             place::remember_file_system(self.profile, dist)?;
         }
         let rules_changed = self.rules_changed(repository.stamp());
-        let plan = plan(source, scan, repository.index(), rules_changed, options.stop)?;
+        let format = repository.format().clone();
+        let plan = plan(source, scan, repository.index(), &format, rules_changed, options.stop)?;
         check_room(&repository, &plan)?;
         options.monitor.planned(plan.files_to_copy(), plan.bytes);
 
         let mark = if plan.makes_increment { Some(mark(&repository)?) } else { None };
+        let Plan { work, lines, unchanged, problems, notes, naming, .. } = plan;
         let stager = Stager {
             source,
             tree: repository.tree(),
@@ -177,13 +191,19 @@ impl Run<'_> {
             sequence: mark.as_ref().map_or(0, |mark| mark.sequence),
             next: AtomicU64::new(1),
             set_owner,
+            keeping: format.keeps_versions,
+            naming: &naming,
         };
-        let Plan { work, lines, unchanged, problems, notes, .. } = plan;
+        if !work.is_empty() {
+            repository.begin_run()?;
+        }
         let mut done = Done::default();
         let most_paths = options.faults.as_ref().and_then(|faults| faults.batch_paths());
         let most_paths = most_paths.unwrap_or(execute::BATCH_PATHS);
         let mark = mark.as_ref();
         if let Err(e) = execute(&mut repository, work, mark, &stager, most_paths, &mut done) {
+            // Where that fails as well, the next run takes back what was in flight.
+            let _settled = repository.settle();
             return Err(match e {
                 RunError::Stopped { .. } => RunError::Stopped { kept: kept(&done) },
                 other => other,
@@ -201,6 +221,7 @@ impl Run<'_> {
             problems: report.problems.clone(),
             notes: report.notes.clone(),
         })?;
+        execute::remove_left(repository.tree(), &mut done.left)?;
         repository.stamp_run(repository::now_ns(), self.profile.rules.fingerprint())?;
         report.duration_s = self.begun.elapsed().as_secs_f64();
         Ok(report)
@@ -252,18 +273,23 @@ fn refuse_empty(source: &Source, scan: &Scan, index: &Index) -> Result<(), RunEr
     Err(RunError::EmptySource { path: source.path().to_owned(), held })
 }
 
-/// Refuses to begin what cannot fit: content in whole blocks, and what our own records take. A drive that
-/// takes hard links keeps holes as well; what an interrupted run staged is on it already.
+/// Refuses to begin what cannot fit: content in whole blocks, and what our own records take. What an
+/// interrupted run staged is on the drive already.
 fn check_room(repository: &Repository<'_>, plan: &Plan<'_>) -> Result<(), RunError> {
     /// Index frame and catalog entry of one path, and its names in two folders, rounded up.
     const RECORD_BYTES: u64 = 1024;
+    let keeping = repository.format().keeps_versions;
     let space = repository.tree().space()?;
+    // Some FUSE drivers do not tell.
+    if space.f_blocks == 0 {
+        return Ok(());
+    }
     let block = space.f_frsize.max(512);
     let mut needed = 0_u64;
     let mut files_needed = 0_u64;
     for work in &plan.work {
         let staged = stage::there_already(repository.tree(), work)?;
-        let content = work.room().saturating_sub(staged);
+        let content = work.room(keeping).saturating_sub(staged);
         needed = needed.saturating_add(content.div_ceil(block).saturating_mul(block));
         needed = needed.saturating_add(RECORD_BYTES);
         files_needed += u64::from(matches!(work, Work::Copy(_) | Work::Change(_)));

@@ -19,7 +19,9 @@ use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Tree, TreeError};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
+use crate::repository::format::Keeping;
 use crate::repository::index::Change;
+use crate::repository::names::Naming;
 use crate::repository::record::{Content, Identity, Meta, Record};
 use crate::repository::{RepositoryError, layout};
 use crate::select::scan::Entry;
@@ -53,6 +55,10 @@ pub(super) struct Stager<'a> {
     pub(super) next: AtomicU64,
     /// Whether owners can be set (root).
     pub(super) set_owner: bool,
+    /// How the drive keeps versions.
+    pub(super) keeping: Keeping,
+    /// Where paths lie in the mirror.
+    pub(super) naming: &'a Naming,
 }
 
 /// What staging one piece of work gave.
@@ -77,6 +83,15 @@ impl Stager<'_> {
         let (name, content, meta, bytes) = match staged {
             Ok(staged) => staged,
             Err(CopyError::Stopped) => return Err(RunError::stopped()),
+            Err(CopyError::Drive(e)) if e.is(Errno::FBIG) => {
+                let reason = format!(
+                    "not backed up: {} is more than a file can have on this drive (FAT32: 4 GiB); \
+                     exFAT or a Linux file system takes it",
+                    crate::human::size(entry.stat.size)
+                );
+                let problem = Problem::new(entry.path.clone(), reason);
+                return Ok(Staged { problems: vec![problem], ..Staged::default() });
+            }
             Err(CopyError::Drive(e)) => return Err(e.into()),
             Err(CopyError::Source(e)) => {
                 // Another name of the same file may be within reach.
@@ -100,10 +115,10 @@ impl Stager<'_> {
         for twin in &work.twins {
             let twin_name = self.name();
             self.tree.link(&layout::staged(&name), &layout::staged(&twin_name))?;
-            let record = self.record(twin.category, content.clone(), meta.clone());
+            let record = self.record(twin, content.clone(), meta.clone());
             staged.changes.push(put(&twin.path, record, twin_name));
         }
-        staged.changes.push(put(&entry.path, self.record(entry.category, content, meta), name));
+        staged.changes.push(put(&entry.path, self.record(entry, content, meta), name));
         self.monitor.copied(1 + work.twins.len() as u64, 0);
         Ok(staged)
     }
@@ -119,7 +134,7 @@ impl Stager<'_> {
             }
             return Ok(staged);
         };
-        let mut record = self.record(work.entry.category, content, work.meta.clone());
+        let mut record = self.record(work.entry, content, work.meta.clone());
         if old.brought_by != 0 && record.is_tracked() {
             record.brought_by = old.brought_by;
         }
@@ -138,6 +153,9 @@ impl Stager<'_> {
         let ToNote { entry, change, old } = work;
         let as_it_is = || Ok(Staged { changes: vec![change.clone()], ..Staged::default() });
         let Change::Note { path, record, version: true } = change else { return as_it_is() };
+        if old.identity().is_none() {
+            return as_it_is();
+        }
         match self.links(path, old)? {
             Some(links) if links >= MAX_LINKS => {
                 let (name, content) = self.fresh(path, old)?;
@@ -145,7 +163,7 @@ impl Stager<'_> {
                 Ok(Staged { changes: vec![put(path, record, name)], ..Staged::default() })
             }
             // Somebody removed it from the drive; the source has the content.
-            None if self.tree.stat(&layout::mirror(path))?.is_none() => {
+            None if self.tree.stat(&layout::mirror(old.place(path)))?.is_none() => {
                 self.copy(&ToCopy { entry, twins: Vec::new() })
             }
             // Something else in its place is found before the batch is published.
@@ -162,7 +180,7 @@ impl Stager<'_> {
             Some(_) => {}
         }
         let name = self.name();
-        match self.tree.link(&layout::mirror(path), &layout::staged(&name)) {
+        match self.tree.link(&layout::mirror(old.place(path)), &layout::staged(&name)) {
             // A batch that is published meanwhile may have given the file a fresh inode.
             Ok(()) => {
                 let found = self.placed(&layout::staged(&name))?;
@@ -175,8 +193,8 @@ impl Stager<'_> {
 
     /// How many links the mirror's file has; `None` if it is not what the record says.
     fn links(&self, path: &RelPath, old: &Record) -> Result<Option<u32>, RunError> {
-        let found = self.tree.stat(&layout::mirror(path))?;
-        let same = found.filter(|found| Some(super::publish::identity_of(found)) == old.identity());
+        let found = self.tree.stat(&layout::mirror(old.place(path)))?;
+        let same = found.filter(|found| old.identity().is_some_and(|old| old.is(found)));
         Ok(same.map(|found| found.nlink))
     }
 
@@ -191,7 +209,7 @@ impl Stager<'_> {
                 Content::Link { target: target.clone(), placed: placed.ino }
             }
             Content::File { hash, size, unsettled, .. } => {
-                let mirror = layout::mirror(path);
+                let mirror = layout::mirror(old.place(path));
                 let damaged =
                     |what: &str| RepositoryError::Damaged(format!("{}: {what}", mirror.display()));
                 let from = self.tree.open_file(&mirror)?.ok_or_else(|| damaged("it is gone"))?;
@@ -222,9 +240,16 @@ impl Stager<'_> {
         let xattrs = self.source.xattrs(&entry.path).map_err(CopyError::Source)?;
         let meta = meta_of(&stat, xattrs, read_at);
         let name = self.name();
+        if self.keeping == Keeping::Displace {
+            // Such drives have no links; the record has all there is to one.
+            return Ok((name, Content::Link { target, placed: 0 }, meta, 0));
+        }
         let path = layout::staged(&name);
-        self.tree.create_link(&path, &target, &self.attributes(&meta))?;
-        let placed = self.placed(&path)?.ino;
+        let placed = match self.tree.create_link(&path, &target, &self.attributes(&meta)) {
+            Ok(()) => self.placed(&path)?.ino,
+            Err(e) if [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS].iter().any(|no| e.is(*no)) => 0,
+            Err(e) => return Err(e.into()),
+        };
         Ok((name, Content::Link { target, placed }, meta, 0))
     }
 
@@ -237,10 +262,10 @@ impl Stager<'_> {
         let (name, mut to, there) = self.staged_file(entry, &before)?;
         match self.copy_settled(&from, &mut to, there) {
             Ok((content, meta, size)) => Ok((name, content, meta, size)),
-            Err(CopyError::Source(e)) => {
+            Err(e) if is_of_this_file(&e) => {
                 drop(to);
                 self.tree.remove_file(&layout::staged(&name))?;
-                Err(CopyError::Source(e))
+                Err(e)
             }
             Err(e) => Err(e),
         }
@@ -261,7 +286,8 @@ impl Stager<'_> {
             let (before, read_at) = stat_to_read(stat).map_err(CopyError::Source)?;
             // A change of attributes shows in the change time, so it does not settle either.
             let xattrs = self.source.xattrs_fd(from).map_err(CopyError::Source)?;
-            let sparse = before.has_holes();
+            // A drive without links has no holes either: there zeros are written like all else.
+            let sparse = before.has_holes() && self.keeping == Keeping::Hardlink;
             let (size, hash) =
                 content::copy(from, before.size, sparse, to, there, self.stop, &told)?;
             let unsettled = !settled(&before, &stat().map_err(CopyError::Source)?);
@@ -318,7 +344,11 @@ impl Stager<'_> {
         for (name, value) in &meta.xattrs {
             to.set_xattr(name, value)?;
         }
-        to.set_attributes(&self.attributes(meta))
+        let ino = to.set_attributes(&self.attributes(meta))?;
+        if self.tree.syncs_each_file() {
+            to.sync()?;
+        }
+        Ok(if self.keeping == Keeping::Hardlink { ino } else { 0 })
     }
 
     fn attributes(&self, meta: &Meta) -> Attributes {
@@ -334,9 +364,11 @@ impl Stager<'_> {
         Ok(found.as_ref().map_or(Identity { ino: 0, size: 0 }, super::publish::identity_of))
     }
 
-    fn record(&self, category: Category, content: Content, meta: Meta) -> Record {
+    fn record(&self, entry: &Entry, content: Content, meta: Meta) -> Record {
+        let category = entry.category;
         let brought_by = if category == Category::Tracked { self.sequence } else { 0 };
-        Record { category, content, meta, brought_by, listed: true }
+        let stored = self.naming.stored(&entry.path);
+        Record { category, content, meta, brought_by, listed: true, stored }
     }
 
     fn name(&self) -> String {
@@ -356,6 +388,15 @@ fn placed_at(content: &Content, ino: u64) -> Content {
 /// Set-id bits are never set on the drive, and the owner can always read a file there.
 fn mode_on_drive(mode: u32) -> u32 {
     (mode & 0o777) | 0o400
+}
+
+/// Whether an error ends one file and not the run.
+fn is_of_this_file(e: &CopyError) -> bool {
+    match e {
+        CopyError::Source(_) => true,
+        CopyError::Drive(e) => e.is(Errno::FBIG),
+        CopyError::Stopped => false,
+    }
 }
 
 fn put(path: &RelPath, record: Record, stage: String) -> Change {

@@ -127,7 +127,8 @@ fn one(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let bar = Bar::new(!args.json && !args.dry_run);
-    let options = Options { dry_run: args.dry_run, stop, monitor: &bar, faults: None };
+    let options =
+        Options { dry_run: args.dry_run, stop, checked: false, monitor: &bar, faults: None };
     let store = Store::new(&state_dir::state_dir());
     let mut on_drive = None;
     let (ran, ending) = match device {

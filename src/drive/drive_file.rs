@@ -45,7 +45,9 @@ impl DriveFile<'_> {
 
     /// Waits until content and size are on the device.
     pub fn sync(&mut self) -> Result<(), TreeError> {
-        self.op("sync", File::sync_data)
+        self.op("sync", File::sync_data)?;
+        self.tree.tell_synced();
+        Ok(())
     }
 
     /// Sets owner, permission bits and times where they differ, in the order that keeps them; returns

@@ -15,6 +15,17 @@ pub struct Faults {
     last_bad: u64,
     error: rustix::io::Errno,
     batch_paths: Option<usize>,
+    no_links: bool,
+    synced: Option<Synced>,
+}
+
+/// What a test does after each sync.
+struct Synced(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Synced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Synced")
+    }
 }
 
 impl Faults {
@@ -31,12 +42,28 @@ impl Faults {
             last_bad: u64::MAX,
             error: rustix::io::Errno::NODEV,
             batch_paths: None,
+            no_links: false,
+            synced: None,
         }
     }
 
     /// The `k`-th operation alone fails, with `error`.
     pub fn fail_at(k: u64, error: rustix::io::Errno) -> Self {
-        Self { done: AtomicU64::new(0), first_bad: k, last_bad: k, error, batch_paths: None }
+        Self { first_bad: k, last_bad: k, error, ..Self::none() }
+    }
+
+    /// As a drive that gives no file a second name.
+    #[must_use]
+    pub fn without_links(mut self) -> Self {
+        self.no_links = true;
+        self
+    }
+
+    /// Calls `then` whenever something was made durable.
+    #[must_use]
+    pub fn after_sync(mut self, then: impl Fn() + Send + Sync + 'static) -> Self {
+        self.synced = Some(Synced(Box::new(then)));
+        self
     }
 
     /// With batches of at most `paths` paths, so that a run of few files has several.
@@ -54,6 +81,18 @@ impl Faults {
     /// How many operations were tried.
     pub fn count(&self) -> u64 {
         self.done.load(Ordering::SeqCst)
+    }
+
+    /// Whether hard links are to be refused.
+    pub(super) fn refuses_links(&self) -> bool {
+        self.no_links
+    }
+
+    /// Something was made durable.
+    pub(super) fn synced(&self) {
+        if let Some(Synced(then)) = &self.synced {
+            then();
+        }
     }
 
     /// Counts one operation, and says whether it is to fail.

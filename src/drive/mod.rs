@@ -2,6 +2,7 @@
 //!
 //! Called by `agent`, `cli`, `repository` and `backup`. It knows nothing of the repository's format.
 
+pub mod ability;
 pub mod attributes;
 #[cfg(test)]
 pub(crate) mod capture;

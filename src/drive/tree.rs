@@ -8,7 +8,7 @@
 //! replaces a file unless asked by name ([`Tree::rename_over`]). Tests inject faults here
 //! ([`super::faults`]). Called by `repository`, `backup` and `history`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -69,7 +69,14 @@ pub struct Tree {
     shown: PathBuf,
     folders: Mutex<HashMap<PathBuf, Arc<OwnedFd>>>,
     faults: Option<Arc<Faults>>,
+    /// Where a sync of the file system says nothing (FUSE): the folders that were changed since the last
+    /// one, each of which has to be synced by itself.
+    unsynced: Option<Mutex<BTreeSet<PathBuf>>>,
 }
+
+/// `FUSE_SUPER_MAGIC` of linux/magic.h. The kernel passes a sync of the whole file system on to few FUSE
+/// drivers; a sync of a file or folder reaches them all.
+const FUSE: i64 = 0x6573_5546;
 
 impl Tree {
     /// Opens the folder at `path` of this computer. Symbolic links in `path` itself are followed: it
@@ -88,18 +95,18 @@ impl Tree {
 
     /// Takes an open folder handle; `shown` is how messages name it.
     pub fn from_handle(root: OwnedFd, shown: &Path) -> Self {
-        Self { root, shown: shown.to_owned(), folders: Mutex::default(), faults: None }
+        let unsynced = is_fuse(&root).then(Mutex::default);
+        Self { root, shown: shown.to_owned(), folders: Mutex::default(), faults: None, unsynced }
     }
 
     /// The tree of the folder `path` beneath this one; `None` if there is none.
     pub fn subtree(&self, path: &Path) -> Result<Option<Self>, TreeError> {
         match self.open2(path, OFlags::RDONLY | OFlags::DIRECTORY) {
-            Ok(root) => Ok(Some(Self {
-                root,
-                shown: self.shown.join(path),
-                folders: Mutex::default(),
-                faults: self.faults.clone(),
-            })),
+            Ok(root) => {
+                let mut tree = Self::from_handle(root, &self.shown.join(path));
+                tree.faults.clone_from(&self.faults);
+                Ok(Some(tree))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(self.error("open the folder", path, e)),
         }
@@ -168,6 +175,7 @@ impl Tree {
         let (folder, name) = self.split(path).map_err(|e| self.error("create", path, e))?;
         let fd = rustix::fs::openat(&*folder, name, flags, Mode::from_raw_mode(mode & 0o777))
             .map_err(|e| self.error("create", path, e))?;
+        self.changed(path);
         Ok(DriveFile { file: File::from(fd), tree: self, path: path.to_owned() })
     }
 
@@ -180,6 +188,7 @@ impl Tree {
     ) -> Result<(), TreeError> {
         let at = |action| move |e| self.error(action, path, e);
         self.step("create the link", path)?;
+        self.changed(path);
         let (folder, name) = self.split(path).map_err(at("create the link"))?;
         rustix::fs::symlinkat(OsStr::from_bytes(target), &*folder, name)
             .map_err(at("create the link"))?;
@@ -214,6 +223,7 @@ impl Tree {
             }
             Err(e) => return Err(at(e)),
         }
+        self.changed(path);
         if let Some((uid, gid)) = owner {
             let (uid, gid) = attributes::ids(uid, gid);
             let nofollow = AtFlags::SYMLINK_NOFOLLOW;
@@ -238,6 +248,10 @@ impl Tree {
     /// Gives the file at `from` a second name; nothing may be at `to`.
     pub fn link(&self, from: &Path, to: &Path) -> Result<(), TreeError> {
         self.step("link", to)?;
+        if self.faults.as_ref().is_some_and(|faults| faults.refuses_links()) {
+            return Err(self.error("link", to, Errno::PERM));
+        }
+        self.changed(to);
         let linked = (|| {
             let (from_folder, from_name) = self.split(from)?;
             let (to_folder, to_name) = self.split(to)?;
@@ -256,8 +270,17 @@ impl Tree {
         self.rename(from, to, RenameFlags::empty())
     }
 
+    /// Renames a folder; nothing may be at `to`.
+    pub fn rename_folder(&self, from: &Path, to: &Path) -> Result<(), TreeError> {
+        // The open handles would lead to the new place under the old name.
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.rename_new(from, to)
+    }
+
     fn rename(&self, from: &Path, to: &Path, flags: RenameFlags) -> Result<(), TreeError> {
         self.step("rename", to)?;
+        self.changed(from);
+        self.changed(to);
         let renamed = (|| {
             let (from_folder, from_name) = self.split(from)?;
             let (to_folder, to_name) = self.split(to)?;
@@ -291,6 +314,7 @@ impl Tree {
 
     fn remove(&self, path: &Path, flags: AtFlags, action: &'static str) -> Result<bool, TreeError> {
         self.step(action, path)?;
+        self.changed(path);
         let removed =
             self.split(path).and_then(|(folder, name)| rustix::fs::unlinkat(&*folder, name, flags));
         match removed {
@@ -370,7 +394,47 @@ impl Tree {
     /// Waits until everything written to the drive's file system so far is on the device.
     pub fn sync(&self) -> Result<(), TreeError> {
         self.step("sync", Path::new(""))?;
-        rustix::fs::syncfs(&self.root).map_err(|e| self.error("sync", Path::new(""), e))
+        self.sync_folders()?;
+        rustix::fs::syncfs(&self.root).map_err(|e| self.error("sync", Path::new(""), e))?;
+        self.tell_synced();
+        Ok(())
+    }
+
+    /// Whether each file has to be synced by itself, since a sync of the file system says nothing.
+    pub fn syncs_each_file(&self) -> bool {
+        self.unsynced.is_some()
+    }
+
+    fn sync_folders(&self) -> Result<(), TreeError> {
+        let Some(unsynced) = &self.unsynced else { return Ok(()) };
+        let folders = std::mem::take(&mut *unsynced.lock().unwrap_or_else(PoisonError::into_inner));
+        for path in folders {
+            match self.open_folder(&path).and_then(rustix::fs::fsync) {
+                // Removed again; or a driver that does not know how.
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::INVAL | Errno::NOSYS) => {}
+                Err(e) => return Err(self.error("sync the folder", &path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in the folder above `path` changes.
+    fn changed(&self, path: &Path) {
+        if let (Some(unsynced), Some(folder)) = (&self.unsynced, path.parent()) {
+            unsynced.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
+        }
+    }
+
+    pub(super) fn tell_synced(&self) {
+        if let Some(faults) = &self.faults {
+            faults.synced();
+        }
+    }
+
+    /// A number for the kind of file system, or rather of the driver (`statfs(2)`, `f_type`).
+    pub fn file_system(&self) -> Result<i64, TreeError> {
+        let found = rustix::fs::fstatfs(&self.root);
+        found.map(|found| found.f_type).map_err(|e| self.error("look at", Path::new(""), e))
     }
 
     /// Free space for us, as the file system tells it.
@@ -436,6 +500,10 @@ impl Tree {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         Ok((self.folder(path.parent().unwrap_or(Path::new("")))?, name))
     }
+}
+
+fn is_fuse(root: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(root).is_ok_and(|found| found.f_type == FUSE)
 }
 
 pub(super) fn found_of(stat: &rustix::fs::Stat) -> Found {

@@ -61,8 +61,8 @@ pub fn now(index: &Index) -> Versions {
                 size: *size,
                 hash: Some(*hash),
                 // An interrupted run may have left the mirror a step behind the index.
-                places: std::iter::once(layout::mirror(path))
-                    .chain(increment.map(|name| layout::track(name, path)))
+                places: std::iter::once(layout::mirror(record.place(path)))
+                    .chain(increment.map(|name| layout::track(name, record.place(path))))
                     .collect(),
                 linked: record.meta.linked.then(|| record.meta.ino.to_string()),
             },
@@ -124,13 +124,26 @@ fn folder_version(folder: &CatalogFolder) -> Version {
     }
 }
 
+/// Where a version can lie: in the increment that lists it, in the one that brought it, or, on drives
+/// without hard links, in the mirror as long as it is current. Only a hash tells them apart.
+fn places(increment: &str, path: &RelPath, entry: &CatalogEntry) -> Vec<PathBuf> {
+    let place = entry.stored_as.as_ref().unwrap_or(path);
+    let mut places = vec![layout::track(increment, place)];
+    if entry.blake3.is_some() {
+        let brought_in = entry.content_in.as_deref().filter(|name| layout::is_increment_name(name));
+        places.extend(brought_in.map(|name| layout::track(name, place)));
+        places.push(layout::mirror(place));
+    }
+    places
+}
+
 fn file_version(increment: &str, path: &RelPath, entry: &CatalogEntry) -> Version {
     let body = match entry.target() {
         Some(target) => Body::Link(target),
         None => Body::File {
             size: entry.size,
             hash: entry.hash(),
-            places: vec![layout::track(increment, path)],
+            places: places(increment, path, entry),
             linked: entry.hardlink.clone(),
         },
     };

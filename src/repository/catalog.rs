@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::format::Keeping;
 use super::index::{Closing, Entry as IndexEntry, Index, OpenIncrement};
 use super::record::{Content, Meta, Record};
 use super::{Status, layout};
@@ -84,6 +85,9 @@ pub struct CatalogEntry {
     /// The source changed while it was read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unsettled: bool,
+    /// Its path on the drive, where the drive cannot have the true one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_as: Option<RelPath>,
 }
 
 /// One folder in a catalog.
@@ -170,9 +174,10 @@ pub(super) fn write(
     index: &Index,
     open: &OpenIncrement,
     closing: &Closing,
+    keeping: Keeping,
     out: impl io::Write,
 ) -> serde_json::Result<()> {
-    let files = Files { index, open };
+    let files = Files { index, open, keeping };
     let mut summary = Summary::default();
     let mut total_size = 0;
     for (path, entry) in &open.entries {
@@ -211,6 +216,7 @@ pub(super) fn write(
 struct Files<'a> {
     index: &'a Index,
     open: &'a OpenIncrement,
+    keeping: Keeping,
 }
 
 impl Serialize for Files<'_> {
@@ -226,7 +232,14 @@ impl Serialize for Files<'_> {
             let content_in = (record.brought_by != self.open.mark.sequence)
                 .then(|| self.index.increment_name(record.brought_by))
                 .flatten();
-            let entry = entry_of(path, record, category, moved_from, content_in, &zone);
+            // What is displaced when it is deleted goes to the increment that brought it.
+            let folder = match (category, self.keeping) {
+                (EntryCategory::Deleted, Keeping::Hardlink) => "deleted",
+                _ => "track",
+            };
+            let mut entry = entry_of(path, record, category, folder, &zone);
+            entry.moved_from = moved_from;
+            entry.content_in = content_in.map(str::to_owned);
             Some((path, entry))
         });
         serializer.collect_map(entries)
@@ -249,17 +262,12 @@ fn entry_of(
     path: &RelPath,
     record: &Record,
     category: EntryCategory,
-    moved_from: Option<RelPath>,
-    content_in: Option<&str>,
+    folder: &str,
     zone: &TimeZone,
 ) -> CatalogEntry {
     let meta = &record.meta;
     let time = local(meta.mtime_ns, zone);
     let key = path.to_key();
-    let folder = match category {
-        EntryCategory::Tracked => "track",
-        EntryCategory::Deleted => "deleted",
-    };
     let is_text = !key.starts_with('/');
     let (blake3, link_target, link_target_bytes, unsettled) = match &record.content {
         Content::File { hash, unsettled, .. } => (Some(hex(hash)), None, None, *unsettled),
@@ -276,20 +284,21 @@ fn entry_of(
         mtime_iso: time.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string(),
         mtime_date: time.strftime("%Y-%m-%d").to_string(),
         category,
-        backup_path: format!("{folder}/{}", key.trim_start_matches('/')),
+        backup_path: format!("{folder}/{}", record.place(path).to_key().trim_start_matches('/')),
         blake3,
         mode: meta.mode,
         uid: meta.uid,
         gid: meta.gid,
         mtime_ns: meta.mtime_ns,
         path_bytes: (!is_text).then(|| hex(path.as_bytes())),
-        content_in: content_in.map(str::to_owned),
+        content_in: None,
         link_target,
         link_target_bytes,
         xattrs: xattrs_text(&meta.xattrs),
         hardlink: meta.linked.then(|| meta.ino.to_string()),
-        moved_from,
+        moved_from: None,
         unsettled,
+        stored_as: record.stored.clone(),
     }
 }
 

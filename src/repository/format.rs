@@ -4,87 +4,145 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{RepositoryError, layout};
+use crate::drive::ability::{self, Names};
 use crate::drive::tree::Tree;
 
 /// The version of the format that this program writes; a reader refuses a newer one.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 const MAGIC: &str = "bkm-agent repository";
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Format {
+/// How old versions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keeping {
+    /// A version is one inode with a name in the mirror and one in its increment.
+    Hardlink,
+    /// A version lies in the mirror alone, and is moved to its increment when it is replaced.
+    Displace,
+}
+
+/// What a repository is, and what its drive can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Format {
     #[serde(rename = "format")]
     magic: String,
     version: u64,
+    /// How old versions are kept.
+    pub keeps_versions: Keeping,
+    /// Which names the drive takes.
     #[serde(default)]
-    keeps_versions: String,
+    pub names: Names,
+    /// The driver that said so; another one is asked again.
+    #[serde(default)]
+    file_system: i64,
     #[serde(default)]
     created: String,
     #[serde(default)]
     made_by: String,
 }
 
-/// Whether `tree` holds a repository that this program can read.
-pub(super) fn check(tree: &Tree) -> Result<bool, RepositoryError> {
+/// The format of the repository in `tree`; `None` if there is none. An error if this program cannot read
+/// it.
+pub fn read(tree: &Tree) -> Result<Option<Format>, RepositoryError> {
     let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", layout::FORMAT));
     let Some(file) = tree.open_file(Path::new(layout::FORMAT))? else {
-        return Ok(false);
+        return Ok(None);
     };
     let mut bytes = Vec::new();
     file.take(64 * 1024).read_to_end(&mut bytes).map_err(RepositoryError::Read)?;
-    let format: Format = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    if format.magic != MAGIC {
+    // The version is looked at first: what a later one means by the rest is not known here.
+    let of: Version = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if of.magic != MAGIC {
         return Err(damaged("it is not ours".to_owned()));
     }
-    if format.version > VERSION {
-        return Err(RepositoryError::Newer(format.version));
+    match of.version {
+        VERSION => {}
+        newer if newer > VERSION => return Err(RepositoryError::Newer(newer)),
+        older => return Err(damaged(format!("it has format {older} of a trial version"))),
     }
-    Ok(true)
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| damaged(e.to_string()))
+}
+
+/// What every version of `format.json` says.
+#[derive(Deserialize)]
+struct Version {
+    #[serde(rename = "format")]
+    magic: String,
+    version: u64,
+}
+
+impl Default for Format {
+    /// Of a drive that was not asked yet.
+    fn default() -> Self {
+        Self {
+            magic: MAGIC.to_owned(),
+            version: VERSION,
+            keeps_versions: Keeping::Hardlink,
+            names: Names::Any,
+            file_system: 0,
+            created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            made_by: concat!("bkm-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+impl Format {
+    /// Of a repository that is made now in `tree`, whose staging area is there: tries what the drive can
+    /// do.
+    pub(super) fn found(tree: &Tree) -> Result<Self, RepositoryError> {
+        let ability = ability::probe(tree, Path::new(layout::STAGE))?;
+        Ok(Self {
+            keeps_versions: if ability.links { Keeping::Hardlink } else { Keeping::Displace },
+            names: ability.names,
+            file_system: tree.file_system()?,
+            ..Self::default()
+        })
+    }
+
+    /// The format for the drive as it is now: another driver, or another drive that the repository was
+    /// copied to, may be able to do less.
+    pub(super) fn checked(self, tree: &Tree) -> Result<Self, RepositoryError> {
+        let file_system = tree.file_system()?;
+        if file_system == self.file_system {
+            return Ok(self);
+        }
+        tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
+        let ability = ability::probe(tree, Path::new(layout::STAGE))?;
+        if self.keeps_versions == Keeping::Hardlink && !ability.links {
+            return Err(RepositoryError::Damaged(
+                "its drive could keep hard links, and this one cannot".to_owned(),
+            ));
+        }
+        // What was stored under an escaped name stays so: only new names follow.
+        let format = Self { file_system, names: ability.names, ..self };
+        write(tree, &format)?;
+        Ok(format)
+    }
 }
 
 /// Writes `format.json`.
-pub(super) fn write(tree: &Tree) -> Result<(), RepositoryError> {
-    let format = Format {
-        magic: MAGIC.to_owned(),
-        version: VERSION,
-        keeps_versions: "hardlink".to_owned(),
-        created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-        made_by: concat!("bkm-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
-    };
-    let text = serde_json::to_vec_pretty(&format)
+pub(super) fn write(tree: &Tree, format: &Format) -> Result<(), RepositoryError> {
+    let text = serde_json::to_vec_pretty(format)
         .map_err(|e| RepositoryError::Read(std::io::Error::other(e)))?;
     let staged = layout::staged("format");
+    tree.remove_file(&staged)?;
     let mut file = tree.create_file(&staged, 0o600)?;
     file.write_all(&text)?;
     file.sync()?;
     Ok(tree.rename_over(&staged, Path::new(layout::FORMAT))?)
 }
 
-/// Tries what keeping versions needs: a second name for a file.
-pub(super) fn probe_links(tree: &Tree) -> Result<(), RepositoryError> {
-    let (one, two) = (layout::staged("probe-1"), layout::staged("probe-2"));
-    drop(tree.create_file(&one, 0o600)?);
-    let linked = tree.link(&one, &two);
-    tree.remove_file(&one)?;
-    match linked {
-        Ok(()) => {
-            tree.remove_file(&two)?;
-            Ok(())
-        }
-        Err(e) if e.is(Errno::PERM) || e.is(Errno::OPNOTSUPP) || e.is(Errno::NOSYS) => {
-            Err(RepositoryError::NoLinks(tree.shown().to_owned()))
-        }
-        Err(e) => Err(e.into()),
-    }
-}
-
 /// Writes the repository's `README.txt`, unless one is there.
-pub(super) fn write_readme(tree: &Tree) -> Result<(), RepositoryError> {
-    place_text(tree, Path::new(layout::README), README)
+pub(super) fn write_readme(tree: &Tree, keeping: Keeping) -> Result<(), RepositoryError> {
+    let versions = match keeping {
+        Keeping::Hardlink => LINKED,
+        Keeping::Displace => DISPLACED,
+    };
+    place_text(tree, Path::new(layout::README), &README.replace("{versions}", versions))
 }
 
 /// Writes a short `README.txt` beside the repository's folder `name`, unless one is there.
@@ -130,6 +188,16 @@ without that program.
 mirror/
     Your files as they were at the last backup. To get everything back, copy this folder.
 
+{versions}.bkm/
+    The program's own records. Not needed for reading files.
+
+With bkm-agent installed:
+
+    bkm-agent list --repo FOLDER
+    bkm-agent restore --repo FOLDER PATH --to DESTINATION
+";
+
+const LINKED: &str = "\
 backup_YYYYMMDD_HHMMSS/
     One folder per backup that found changes:
     track/      files that were new or changed in that backup, as they were then
@@ -143,11 +211,22 @@ not later than the day you want, and copy it.
 Please do not edit files in here: a file in mirror/ and the same file below track/ may be one and the
 same on the disk, so an edit would change both. Copy first, then edit.
 
-.bkm/
-    The program's own records. Not needed for reading files.
+";
 
-With bkm-agent installed:
+const DISPLACED: &str = "\
+backup_YYYYMMDD_HHMMSS/
+    One folder per backup that found changes:
+    track/      files that this backup had brought, and that a later one replaced or deleted
+    backup_YYYYMMDD_HHMMSS.json
+                a list of the files that it brought or found deleted, with size, time and hash
 
-    bkm-agent list --repo FOLDER
-    bkm-agent restore --repo FOLDER PATH --to DESTINATION
+To get an older version of a file back, find the newest list that names it and is not later than the day
+you want. The file lies below track/ in that backup folder; if it is not there, the one in mirror/ is
+still the same. \"content_in\" in the list names another backup folder to look in.
+
+A file whose name this drive cannot have lies under another name, which the list gives as \"stored_as\".
+Symbolic links, owners and permissions are in the lists alone; bkm-agent brings them back.
+
+Please do not edit files in here. Copy first, then edit.
+
 ";

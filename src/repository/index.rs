@@ -36,6 +36,12 @@ pub(super) enum Frame {
     Closing(Closing),
     /// The run is over: nothing is in flight, no increment is open.
     Closed,
+    /// From here on things are in flight (displace).
+    Begun,
+    /// All batches are in place and durable, so is what is staged; the run did not go on (displace).
+    Settled,
+    /// The batch before was taken back; the content of these paths is gone (displace).
+    Undone(Vec<RelPath>),
 }
 
 /// What the base says beside its records.
@@ -175,6 +181,8 @@ pub struct Index {
     pending: Option<Batch>,
     superseded: u64,
     unclosed: bool,
+    /// Whether things were in flight when the log ended (displace).
+    torn: bool,
 }
 
 impl Index {
@@ -221,6 +229,12 @@ impl Index {
                 self.open.as_mut().ok_or_else(wrong)?.closing = Some(closing);
             }
             (Frame::Closed, None) => self.close(),
+            (Frame::Begun, None) => self.set_begun(),
+            (Frame::Settled, None) => {
+                self.apply_pending();
+                self.set_settled();
+            }
+            (Frame::Undone(lost), None) => self.drop_pending(&lost),
             _ => return Err(wrong()),
         }
         Ok(())
@@ -247,6 +261,30 @@ impl Index {
         self.apply_pending();
         self.unclosed = true;
         self.pending = Some(batch);
+    }
+
+    /// A run has begun to write.
+    pub(super) fn set_begun(&mut self) {
+        self.unclosed = true;
+        self.torn = true;
+    }
+
+    /// Nothing is in flight.
+    pub(super) fn set_settled(&mut self) {
+        self.torn = false;
+    }
+
+    /// Whether things may have been in flight when the log ended.
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Takes the pending batch as not done, and forgets the paths in `lost`.
+    pub fn drop_pending(&mut self, lost: &[RelPath]) {
+        self.pending = None;
+        for path in lost {
+            self.superseded += u64::from(self.records.remove(path).is_some());
+        }
     }
 
     /// The last batch of the log, if it may not be wholly published.
@@ -332,6 +370,7 @@ impl Index {
     pub(super) fn close(&mut self) {
         self.apply_pending();
         self.unclosed = false;
+        self.torn = false;
         if let Some(OpenIncrement { mark, closing: Some(closing), .. }) = self.open.take() {
             self.increments.push(Increment {
                 sequence: mark.sequence,
@@ -346,6 +385,11 @@ impl Index {
     /// All paths of the mirror in the order of their bytes.
     pub fn records(&self) -> &BTreeMap<RelPath, Record> {
         &self.records
+    }
+
+    /// Where `path` lies in the mirror.
+    pub fn place<'a>(&'a self, path: &'a RelPath) -> &'a RelPath {
+        self.records.get(path).map_or(path, |record| record.place(path))
     }
 
     /// The finished increments, oldest first.
@@ -416,6 +460,16 @@ impl OpenIncrement {
 }
 
 impl Change {
+    /// Where it acts in the mirror; `index` is as it was before.
+    pub fn place<'a>(&'a self, index: &'a Index) -> &'a RelPath {
+        match self {
+            Self::Put { path, record, .. }
+            | Self::Note { path, record, .. }
+            | Self::Folder { path, record } => record.place(path),
+            Self::Remove { path } | Self::RemoveFolder { path } => index.place(path),
+        }
+    }
+
     /// The path it concerns.
     pub fn path(&self) -> &RelPath {
         match self {

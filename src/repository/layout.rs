@@ -20,6 +20,8 @@ pub const INDEX: &str = ".bkm/index";
 pub const STAMP: &str = ".bkm/stamp";
 /// Locked while a run works; always empty.
 pub const LOCK: &str = ".bkm/lock";
+/// How folders of [`unchecked`] are called.
+pub const UNCHECKED: &str = "unchecked-";
 /// Where content is written before it is published.
 pub const STAGE: &str = ".bkm/stage";
 /// The source as of the last run.
@@ -37,12 +39,23 @@ pub fn staged(name: &str) -> PathBuf {
     Path::new(STAGE).join(name)
 }
 
-/// The mirror's file or folder for `path`.
+/// The staging name of what leaves the mirror and no increment keeps, until its leaving is durable. The
+/// same each time, so that it is found again.
+pub fn leaving(path: &RelPath) -> StageName {
+    format!("old-{}", blake3::hash(path.as_bytes()).to_hex().get(..32).unwrap_or_default())
+}
+
+/// The `number`-th folder of things that must not be touched before the file system was checked.
+pub fn unchecked(number: u32) -> PathBuf {
+    Path::new(META).join(format!("{UNCHECKED}{number}"))
+}
+
+/// The mirror's file or folder at the place `path`.
 pub fn mirror(path: &RelPath) -> PathBuf {
     Path::new(MIRROR).join(path.as_path())
 }
 
-/// An increment's copy of a new or changed file.
+/// An increment's copy of a new or changed file, at the place `path`.
 pub fn track(increment: &str, path: &RelPath) -> PathBuf {
     Path::new(increment).join("track").join(path.as_path())
 }

@@ -14,7 +14,7 @@ use super::RepositoryError;
 use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::TreeError;
 
-const MAGIC: &[u8; 8] = b"BKMIDX1\n";
+const MAGIC: &[u8; 8] = b"BKMIDX2\n";
 const HEADER: usize = 8 + 8 + 16;
 const FRAME_HEADER: usize = 4 + 8 + 16;
 /// Largest payload that is read or written. A batch's frame holds at most some thousand paths; the

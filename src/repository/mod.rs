@@ -11,6 +11,7 @@ pub mod index;
 pub mod layout;
 mod lock;
 mod log;
+pub mod names;
 #[cfg(test)]
 mod parser_tests;
 pub mod record;
@@ -24,7 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Tree, TreeError};
+use crate::relpath::RelPath;
 use catalog::Catalog;
+use format::{Format, Keeping};
 use index::{Batch, Closing, Frame, Index};
 use log::LogWriter;
 use stamp::Stamp;
@@ -79,15 +82,13 @@ pub enum RepositoryError {
     /// The folder holds something else.
     #[error("{} is not empty and is not a backup repository; choose another `dist`", crate::sanitize::line(&.0.to_string_lossy()))]
     Occupied(PathBuf),
-    /// The drive's file system cannot give a file two names.
-    #[error("the file system of {} has no hard links (FAT or exFAT?); this version needs a drive with ext4, xfs, btrfs, f2fs or NTFS", crate::sanitize::line(&.0.to_string_lossy()))]
-    NoLinks(PathBuf),
 }
 
 /// A repository that is open for a run; the lock is held as long as it lives.
 #[derive(Debug)]
 pub struct Repository<'t> {
     tree: &'t Tree,
+    format: Format,
     index: Index,
     log: LogWriter<'t>,
     stamp: Stamp,
@@ -98,14 +99,18 @@ impl<'t> Repository<'t> {
     /// Opens the repository in `tree`; `None` if the folder is empty or has none. Takes the lock, and
     /// changes nothing but a torn tail of the index.
     pub fn open(tree: &'t Tree) -> Result<Option<Self>, RepositoryError> {
-        if !format::check(tree)? {
+        if format::read(tree)?.is_none() {
             return Ok(None);
         }
         let lock = lock::take(tree)?;
+        // Read again, now that nobody else writes it.
+        let format =
+            format::read(tree)?.ok_or_else(|| RepositoryError::Missing(tree.shown().to_owned()))?;
+        let format = format.checked(tree)?;
         let (index, end, stamp) = read_records(tree)?;
         let file = tree.open_record_file(Path::new(layout::INDEX), false)?;
         let log = LogWriter::resume(file, &end)?;
-        Ok(Some(Self { tree, index, log, stamp, _lock: lock }))
+        Ok(Some(Self { tree, format, index, log, stamp, _lock: lock }))
     }
 
     /// Makes a repository in `tree`, whose folder must be empty but for what an earlier attempt left.
@@ -118,31 +123,39 @@ impl<'t> Repository<'t> {
         tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
         let lock = lock::take(tree)?;
         // Another first run may have made it while we had no lock.
-        if format::check(tree)? {
+        if format::read(tree)?.is_some() {
             drop(lock);
             return Self::open(tree)?
                 .ok_or_else(|| RepositoryError::Missing(tree.shown().to_owned()));
         }
         clear_stage(tree, |_| false)?;
-        format::probe_links(tree)?;
+        let format = Format::found(tree)?;
         let index = Index::empty();
         let log = write_base(tree, &index, 1)?;
-        format::write_readme(tree)?;
+        format::write_readme(tree, format.keeps_versions)?;
         tree.sync()?;
-        format::write(tree)?;
+        format::write(tree, &format)?;
         tree.create_folder(Path::new(layout::MIRROR), 0o755, None)?;
         tree.sync()?;
-        Ok(Self { tree, index, log, stamp: Stamp::default(), _lock: lock })
+        Ok(Self { tree, format, index, log, stamp: Stamp::default(), _lock: lock })
     }
 
     /// Reads the index without taking the lock; what an interrupted run left is taken as done.
     pub fn read_index(tree: &Tree) -> Result<(Index, Stamp), RepositoryError> {
-        if !format::check(tree)? {
+        let Some(format) = format::read(tree)? else {
             return Err(RepositoryError::Missing(tree.shown().to_owned()));
-        }
+        };
         let (mut index, _, stamp) = read_records(tree)?;
-        index.apply_pending();
+        match format.keeps_versions {
+            Keeping::Hardlink => index.apply_pending(),
+            Keeping::Displace => index.drop_pending(&[]),
+        }
         Ok((index, stamp))
+    }
+
+    /// How old versions are kept, and what the drive can do.
+    pub fn format(&self) -> &Format {
+        &self.format
     }
 
     /// The drive's folder.
@@ -158,6 +171,42 @@ impl<'t> Repository<'t> {
     /// What the last run left.
     pub fn stamp(&self) -> &Stamp {
         &self.stamp
+    }
+
+    /// Says that from now on things are on their way: on a drive without a journal of its own, all that is
+    /// not known to be durable is to be looked at if the run does not come to its end.
+    pub fn begin_run(&mut self) -> Result<(), RepositoryError> {
+        if self.format.keeps_versions == Keeping::Displace && !self.index.is_torn() {
+            self.append(&Frame::Begun)?;
+            self.log.sync()?;
+            self.index.set_begun();
+        }
+        Ok(())
+    }
+
+    /// Says that nothing is on its way, though the run did not come to its end: all batches are in place,
+    /// and what is staged is durable.
+    pub fn settle(&mut self) -> Result<(), RepositoryError> {
+        if self.index.is_torn() && self.index.pending().is_none() {
+            self.tree.sync()?;
+            self.append(&Frame::Settled)?;
+            self.log.sync()?;
+            self.index.set_settled();
+        }
+        Ok(())
+    }
+
+    /// Takes the pending batch as undone: everything of it is back where it was, but for the paths in
+    /// `lost`, whose content is gone.
+    pub fn batch_undone(&mut self, lost: Vec<RelPath>) -> Result<(), RepositoryError> {
+        self.tree.sync()?;
+        let frame = Frame::Undone(lost);
+        self.append(&frame)?;
+        self.log.sync()?;
+        if let Frame::Undone(lost) = frame {
+            self.index.drop_pending(&lost);
+        }
+        Ok(())
     }
 
     /// Writes a batch to the index and makes it durable; its files may be published then. The batch
@@ -222,9 +271,10 @@ impl<'t> Repository<'t> {
         self.tree.remove_file(&staged)?;
         let mut file = self.tree.create_file(&staged, 0o600)?;
         let mut out = BufWriter::with_capacity(1 << 20, DriveWriter(&mut file));
-        let written = catalog::write(&self.index, open, closing, &mut out)
-            .map_err(io::Error::from)
-            .and_then(|()| out.flush());
+        let written =
+            catalog::write(&self.index, open, closing, self.format.keeps_versions, &mut out)
+                .map_err(io::Error::from)
+                .and_then(|()| out.flush());
         drop(out);
         written.map_err(|source| file.error("write", source))?;
         file.sync()?;

@@ -22,7 +22,7 @@ fn file_of(bytes: &[u8]) -> std::fs::File {
 
 /// A log with sound checksums around these payloads.
 fn log_of(payloads: &[Vec<u8>]) -> Vec<u8> {
-    const MAGIC: &[u8] = b"BKMIDX1\n";
+    const MAGIC: &[u8] = b"BKMIDX2\n";
     let mut log = MAGIC.to_vec();
     log.extend_from_slice(&1_u64.to_le_bytes());
     log.extend_from_slice(&checksum(1, 0, MAGIC));
@@ -52,6 +52,7 @@ fn record(category: Category, size: u64) -> Record {
         },
         brought_by: 1,
         listed: true,
+        stored: None,
     }
 }
 

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::drive::tree::Found;
+use crate::relpath::RelPath;
 use crate::select::{Category, Kind, Stat};
 
 /// One path of the mirror.
@@ -21,6 +23,8 @@ pub struct Record {
     /// Whether the newest increment that lists this path lists it as it is here. Only a tracked
     /// folder of which nothing but the time changed can be ahead of its increments.
     pub listed: bool,
+    /// Its path in the mirror, where the drive cannot have the source's path (`names`).
+    pub stored: Option<RelPath>,
 }
 
 /// The content of a path.
@@ -32,7 +36,7 @@ pub enum Content {
         size: u64,
         /// BLAKE3 of the content.
         hash: [u8; 32],
-        /// Inode of the mirror's file on the drive.
+        /// Inode of the mirror's file on the drive; 0 where inodes mean nothing (displace).
         placed: u64,
         /// Whether the source changed while it was read, so that this may be a mixture.
         unsettled: bool,
@@ -41,7 +45,7 @@ pub enum Content {
     Link {
         /// Where it points, exact bytes.
         target: Vec<u8>,
-        /// Inode of the mirror's link on the drive.
+        /// Inode of the mirror's link on the drive; 0 if it lives in the record alone.
         placed: u64,
     },
     /// A folder.
@@ -74,13 +78,27 @@ pub struct Meta {
 /// What a file of the drive is recognised by: its inode and its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    /// Inode on the drive.
+    /// Inode on the drive; 0 where inodes mean nothing.
     pub ino: u64,
     /// Length in bytes.
     pub size: u64,
 }
 
+impl Identity {
+    /// Whether `found` is the file that this stands for.
+    pub fn is(&self, found: &Found) -> bool {
+        !found.file_type.is_dir()
+            && self.size == found.size
+            && (self.ino == 0 || self.ino == found.ino)
+    }
+}
+
 impl Record {
+    /// Its path in the mirror and in increments; `path` is the source's.
+    pub fn place<'a>(&'a self, path: &'a RelPath) -> &'a RelPath {
+        self.stored.as_ref().unwrap_or(path)
+    }
+
     /// What it is.
     pub fn kind(&self) -> Kind {
         match self.content {
@@ -99,13 +117,14 @@ impl Record {
         }
     }
 
-    /// What the mirror's file is recognised by; `None` for folders.
+    /// What the mirror's file is recognised by; `None` for folders, and for links that live in the
+    /// record alone.
     pub fn identity(&self) -> Option<Identity> {
         match &self.content {
+            Content::Folder | Content::Link { placed: 0, .. } => None,
             Content::File { placed, .. } | Content::Link { placed, .. } => {
                 Some(Identity { ino: *placed, size: self.size() })
             }
-            Content::Folder => None,
         }
     }
 

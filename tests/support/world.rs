@@ -15,7 +15,9 @@ use bkm_agent::drive::tree::Tree;
 use bkm_agent::history::restore::{self, Selection};
 use bkm_agent::history::timeline::{self, Versions};
 use bkm_agent::problem::Problem;
-use bkm_agent::repository::catalog::EntryCategory;
+use bkm_agent::relpath::RelPath;
+use bkm_agent::repository::catalog::{CatalogEntry, EntryCategory};
+use bkm_agent::repository::format::{self, Keeping};
 use bkm_agent::repository::index::Index;
 use bkm_agent::repository::{Repository, Status, layout, read_catalog};
 use bkm_agent::select::rules::RawRules;
@@ -30,6 +32,8 @@ pub(crate) struct World {
     drive: PathBuf,
     rules: RawRules,
     workers: usize,
+    /// Whether the drive is to refuse hard links.
+    no_links: bool,
     /// Increments as they were when they were made.
     increments: BTreeMap<String, Snapshot>,
     /// Per complete increment, the tracked part of the source at that run.
@@ -44,6 +48,7 @@ impl World {
             drive: drive.to_owned(),
             rules,
             workers: 2,
+            no_links: false,
             increments: BTreeMap::new(),
             points: BTreeMap::new(),
         }
@@ -53,6 +58,18 @@ impl World {
     pub(crate) fn one_worker(mut self) -> Self {
         self.workers = 1;
         self
+    }
+
+    /// With a drive that refuses hard links.
+    pub(crate) fn without_links(mut self) -> Self {
+        self.no_links = true;
+        self
+    }
+
+    /// How the drive keeps versions.
+    pub(crate) fn keeping(&self) -> Keeping {
+        let format = format::read(&self.tree()).unwrap();
+        format.unwrap().keeps_versions
     }
 
     pub(crate) fn set_rules(&mut self, rules: RawRules) {
@@ -66,6 +83,7 @@ impl World {
             drive: drive.to_owned(),
             rules: self.rules.clone(),
             workers: self.workers,
+            no_links: self.no_links,
             increments: self.increments.clone(),
             points: self.points.clone(),
         }
@@ -89,6 +107,19 @@ impl World {
 
     /// One run.
     pub(crate) fn run(&self, faults: Option<Arc<Faults>>) -> Result<RunReport, RunError> {
+        self.run_checked(faults, false)
+    }
+
+    /// One run; `checked`: the drive's file system was checked before.
+    pub(crate) fn run_checked(
+        &self,
+        faults: Option<Arc<Faults>>,
+        checked: bool,
+    ) -> Result<RunReport, RunError> {
+        let faults = match faults {
+            None if self.no_links => Some(Arc::new(Faults::none().without_links())),
+            other => other,
+        };
         let profile = profile(&self.source, &self.rules, self.workers);
         let mounted = Mounted {
             point: self.drive.clone(),
@@ -98,8 +129,13 @@ impl World {
             dev: (0, 0),
             mount_id: 0,
         };
-        let options =
-            Options { dry_run: false, stop: &AtomicBool::new(false), monitor: &Silent, faults };
+        let options = Options {
+            dry_run: false,
+            stop: &AtomicBool::new(false),
+            checked,
+            monitor: &Silent,
+            faults,
+        };
         backup::run_on_drive(&profile, &Device::default(), &mounted, &options)
     }
 
@@ -219,9 +255,26 @@ impl World {
         let folder = self.repository().join(name);
         assert!(folder.join("track").is_dir(), "{name} has a track folder");
         let mut listed = BTreeSet::new();
+        let displace = self.keeping() == Keeping::Displace;
         for (path, entry) in &catalog.file_catalog {
             let tracked = entry.category == EntryCategory::Tracked;
-            let at = folder.join(if tracked { "track" } else { "deleted" }).join(path.as_path());
+            if displace {
+                let in_track =
+                    |name: &str| self.repository().join(layout::track(name, place_of(path, entry)));
+                if entry.content_in.is_none() {
+                    listed.insert(in_track(name));
+                }
+                let Some(hash) = entry.hash() else { continue };
+                let brought = in_track(entry.content_in.as_deref().unwrap_or(name));
+                let mirror = self.repository().join(layout::mirror(place_of(path, entry)));
+                let found = [brought, mirror].into_iter().filter_map(|at| std::fs::read(at).ok());
+                let sound = |bytes: &Vec<u8>| *blake3::hash(bytes).as_bytes() == hash;
+                assert!(found.filter(sound).count() > 0, "{name}: the version {path} is not there");
+                continue;
+            }
+            let at = folder
+                .join(if tracked { "track" } else { "deleted" })
+                .join(place_of(path, entry).as_path());
             listed.insert(at.clone());
             let on_drive = std::fs::symlink_metadata(&at)
                 .unwrap_or_else(|e| panic!("{name}: the version {path} is not there: {e}"));
@@ -233,7 +286,8 @@ impl World {
                 assert!(on_drive.file_type().is_symlink(), "{name}: {path} is a link");
             }
             if tracked && is_newest {
-                let mirror = std::fs::symlink_metadata(self.mirror().join(path.as_path())).unwrap();
+                let mirror = self.mirror().join(place_of(path, entry).as_path());
+                let mirror = std::fs::symlink_metadata(mirror).unwrap();
                 assert_eq!(mirror.ino(), on_drive.ino(), "{name}: inodes of {path}");
             }
         }
@@ -250,6 +304,14 @@ impl World {
     pub(crate) fn check_old(&self) {
         for (name, then) in &self.increments {
             let now = Snapshot::of(&self.repository().join(name));
+            if self.keeping() == Keeping::Displace {
+                for (path, node) in then.0.iter().filter(|(_, node)| node.kind == "file") {
+                    let same = now.0.get(path).is_some_and(|now| now.hash == node.hash);
+                    assert!(same, "the increment {name} changed: {}", shown(path));
+                }
+                self.check_catalog(name, false);
+                continue;
+            }
             let differences = then.differences(&now, true);
             assert!(differences.is_empty(), "the increment {name} changed:\n{differences}");
         }
@@ -259,15 +321,27 @@ impl World {
         let selected = self.selected();
         let source = Snapshot::of(&self.source).only(|path| selected.contains_key(path));
         let mirror = Snapshot::of(&self.mirror());
+        let index = self.index();
+        let displace = self.keeping() == Keeping::Displace;
+        let mut places = BTreeSet::new();
         for (path, node) in &source.0 {
-            let found = mirror.0.get(path);
+            let path = &RelPath::new(path).unwrap();
+            let place = index.place(path).as_bytes();
+            places.insert(place.to_vec());
+            let path = path.as_bytes();
+            let found = mirror.0.get(place);
+            // Such drives have no links.
+            if displace && node.kind == "link" {
+                assert!(found.is_none(), "{} in the mirror: {found:?}", shown(path));
+                continue;
+            }
             let same = found.is_some_and(|found| {
                 (found.kind, found.hash, &found.target) == (node.kind, node.hash, &node.target)
             });
             assert!(same, "{} in the mirror: {found:?}, in the source: {node:?}", shown(path));
         }
         for path in mirror.0.keys() {
-            assert!(source.0.contains_key(path), "{} is left in the mirror", shown(path));
+            assert!(places.contains(path), "{} is left in the mirror", shown(path));
         }
     }
 
@@ -334,6 +408,9 @@ impl World {
             return;
         }
         let source = Snapshot::of(&self.source);
+        if self.keeping() == Keeping::Displace {
+            return self.check_cut_off_displaced(before, &source);
+        }
         for (path, node) in &Snapshot::of(&self.mirror()).0 {
             let like = |other: &Snapshot| {
                 other.0.get(path).is_some_and(|other| {
@@ -355,6 +432,28 @@ impl World {
             );
         }
     }
+}
+
+impl World {
+    /// The same where a file may be missing between two renames, and names may be escaped.
+    fn check_cut_off_displaced(&self, before: &Snapshot, source: &Snapshot) {
+        let known: BTreeSet<_> = before
+            .0
+            .values()
+            .chain(source.0.values())
+            .filter_map(|node| node.hash)
+            .map(|h| *h.as_bytes())
+            .collect();
+        for (path, node) in &Snapshot::of(&self.mirror()).0 {
+            let whole = node.hash.is_none_or(|hash| known.contains(hash.as_bytes()));
+            assert!(whole, "{} is neither old nor new while cut off: {node:?}", shown(path));
+        }
+    }
+}
+
+/// Where a catalog says that a path lies.
+fn place_of<'a>(path: &'a RelPath, entry: &'a CatalogEntry) -> &'a RelPath {
+    entry.stored_as.as_ref().unwrap_or(path)
 }
 
 /// Whether `path` or one above it is of another kind in `source` than it was.

@@ -1,0 +1,267 @@
+//! Publishes a batch on a drive without hard links, and takes one back.
+//!
+//! A version lies in the mirror alone. When it is replaced or deleted it is moved to the increment that
+//! brought it; what no increment keeps waits in the staging area until its leaving is durable. A move never
+//! replaces anything.
+//!
+//! Such drives (FAT, exFAT) have no journal: after a pulled plug a file can have two names or none, and its
+//! space may count as free. So a batch that was in flight is always taken back, never finished; whatever it
+//! brought or left is set aside, not unlinked, until the file system was checked. What is put back is
+//! recognised by its hash. Called by `execute` and `recover`.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use super::publish::{expect, folder, mismatch, with_parents};
+use crate::drive::content;
+use crate::drive::tree::Tree;
+use crate::relpath::RelPath;
+use crate::repository::index::{Batch, Change, Index};
+use crate::repository::record::{Content, Record};
+use crate::repository::{RepositoryError, layout};
+
+/// What publishing left to do.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    /// Folders that could not be removed since something else lies in them.
+    pub(super) occupied: Vec<RelPath>,
+    /// Staging names of what left the mirror for good: to be removed when that is durable.
+    pub(super) left: Vec<String>,
+}
+
+/// Puts all changes of `batch` in place; `index` is as it was before them.
+pub(super) fn publish(
+    tree: &Tree,
+    index: &Index,
+    batch: &Batch,
+) -> Result<Published, RepositoryError> {
+    let mut done = Published::default();
+    for change in &batch.changes {
+        let old = index.records().get(change.path());
+        match change {
+            Change::Put { path, record, stage, .. } => {
+                if let Some(old) = old {
+                    done.left.extend(leave(tree, index, path, old)?);
+                }
+                if record.identity().is_some() {
+                    let mirror = layout::mirror(record.place(path));
+                    let staged = layout::staged(stage);
+                    with_parents(tree, &mirror, || tree.rename_new(&staged, &mirror))?;
+                }
+            }
+            Change::Note { .. } => {}
+            Change::Remove { path } => {
+                if let Some(old) = old {
+                    done.left.extend(leave(tree, index, path, old)?);
+                }
+            }
+            Change::Folder { .. } | Change::RemoveFolder { .. } => {
+                done.occupied.extend(folder(tree, index, change, false)?);
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Where a version goes when it leaves the mirror: to the increment that brought it, or out.
+fn leaves_to(index: &Index, path: &RelPath, old: &Record) -> PathBuf {
+    match index.increment_name(old.brought_by) {
+        Some(increment) => layout::track(increment, old.place(path)),
+        None => layout::staged(&layout::leaving(path)),
+    }
+}
+
+/// A version leaves the mirror. Returns its staging name if no increment keeps it.
+fn leave(
+    tree: &Tree,
+    index: &Index,
+    path: &RelPath,
+    old: &Record,
+) -> Result<Option<String>, RepositoryError> {
+    let Some(identity) = old.identity() else {
+        return Ok(None);
+    };
+    let mirror = layout::mirror(old.place(path));
+    if tree.stat(&mirror)?.is_none() {
+        // Somebody removed it from the drive.
+        return Ok(None);
+    }
+    expect(tree, &mirror, identity)?;
+    let to = leaves_to(index, path, old);
+    match with_parents(tree, &to, || tree.rename_new(&mirror, &to)) {
+        Err(e) if e.is(rustix::io::Errno::EXIST) => {
+            return Err(mismatch(tree, &to, tree.stat(&to)?.as_ref()));
+        }
+        other => other?,
+    }
+    Ok((old.brought_by == 0).then(|| layout::leaving(path)))
+}
+
+/// Takes back what a run that was cut off had in flight.
+pub(super) struct Undo<'a> {
+    tree: &'a Tree,
+    index: &'a Index,
+    /// Where things go that must not be touched until the file system was checked.
+    aside: PathBuf,
+    /// Its number.
+    number: u32,
+    next: u64,
+    /// Paths whose content is gone.
+    pub(super) lost: Vec<RelPath>,
+}
+
+impl<'a> Undo<'a> {
+    /// Sets the whole staging area aside, under the first free number.
+    pub(super) fn begin(tree: &'a Tree, index: &'a Index) -> Result<Self, RepositoryError> {
+        let mut number = 1;
+        let aside = loop {
+            let aside = layout::unchecked(number);
+            if tree.stat(&aside)?.is_none() {
+                break aside;
+            }
+            number += 1;
+        };
+        let stage = Path::new(layout::STAGE);
+        if tree.stat(stage)?.is_some() {
+            tree.rename_folder(stage, &aside)?;
+        } else {
+            tree.create_folder(&aside, 0o700, None)?;
+        }
+        tree.create_folder(stage, 0o700, None)?;
+        Ok(Self { tree, index, aside, number, next: 0, lost: Vec::new() })
+    }
+
+    /// Where things were set aside.
+    pub(super) fn aside(&self) -> &Path {
+        &self.aside
+    }
+
+    /// Takes a batch back, in the opposite order.
+    pub(super) fn take_back(&mut self, batch: &Batch) -> Result<(), RepositoryError> {
+        for change in batch.changes.iter().rev() {
+            let path = change.path();
+            let old = self.index.records().get(path);
+            let mirror = layout::mirror(change.place(self.index));
+            match change {
+                Change::Put { .. } | Change::Remove { .. } => match old {
+                    Some(old) if old.identity().is_some() => self.put_back(path, old)?,
+                    // What was a folder is made again by its own change.
+                    Some(old) if matches!(old.content, Content::Folder) => {
+                        if self.tree.stat(&mirror)?.is_some_and(|found| !found.file_type.is_dir()) {
+                            self.set_aside(&mirror)?;
+                        }
+                    }
+                    _ => self.set_aside(&mirror)?,
+                },
+                Change::Folder { .. } => {
+                    if old.is_none_or(|old| !matches!(old.content, Content::Folder)) {
+                        // A file that it replaced is put back by its own change.
+                        if self.tree.stat(&mirror)?.is_some_and(|found| found.file_type.is_dir()) {
+                            self.set_aside(&mirror)?;
+                        }
+                    }
+                }
+                Change::RemoveFolder { .. } => {
+                    with_parents(self.tree, &mirror, || {
+                        self.tree.create_folder(&mirror, 0o755, None)
+                    })?;
+                }
+                Change::Note { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a version back into the mirror, wherever it is now.
+    fn put_back(&mut self, path: &RelPath, old: &Record) -> Result<(), RepositoryError> {
+        let mirror = layout::mirror(old.place(path));
+        let in_increment = self.index.increment_name(old.brought_by).is_some();
+        let left =
+            if in_increment { leaves_to(self.index, path, old) } else { self.left_aside(path)? };
+        if self.is_sound(&mirror, old)? {
+            if in_increment {
+                self.set_aside(&left)?;
+            }
+        } else {
+            self.set_aside(&mirror)?;
+            if self.is_sound(&left, old)? {
+                with_parents(self.tree, &mirror, || self.tree.rename_new(&left, &mirror))?;
+            } else {
+                if in_increment {
+                    self.set_aside(&left)?;
+                }
+                self.lost.push(path.clone());
+            }
+        }
+        if in_increment {
+            self.set_aside_empty(&left)?;
+        }
+        Ok(())
+    }
+
+    /// Where a version that no increment keeps was set aside: now, or by a recovery that was cut off.
+    fn left_aside(&self, path: &RelPath) -> Result<PathBuf, RepositoryError> {
+        let name = layout::leaving(path);
+        for number in (1..=self.number).rev() {
+            let left = layout::unchecked(number).join(&name);
+            if self.tree.stat(&left)?.is_some() {
+                return Ok(left);
+            }
+        }
+        Ok(self.aside.join(name))
+    }
+
+    /// Whether the file at `place` has the content that `old` records.
+    fn is_sound(&self, place: &Path, old: &Record) -> Result<bool, RepositoryError> {
+        let Content::File { size, hash, .. } = &old.content else {
+            return Ok(false);
+        };
+        let expected = old.identity().zip(self.tree.stat(place)?);
+        if !expected.is_some_and(|(identity, found)| identity.is(&found)) {
+            return Ok(false);
+        }
+        let Ok(Some(file)) = self.tree.open_file(place) else {
+            return Ok(false);
+        };
+        // What cannot be read is not sound; the run goes on without it.
+        let found = content::hash(&file, *size, false, &AtomicBool::new(false));
+        Ok(found.is_ok_and(|found| found == Some(*hash)))
+    }
+
+    /// Sets aside what is at `path`, if anything is.
+    pub(super) fn set_aside(&mut self, path: &Path) -> Result<(), RepositoryError> {
+        let Some(found) = self.tree.stat(path)? else {
+            return Ok(());
+        };
+        let to = loop {
+            self.next += 1;
+            let to = self.aside.join(format!("aside-{}", self.next));
+            if self.tree.stat(&to)?.is_none() {
+                break to;
+            }
+        };
+        if found.file_type.is_dir() {
+            self.tree.rename_folder(path, &to)?;
+        } else {
+            self.tree.rename_new(path, &to)?;
+        }
+        Ok(())
+    }
+
+    /// Sets aside the folders above `path` in an increment that have nothing in them: the batch may have
+    /// made them.
+    fn set_aside_empty(&mut self, path: &Path) -> Result<(), RepositoryError> {
+        // Not the increment, nor its `track`: those are older.
+        let depth = path.components().count();
+        for folder in path.ancestors().skip(1).take(depth.saturating_sub(3)) {
+            let is_folder = self.tree.stat(folder)?.is_some_and(|found| found.file_type.is_dir());
+            if is_folder && !self.tree.list(folder, 1).is_ok_and(|names| names.is_empty()) {
+                break;
+            }
+            if is_folder {
+                self.set_aside(folder)?;
+            }
+        }
+        Ok(())
+    }
+}
