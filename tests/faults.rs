@@ -1,8 +1,8 @@
 //! The plug is pulled, or the drive fails, at every single operation of a run: nothing old is lost, and
 //! the next run puts everything right.
 //!
-//! One worker and small batches, so that operation k is the same each time. `BKM_FAULTS_STEP` sweeps
-//! every n-th operation only (1: all of them).
+//! One worker and small batches, so that operation k is the same each time; on a drive that takes hard
+//! links and on one that does not. `BKM_FAULTS_STEP` sweeps every n-th operation only (1: all of them).
 
 #![expect(
     clippy::unwrap_used,
@@ -21,6 +21,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bkm_agent::drive::faults::Faults;
+use bkm_agent::repository::format::Keeping;
+use bkm_agent::repository::record::{Content, Record};
 use bkm_agent::select::rules::RawRules;
 use rustix::io::Errno;
 use support::edits::{delete, set_mtime};
@@ -29,6 +31,25 @@ use support::world::{World, words};
 
 /// Most paths in a batch: small ones, and everything in one.
 const BATCHES: [usize; 2] = [9, 4096];
+
+/// What a sweep is done with.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    /// Whether the drive takes hard links.
+    links: bool,
+    /// Most paths in a batch.
+    batch: usize,
+    /// The first operation of every two that is swept.
+    first: u64,
+}
+
+impl How {
+    /// These faults in batches of this size, on such a drive.
+    fn with(self, faults: Faults) -> Arc<Faults> {
+        let faults = faults.with_batches_of(self.batch);
+        Arc::new(if self.links { faults } else { faults.without_links() })
+    }
+}
 
 struct Scene {
     world: World,
@@ -59,13 +80,13 @@ fn rules(later: bool) -> RawRules {
     }
 }
 
-fn empty_world() -> (tempfile::TempDir, World) {
+fn empty_world(how: How) -> (tempfile::TempDir, World) {
     let folder = support::scratch();
     let (source, drive) = (folder.path().join("source"), folder.path().join("drive"));
     fs::create_dir(&source).unwrap();
     fs::create_dir(&drive).unwrap();
     let world = World::new(&source, &drive, rules(false)).one_worker();
-    (folder, world)
+    (folder, if how.links { world } else { world.without_links() })
 }
 
 fn first_state(root: &Path) {
@@ -163,8 +184,8 @@ fn second_state(root: &Path) {
 }
 
 /// A first run that went well, and a source with every kind of change since.
-fn scene() -> Scene {
-    let (folder, mut world) = empty_world();
+fn scene(how: How) -> Scene {
+    let (folder, mut world) = empty_world(how);
     first_state(&world.source);
     let report = world.run(None).unwrap();
     world.check_run(&report);
@@ -175,8 +196,8 @@ fn scene() -> Scene {
 }
 
 /// What a run without faults does with this scene: its operations and the bytes it copies.
-fn measure(scene: &Scene, batch: usize) -> (u64, u64) {
-    let faults = Arc::new(Faults::none().with_batches_of(batch));
+fn measure(scene: &Scene, how: How) -> (u64, u64) {
+    let faults = how.with(Faults::none());
     let report = scene.world.run(Some(Arc::clone(&faults))).unwrap();
     (faults.count(), report.bytes_copied)
 }
@@ -188,6 +209,17 @@ fn bytes_published(scene: &Scene) -> u64 {
     }
     let known: BTreeSet<_> =
         scene.before.0.values().filter_map(|n| n.hash.map(|h| h.to_hex())).collect();
+    if scene.world.keeping() == Keeping::Displace {
+        // What was in flight is taken back; the index has what counts.
+        let new = |record: &Record| match &record.content {
+            Content::File { hash, size, .. } => {
+                let known = known.contains(&blake3::Hash::from_bytes(*hash).to_hex());
+                if known { 0 } else { *size }
+            }
+            _ => 0,
+        };
+        return scene.world.index().records().values().map(new).sum();
+    }
     let now = Snapshot::of(&scene.world.mirror());
     let new = now.0.values().filter(|n| n.hash.is_some_and(|h| !known.contains(&h.to_hex())));
     let by_inode: BTreeMap<u64, u64> = new.map(|n| (n.ino, n.size)).collect();
@@ -195,13 +227,28 @@ fn bytes_published(scene: &Scene) -> u64 {
 }
 
 /// After a run that was cut off: the drive is sound, and the next run puts everything right.
-fn check_repaired(scene: &mut Scene, total: u64) {
+/// `checked`: its file system was checked before that.
+fn check_repaired(scene: &mut Scene, total: u64, checked: bool) {
     scene.world.check_cut_off(&scene.before);
     let published = bytes_published(scene);
     let stage = scene.world.repository().join(".bkm/stage");
     let staged = stage.is_dir() && fs::read_dir(stage).unwrap().next().is_some();
-    let report =
-        scene.world.run(None).unwrap_or_else(|e| panic!("the next run failed: {}", words(&e)));
+    let report = scene
+        .world
+        .run_checked(None, checked)
+        .unwrap_or_else(|e| panic!("the next run failed: {}", words(&e)));
+    let aside = fs::read_dir(scene.world.repository().join(".bkm")).unwrap();
+    let aside = aside
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("unchecked"))
+        .count();
+    let displace = scene.world.keeping() == Keeping::Displace;
+    assert!(aside == 0 || (displace && !checked), "{aside} folders are set aside");
+    assert_eq!(
+        report.warnings.iter().any(|w| w.contains("fsck")),
+        aside > 0,
+        "{:?}",
+        report.warnings
+    );
     assert_eq!(report.problems, [], "problems of the next run");
     let had_repository = !scene.before.0.is_empty();
     assert!(report.recovered || !had_repository || !staged, "it does not tell that it recovered");
@@ -222,23 +269,25 @@ fn check_repaired(scene: &mut Scene, total: u64) {
     }
 }
 
-/// Runs `test` with the size of batches and each k; says at which it failed.
-fn sweep(what: &str, batch: usize, points: impl Iterator<Item = u64>, test: impl Fn(u64)) {
+/// Runs `test` with each k; says at which it failed.
+fn sweep(what: &str, how: How, points: impl Iterator<Item = u64>, test: impl Fn(u64)) {
     let mut swept = 0;
     for k in points {
         if let Err(why) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(k))) {
-            println!("{what}: failed at operation {k}, batches of {batch}");
+            println!("{what}: failed at operation {k}, {how:?}");
             std::panic::resume_unwind(why);
         }
         swept += 1;
     }
-    println!("{what}: {swept} points swept, batches of {batch}");
+    println!("{what}: {swept} points swept, {how:?}");
 }
 
-/// Every second operation with small batches, the others with large ones.
-fn each_batch(test: impl Fn(usize, u64)) {
-    for (batch, first) in BATCHES.into_iter().zip(0..) {
-        test(batch, first);
+/// Every second operation with small batches, the others with large ones; with and without links.
+fn each_way(test: impl Fn(How)) {
+    for links in [true, false] {
+        for (batch, first) in BATCHES.into_iter().zip(0..) {
+            test(How { links, batch, first });
+        }
     }
 }
 
@@ -248,67 +297,64 @@ fn step() -> usize {
 
 #[test]
 fn a_plug_pulled_after_any_operation_costs_nothing_old_and_is_repaired() {
-    each_batch(|batch, first| {
-        let (operations, total) = measure(&scene(), batch);
+    each_way(|how| {
+        let (operations, total) = measure(&scene(how), how);
         assert!(operations >= 150, "only {operations} operations");
-        sweep("stop", batch, (first..operations).step_by(step()), |k| {
-            let mut scene = scene();
-            let faults = Faults::stop_after(k).with_batches_of(batch);
-            scene.world.run(Some(Arc::new(faults))).unwrap_err();
-            check_repaired(&mut scene, total);
+        sweep("stop", how, (how.first..operations).step_by(step()), |k| {
+            let mut scene = scene(how);
+            scene.world.run(Some(how.with(Faults::stop_after(k)))).unwrap_err();
+            check_repaired(&mut scene, total, k % 4 < 2);
         });
     });
 }
 
 #[test]
 fn any_single_operation_that_fails_is_repaired_by_the_next_run() {
-    each_batch(|batch, first| {
-        let (operations, total) = measure(&scene(), batch);
+    each_way(|how| {
+        let (operations, total) = measure(&scene(how), how);
         let errors = [Errno::IO, Errno::NOSPC, Errno::ROFS];
-        sweep("fail", batch, (1 + first..=operations).step_by(step()), |k| {
-            let mut scene = scene();
+        sweep("fail", how, (1 + how.first..=operations).step_by(step()), |k| {
+            let mut scene = scene(how);
             let error = errors[usize::try_from(k).unwrap() % errors.len()];
-            let faults = Faults::fail_at(k, error).with_batches_of(batch);
-            let failed = scene.world.run(Some(Arc::new(faults)));
+            let failed = scene.world.run(Some(how.with(Faults::fail_at(k, error))));
             let error = failed.expect_err("a failed operation went unnoticed");
             let text = words(&error);
             assert!(text.contains("os error"), "the error does not say why: {text}");
-            check_repaired(&mut scene, total);
+            check_repaired(&mut scene, total, k % 4 < 2);
         });
     });
 }
 
 #[test]
 fn a_first_run_that_is_cut_off_anywhere_is_done_again() {
-    let begin = || {
-        let (folder, world) = empty_world();
+    let begin = |how| {
+        let (folder, world) = empty_world(how);
         first_state(&world.source);
         Scene { world, before: Snapshot::default(), _folder: folder }
     };
-    each_batch(|batch, first| {
-        let (operations, total) = measure(&begin(), batch);
-        sweep("first run", batch, (first..operations).step_by(step()), |k| {
-            let mut scene = begin();
-            let faults = Faults::stop_after(k).with_batches_of(batch);
-            scene.world.run(Some(Arc::new(faults))).unwrap_err();
-            check_repaired(&mut scene, total);
+    each_way(|how| {
+        let (operations, total) = measure(&begin(how), how);
+        sweep("first run", how, (how.first..operations).step_by(step()), |k| {
+            let mut scene = begin(how);
+            scene.world.run(Some(how.with(Faults::stop_after(k)))).unwrap_err();
+            check_repaired(&mut scene, total, k % 4 < 2);
         });
     });
 }
 
 #[test]
 fn a_recovery_that_is_cut_off_as_well_is_repaired() {
-    each_batch(|batch, first| {
-        let (operations, total) = measure(&scene(), batch);
-        let cuts: Vec<u64> = (20 + first..operations).step_by(23).collect();
-        let second = (first..70).step_by(5 * step());
+    each_way(|how| {
+        let (operations, total) = measure(&scene(how), how);
+        let cuts: Vec<u64> = (20 + how.first..operations).step_by(23).collect();
+        let second = (how.first..70).step_by(5 * step());
         let points = cuts.into_iter().flat_map(|k| second.clone().map(move |j| k * 1000 + j));
-        sweep("recovery", batch, points, |both| {
-            let mut scene = scene();
-            let cut = |k| Some(Arc::new(Faults::stop_after(k).with_batches_of(batch)));
+        sweep("recovery", how, points, |both| {
+            let mut scene = scene(how);
+            let cut = |k| Some(how.with(Faults::stop_after(k)));
             scene.world.run(cut(both / 1000)).unwrap_err();
-            match scene.world.run(cut(both % 1000)) {
-                Err(_) => check_repaired(&mut scene, total),
+            match scene.world.run_checked(cut(both % 1000), both % 4 < 2) {
+                Err(_) => check_repaired(&mut scene, total, both % 4 < 2),
                 Ok(report) => scene.world.check_run(&report),
             }
         });

@@ -186,8 +186,9 @@ fn commit(
     }
     let keeping = format.keeps_versions;
     tree.sync()?;
-    remove_left(tree, &mut state.left)?;
     repository.begin_batch(Batch { run: run.cloned(), changes })?;
+    // Only now the index says that the batch before is not to be taken back.
+    remove_left(tree, &mut state.left)?;
     if let Some(batch) = repository.index().pending() {
         let occupied = match keeping {
             Keeping::Hardlink => {

@@ -214,11 +214,10 @@ impl<'t> Repository<'t> {
     pub fn begin_batch(&mut self, batch: Batch) -> Result<(), RepositoryError> {
         let frame = Frame::Batch(batch);
         self.append(&frame)?;
-        self.log.sync()?;
         if let Frame::Batch(batch) = frame {
             self.index.begin(batch);
         }
-        Ok(())
+        Ok(self.log.sync()?)
     }
 
     /// Takes the pending batch as published: its files are in place.

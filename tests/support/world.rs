@@ -68,8 +68,11 @@ impl World {
 
     /// How the drive keeps versions.
     pub(crate) fn keeping(&self) -> Keeping {
-        let format = format::read(&self.tree()).unwrap();
-        format.unwrap().keeps_versions
+        match format::read(&self.tree()).unwrap() {
+            Some(format) => format.keeps_versions,
+            None if self.no_links => Keeping::Displace,
+            None => Keeping::Hardlink,
+        }
     }
 
     pub(crate) fn set_rules(&mut self, rules: RawRules) {
