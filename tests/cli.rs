@@ -63,12 +63,14 @@ fn every_command_explains_itself() {
     Usage: bkm-agent run [OPTIONS]
 
     Options:
-          --device <DEV>    Back up to the drive at this device node, e.g. /dev/sdb1
-          --profile <NAME>  Only the profile with this name
-          --config <FILE>   The profile in this file
-          --dry-run         Print what would be done; write nothing
-          --json            Print one JSON object per profile
-      -h, --help            Print help (see more with '--help')
+          --device <DEV>        Back up to the drive at this device node, e.g. /dev/sdb1
+          --profile <NAME>      Only the profile with this name
+          --config <FILE>       The profile in this file
+          --dry-run             Print what would be done; write nothing
+          --accept-mass-change  Go on although so much of the source vanished or changed that a run
+                                stops and asks
+          --json                Print one JSON object per profile
+      -h, --help                Print help (see more with '--help')
     ");
     shown!(help(&["list", "-h"]), @r"
     exit 0

@@ -102,6 +102,10 @@ pub(super) struct Plan<'s> {
     pub(super) unchanged: u64,
     /// Bytes of content to copy.
     pub(super) bytes: u64,
+    /// Tracked files of the index that vanished, other than by a move.
+    pub(super) tracked_deleted: u64,
+    /// Tracked files of the index with other content.
+    pub(super) tracked_changed: u64,
     /// Whether anything tracked changes, so that an increment is made.
     pub(super) makes_increment: bool,
     /// What could not be read.
@@ -226,6 +230,7 @@ impl<'s> Planner<'s, '_> {
 
     fn remove(&mut self, path: &RelPath, record: &Record) {
         self.plan.makes_increment |= record.is_tracked();
+        self.plan.tracked_deleted += u64::from(record.is_tracked());
         self.line(Action::Deleted, path, None);
         self.plan.work.push(Work::Change(Change::Remove { path: path.clone() }));
     }
@@ -340,6 +345,7 @@ impl<'s> Planner<'s, '_> {
         for (entry, old) in copies {
             let was_tracked = old.is_some_and(Record::is_tracked);
             self.plan.makes_increment |= was_tracked || entry.category == Category::Tracked;
+            self.plan.tracked_changed += u64::from(was_tracked);
             let action = if old.is_some() { Action::Changed } else { Action::New };
             self.line(action, &entry.path, None);
             let inode = (entry.stat.dev, entry.stat.ino);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bkm_agent::backup::{self, Options, RunError, RunReport, Silent};
+use bkm_agent::config::Profile;
 use bkm_agent::drive::device::Device;
 use bkm_agent::drive::faults::Faults;
 use bkm_agent::drive::mount::Mounted;
@@ -89,7 +90,16 @@ impl World {
 
     /// One run.
     pub(crate) fn run(&self, faults: Option<Arc<Faults>>) -> Result<RunReport, RunError> {
-        let profile = profile(&self.source, &self.rules, self.workers);
+        self.run_as(|_, options| options.faults = faults)
+    }
+
+    /// One run of a profile or in a way that `adapt` changes.
+    pub(crate) fn run_as<'m>(
+        &self,
+        adapt: impl FnOnce(&mut Profile, &mut Options<'m>),
+    ) -> Result<RunReport, RunError> {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        let mut profile = profile(&self.source, &self.rules, self.workers);
         let mounted = Mounted {
             point: self.drive.clone(),
             root: std::fs::File::open(&self.drive).unwrap().into(),
@@ -98,8 +108,14 @@ impl World {
             dev: (0, 0),
             mount_id: 0,
         };
-        let options =
-            Options { dry_run: false, stop: &AtomicBool::new(false), monitor: &Silent, faults };
+        let mut options = Options {
+            dry_run: false,
+            accept_mass_change: false,
+            stop: &STOP,
+            monitor: &Silent,
+            faults: None,
+        };
+        adapt(&mut profile, &mut options);
         backup::run_on_drive(&profile, &Device::default(), &mounted, &options)
     }
 
