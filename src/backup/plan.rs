@@ -250,6 +250,8 @@ impl<'s> Planner<'s, '_> {
         for (entry, xattrs) in new {
             let xattrs = match xattrs {
                 Ok(xattrs) => xattrs,
+                // It vanished under our hands; the next run sees it gone.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
                 Err(e) => {
                     let reason = format!("its extended attributes cannot be read: {e}");
                     self.plan.problems.push(Problem::new(entry.path.clone(), reason));
@@ -459,3 +461,7 @@ impl Work<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
