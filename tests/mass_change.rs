@@ -4,8 +4,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a test fails by panicking, and plays the person at the files"
+    reason = "a test fails by panicking, says why it was skipped, and plays the person at the files"
 )]
 
 #[allow(dead_code, reason = "each test binary uses its part of it")]

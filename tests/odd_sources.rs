@@ -18,7 +18,6 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bkm_agent::backup::{Monitor, RunError, RunReport};
@@ -318,39 +317,12 @@ fn a_file_that_changes_while_it_is_read_is_read_again() {
 
 // ---- who may read it
 
-const NOBODY: u32 = 65_534;
-
-/// The program as a user for whom permissions count and who owns `home` from now on; `None` with the reason
-/// printed.
-fn as_a_user(home: &Home) -> Option<impl Fn(&[&str]) -> String> {
-    let program = home.at("bkm-agent");
-    fs::copy(env!("CARGO_BIN_EXE_bkm-agent"), &program).unwrap();
-    let root = rustix::process::geteuid().is_root();
-    if root {
-        if common::find_tool("setpriv").is_none() {
-            println!("skipped: root can read everything, and setpriv is missing");
-            return None;
-        }
-        let ids = format!("{NOBODY}:{NOBODY}");
-        common::run(Command::new("chown").args(["-R", &ids]).arg(home.folder()));
-    }
-    Some(move |args: &[&str]| {
-        let mut command = Command::new(if root { Path::new("setpriv") } else { &program });
-        if root {
-            let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
-            command.args(ids).arg("--clear-groups").arg(&program);
-        }
-        home.surround(&mut command);
-        home.render(&command.args(args).output().unwrap())
-    })
-}
-
 #[test]
 fn what_can_no_longer_be_read_stays_in_the_mirror_and_is_a_problem() {
     let home = Home::with_docs();
     home.write("work/closed/inside/d.txt", "four");
-    let Some(bkm) = as_a_user(&home) else { return };
-    assert!(bkm(&["run"]).starts_with("exit 0\n"));
+    let Some(user) = home.user() else { return };
+    assert!(user.shown(&["run"]).starts_with("exit 0\n"));
     let mode = |path: &str, mode| {
         fs::set_permissions(home.at(path), fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -358,7 +330,7 @@ fn what_can_no_longer_be_read_stays_in_the_mirror_and_is_a_problem() {
     mode("work/a.txt", 0o000);
     mode("work/closed", 0o000);
     fs::remove_file(home.at("work/sub/c.pdf")).unwrap();
-    shown!(bkm(&["run"]), @r"
+    shown!(user.shown(&["run"]), @r"
     exit 3
     docs → /home/anna/there/backup
       0 new, 0 changed, 0 touched, 0 moved, 1 deleted, 2 unchanged
@@ -372,7 +344,7 @@ fn what_can_no_longer_be_read_stays_in_the_mirror_and_is_a_problem() {
     assert!(!home.at("there/backup/mirror/sub/c.pdf").exists(), "what is gone leaves");
     mode("work/a.txt", 0o600);
     mode("work/closed", 0o755);
-    assert!(bkm(&["run"]).starts_with("exit 0\n"));
+    assert!(user.shown(&["run"]).starts_with("exit 0\n"));
     assert_eq!(home.read("there/backup/mirror/a.txt"), "one, and changed");
 }
 

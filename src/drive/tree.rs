@@ -60,6 +60,12 @@ pub struct Found {
     pub size: u64,
     /// Number of hard links.
     pub nlink: u32,
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
 }
 
 /// A folder on the drive, and everything beneath it.
@@ -322,12 +328,8 @@ impl Tree {
             let (uid, gid) = attributes::ids(uid, gid);
             tolerate(rustix::fs::fchown(&folder, uid, gid)).map_err(at)?;
         }
-        tolerate(rustix::fs::fchmod(
-            &folder,
-            // For a folder setgid means that what is made in it gets its group: no privilege.
-            Mode::from_raw_mode(attributes.mode & 0o3777),
-        ))
-        .map_err(at)?;
+        let mode = Mode::from_raw_mode(attributes.mode & 0o7777);
+        tolerate(rustix::fs::fchmod(&folder, mode)).map_err(at)?;
         tolerate(rustix::fs::futimens(&folder, &attributes.times())).map_err(at)
     }
 
@@ -341,6 +343,18 @@ impl Tree {
         let at = |e| self.error("set an attribute of", path, e);
         self.step("set an attribute of", path)?;
         attributes::set_xattr(&self.open_folder(path).map_err(at)?, name, value).map_err(at)
+    }
+
+    /// Takes away the ACLs that a folder got from the one above it, but those among `xattrs`.
+    pub fn remove_inherited_acls(
+        &self,
+        path: &Path,
+        xattrs: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<(), TreeError> {
+        let at = |e| self.error("set an attribute of", path, e);
+        self.step("set an attribute of", path)?;
+        let acls = [attributes::ACL, attributes::DEFAULT_ACL];
+        attributes::remove_acls(&self.open_folder(path).map_err(at)?, xattrs, &acls).map_err(at)
     }
 
     /// The names in a folder, at most `limit` of them (more is an error: the drive is not trusted to
@@ -445,6 +459,9 @@ pub(super) fn found_of(stat: &rustix::fs::Stat) -> Found {
         dev: stat.st_dev,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
     }
 }
 

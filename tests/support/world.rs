@@ -13,7 +13,7 @@ use bkm_agent::drive::device::Device;
 use bkm_agent::drive::faults::Faults;
 use bkm_agent::drive::mount::Mounted;
 use bkm_agent::drive::tree::Tree;
-use bkm_agent::history::restore::{self, Selection};
+use bkm_agent::history::restore::{self, How, Selection};
 use bkm_agent::history::timeline::{self, Versions};
 use bkm_agent::problem::Problem;
 use bkm_agent::repository::catalog::EntryCategory;
@@ -321,6 +321,11 @@ impl World {
 
     /// The same; returns what could not be done.
     pub(crate) fn restore_with_problems(&self, versions: &Versions, to: &Path) -> Vec<Problem> {
+        self.restore_as(How::default(), versions, to)
+    }
+
+    /// The same in a way of its own.
+    pub(crate) fn restore_as(&self, how: How, versions: &Versions, to: &Path) -> Vec<Problem> {
         let destination = Tree::open(to).unwrap();
         let everything = Selection::new(Vec::new(), &[]).unwrap();
         let stop = AtomicBool::new(false);
@@ -329,7 +334,7 @@ impl World {
             versions,
             &everything,
             &destination,
-            false,
+            how,
             &stop,
             &|_| {},
         )
