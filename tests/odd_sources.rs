@@ -18,6 +18,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bkm_agent::backup::{Monitor, RunError, RunReport};
@@ -361,5 +362,34 @@ fn the_repository_is_closed_to_others_unless_the_profile_opens_it() {
         let bits = |path: &str| fs::metadata(home.at(path)).unwrap().permissions().mode() & 0o7777;
         assert_eq!(bits("there/backup"), mode, "private: {private:?}");
         assert_eq!(bits("there/backup/.bkm"), 0o700, "private: {private:?}");
+    }
+}
+
+#[test]
+fn an_open_repository_is_open_whatever_the_umask() {
+    // 0077 is that of the service.
+    let home = Home::with_docs();
+    home.profile("docs", &json!({ "src": "~/work", "dist": "~/there/backup", "private": false }));
+    let mode = |path: &str, mode| {
+        fs::set_permissions(home.at(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("work/sub", 0o755);
+    mode("work/a.txt", 0o644);
+    let program = env!("CARGO_BIN_EXE_bkm-agent");
+    let mut run = Command::new("sh");
+    home.surround(&mut run);
+    common::run(run.args(["-c", "umask 077; exec \"$0\" run", program]));
+    let bits = |path: &str| fs::metadata(home.at(path)).unwrap().permissions().mode() & 0o7777;
+    let increment = home.json(&["list", "--json"])[0]["name"].as_str().unwrap().to_owned();
+    for (path, mode) in [
+        ("there/backup".to_owned(), 0o755),
+        ("there/backup/mirror".to_owned(), 0o755),
+        ("there/backup/mirror/sub".to_owned(), 0o755),
+        ("there/backup/mirror/a.txt".to_owned(), 0o644),
+        (format!("there/backup/{increment}"), 0o755),
+        (format!("there/backup/{increment}/track/sub"), 0o755),
+        ("there/backup/.bkm".to_owned(), 0o700),
+    ] {
+        assert_eq!(format!("{:o}", bits(&path)), format!("{mode:o}"), "{path}");
     }
 }

@@ -228,7 +228,7 @@ impl Restorer<'_> {
     fn one(&mut self, path: &RelPath, version: &Version) -> Result<(), Failure> {
         let to = path.as_path();
         if let Some(parent) = to.parent().filter(|p| !p.as_os_str().is_empty()) {
-            self.destination.create_folders(parent, 0o755)?;
+            self.destination.create_folders_by_umask(parent)?;
         }
         if version.body == Body::Folder {
             // Open to us until its content is in place; its own attributes come last.
