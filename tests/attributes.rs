@@ -1,7 +1,15 @@
 //! Every attribute comes back, and nothing strange in a source stops a run or is taken as deleted.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, says why it was skipped, and plays the person at the files"
+)]
 
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod common;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod support;
 
@@ -13,7 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bkm_agent::drive::faults::Faults;
+use bkm_agent::history::restore::How;
 use bkm_agent::history::timeline;
+use common::home::Home;
 use rustix::fs::XattrFlags;
 use support::edits::set_mtime;
 use support::profile;
@@ -94,22 +104,112 @@ fn extended_attributes_acls_and_capabilities_come_back() {
 }
 
 #[test]
-fn a_file_with_a_set_id_bit_comes_back_with_it_or_with_a_word_about_it() {
+fn set_id_bits_come_back_only_where_that_is_asked_for() {
     let (_folder, world) = world();
-    let file = world.source.join("tool");
-    fs::write(&file, "content").unwrap();
-    mode(&file, 0o4755);
-    let report = world.run(None).unwrap();
-    assert_eq!(report.new, 1);
-    let on_drive = fs::metadata(world.mirror().join("tool")).unwrap().mode();
-    assert_eq!(on_drive & 0o7777, 0o755, "set-id bits are never set on the drive");
+    // cap_net_raw, as `setcap` writes it.
+    let capability = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let mut with_capability = false;
+    for (name, bits) in [("user", 0o4755), ("group", 0o2750), ("both", 0o7711), ("sticky", 0o1644)]
+    {
+        let file = world.source.join(name);
+        fs::write(&file, "content").unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(&file, Some(1234), Some(5678)).unwrap();
+        }
+        mode(&file, bits);
+        let (name, flags) = ("security.capability", XattrFlags::empty());
+        with_capability |= rustix::fs::setxattr(&file, name, capability, flags).is_ok();
+    }
+    assert_eq!(world.run(None).unwrap().new, 4);
+    let bits = |folder: &Path, name: &str| fs::metadata(folder.join(name)).unwrap().mode() & 0o7777;
+    let all = |folder: &Path| ["both", "group", "sticky", "user"].map(|name| bits(folder, name));
+    assert_eq!(all(&world.mirror()), [0o711, 0o750, 0o644, 0o755], "never on the drive");
+
+    let versions = timeline::now(&world.index());
+    let plain = support::scratch();
+    let problems = world.restore_with_problems(&versions, plain.path());
+    assert_eq!(all(plain.path()), [0o1711, 0o750, 0o1644, 0o755]);
+    let named: Vec<_> = problems.iter().map(|p| p.path.to_key()).collect();
+    assert_eq!(named, ["both", "group", "user"]);
+    for problem in &problems {
+        assert!(problem.reason.contains("set-id bits were not restored"), "{}", problem.reason);
+        assert!(problem.reason.contains("--keep-set-id"), "{}", problem.reason);
+    }
+
+    let kept = support::scratch();
+    let how = How { keep_set_id: true, ..How::default() };
+    assert_eq!(world.restore_as(how, &versions, kept.path()), []);
+    // Owners, times and capabilities as well: a change of owner would take both away.
+    let differences = Snapshot::of(&world.source).differences(&Snapshot::of(kept.path()), false);
+    assert_eq!(differences, "", "with capabilities: {with_capability}");
+    assert_eq!(all(kept.path()), [0o7711, 0o2750, 0o1644, 0o4755]);
+}
+
+#[test]
+fn the_command_gives_set_id_bits_back_where_it_is_asked_to() {
+    let home = Home::with_docs();
+    mode(&home.at("work/a.txt"), 0o4755);
+    home.done(&["run"]);
+    insta::assert_snapshot!(home.shown(&["restore", "a.txt", "--to", "plain"]), @r"
+    exit 3
+    restored 1 file (3 B) to plain
+      1 problem:
+        a.txt: its set-id bits were not restored: a backup is not trusted with them; --keep-set-id brings them back
+    ");
+    assert_eq!(fs::metadata(home.at("plain/a.txt")).unwrap().mode() & 0o7777, 0o755);
+    home.done(&["restore", "a.txt", "--to", "kept", "--keep-set-id"]);
+    assert_eq!(fs::metadata(home.at("kept/a.txt")).unwrap().mode() & 0o7777, 0o4755);
+}
+
+#[test]
+fn without_the_right_owner_group_and_set_id_bits_are_named() {
+    if !is_root() {
+        return println!("skipped: only root can give files to others");
+    }
+    let home = Home::with_docs();
+    std::os::unix::fs::symlink("a.txt", home.at("work/link")).unwrap();
+    let Some(user) = home.user() else { return };
+    let give = |path: &str, uid, gid| {
+        std::os::unix::fs::lchown(home.at("work").join(path), uid, gid).unwrap();
+    };
+    give("a.txt", Some(1234), None);
+    give("sub/b.txt", None, Some(5678));
+    give("sub", Some(1234), Some(5678));
+    give("link", Some(1234), Some(5678));
+    mode(&home.at("work/a.txt"), 0o6755);
+    assert!(user.shown(&["run"]).starts_with("exit 0\n"));
+    insta::assert_snapshot!(user.shown(&["restore", "--to", "out", "--keep-set-id"]), @r"
+    exit 3
+    restored 4 files (11 B) and 1 folder to out
+      5 problems:
+        a.txt: its owner 1234 was not restored: that needs root
+        a.txt: its set-id bits were not restored: they were for another owner or group, or the destination does not take them
+        link: its owner 1234 and group 5678 were not restored: that needs root
+        sub/b.txt: its group 5678 was not restored: that needs root
+        sub: its owner 1234 and group 5678 were not restored: that needs root
+    ");
+    let restored = fs::metadata(home.at("out/a.txt")).unwrap();
+    assert_eq!(restored.mode() & 0o7777, 0o2755, "set-user-ID would be that of another user");
+    assert_eq!(home.read("out/sub/b.txt"), "two");
+}
+
+#[test]
+fn what_is_restored_does_not_take_acls_from_the_folder_it_is_put_into() {
+    let (_folder, world) = world();
+    fs::create_dir(world.source.join("folder")).unwrap();
+    for name in ["private", "folder/private"] {
+        fs::write(world.source.join(name), "mine").unwrap();
+        mode(&world.source.join(name), 0o640);
+    }
+    world.run(None).unwrap();
     let to = support::scratch();
-    let problems = world.restore_with_problems(&timeline::now(&world.index()), to.path());
-    let restored = fs::metadata(to.path().join("tool")).unwrap().mode() & 0o7777;
-    assert!(
-        restored == 0o4755 || problems.iter().any(|p| p.reason.contains("set-id")),
-        "{problems:?}"
-    );
+    let acl = ["-m", "d:u:1234:rwx,d:g:5678:rwx"];
+    if !Command::new("setfacl").args(acl).arg(to.path()).status().is_ok_and(|s| s.success()) {
+        return println!("skipped: no ACLs here");
+    }
+    world.restore(&timeline::now(&world.index()), to.path());
+    let differences = Snapshot::of(&world.source).differences(&Snapshot::of(to.path()), false);
+    assert_eq!(differences, "");
 }
 
 #[test]
@@ -127,15 +227,42 @@ fn holes_are_kept_on_the_drive_and_by_a_restore() {
 }
 
 #[test]
-fn fifos_and_sockets_are_noted_and_do_not_hold_the_run() {
+fn what_is_no_file_link_or_folder_is_noted_and_never_opened() {
+    use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
     let (_folder, world) = world();
     fs::write(world.source.join("file"), "content").unwrap();
+    let mut special = vec!["fifo", "socket"];
     assert!(Command::new("mkfifo").arg(world.source.join("fifo")).status().unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(world.source.join("socket")).unwrap();
-    let report = world.run(None).unwrap();
-    assert_eq!(report.problems, []);
-    let notes: Vec<_> = report.notes.iter().map(|n| n.path.to_key()).collect();
-    assert_eq!(notes, ["fifo", "socket"]);
+    // As /dev/null.
+    for (name, kind) in [("block", "b"), ("character", "c")] {
+        let made =
+            Command::new("mknod").arg(world.source.join(name)).args([kind, "1", "3"]).output();
+        if made.is_ok_and(|made| made.status.success()) {
+            special.push(name);
+        } else {
+            println!("without devices: they cannot be made here");
+        }
+    }
+    special.sort_unstable();
+    let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&watch, &world.source, WatchFlags::OPEN).unwrap();
+    // The second one looks at what it knows.
+    let reports = [world.run(None).unwrap(), world.run(None).unwrap()];
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 8192];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    let mut opened = std::collections::BTreeSet::new();
+    while let Ok(event) = events.next() {
+        assert!(!event.events().contains(ReadFlags::QUEUE_OVERFLOW));
+        opened.extend(event.file_name().map(|name| name.to_str().unwrap().to_owned()));
+    }
+    assert_eq!(opened.into_iter().collect::<Vec<_>>(), ["file"]);
+    for report in reports {
+        assert_eq!(report.problems, []);
+        let notes: Vec<_> = report.notes.iter().map(|n| n.path.to_key()).collect();
+        assert_eq!(notes, special);
+    }
+    assert_eq!(fs::read_dir(world.mirror()).unwrap().count(), 1);
 }
 
 #[test]

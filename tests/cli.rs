@@ -63,12 +63,14 @@ fn every_command_explains_itself() {
     Usage: bkm-agent run [OPTIONS]
 
     Options:
-          --device <DEV>    Back up to the drive at this device node, e.g. /dev/sdb1
-          --profile <NAME>  Only the profile with this name
-          --config <FILE>   The profile in this file
-          --dry-run         Print what would be done; write nothing
-          --json            Print one JSON object per profile
-      -h, --help            Print help (see more with '--help')
+          --device <DEV>        Back up to the drive at this device node, e.g. /dev/sdb1
+          --profile <NAME>      Only the profile with this name
+          --config <FILE>       The profile in this file
+          --dry-run             Print what would be done; write nothing
+          --accept-mass-change  Go on although so much of the source vanished or changed that a run
+                                stops and asks
+          --json                Print one JSON object per profile
+      -h, --help                Print help (see more with '--help')
     ");
     shown!(help(&["list", "-h"]), @r"
     exit 0
@@ -101,6 +103,8 @@ fn every_command_explains_itself() {
           --at <INCREMENT|TIME>  As of this increment (see `list`) or time: 2026-11-23, '2026-11-23
                                  09:15'
           --overwrite            Replace files that exist
+          --keep-set-id          Give set-user-ID and set-group-ID bits back as well; else they are left
+                                 off, and named
           --repo <DIR>           The repository's folder itself
           --profile <NAME>       The profile with this name
           --device <DEV>         The drive at this device node, e.g. /dev/sdb1
@@ -304,30 +308,11 @@ fn special_files_are_notes_and_rules_without_effect_are_told() {
 
 #[test]
 fn what_cannot_be_read_is_named_and_the_exit_code_is_3() {
-    const NOBODY: u32 = 65_534;
     let home = Home::with_docs();
-    let program = home.at("bkm-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_bkm-agent"), &program).unwrap();
     let closed = std::fs::Permissions::from_mode(0o000);
     std::fs::set_permissions(home.at("work/a.txt"), closed).unwrap();
-    let mut command = if rustix::process::geteuid().is_root() {
-        if common::find_tool("setpriv").is_none() {
-            return println!("skipped: root can read everything, and setpriv is missing");
-        }
-        let ids = format!("{NOBODY}:{NOBODY}");
-        common::run(Command::new("chown").args(["-R", &ids]).arg(home.folder()));
-        let mut command = Command::new("setpriv");
-        command
-            .args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")])
-            .arg("--clear-groups")
-            .arg(&program);
-        command
-    } else {
-        Command::new(&program)
-    };
-    home.surround(&mut command);
-    command.arg("run");
-    shown!(home.render(&command.output().unwrap()), @r"
+    let Some(user) = home.user() else { return };
+    shown!(user.shown(&["run"]), @r"
     exit 3
     docs → /home/anna/there/backup
       2 new, 0 changed, 0 touched, 0 moved, 0 deleted, 0 unchanged

@@ -353,6 +353,50 @@ fn a_missing_source_is_told_and_leaves_the_drive_as_it_was() {
     assert_eq!(common::home::tree(&point), before);
 }
 
+#[test]
+fn a_wiped_source_is_asked_about_and_leaves_the_drive_as_it_was_until_it_is_accepted() {
+    let Some(_udev) = machine(&[]) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let Some(desktop) = desktop(dir.path()) else {
+        return;
+    };
+    let mut drive = Drive::ext4(dir.path(), "ASKED");
+    let source = dir.path().join("source");
+    let profile = json!({ "drive": { "label": "ASKED" }, "src": source, "dist": "Backups",
+        "mass_change": { "percent": 50, "files": 2 } });
+    Agent::own_profile(dir.path(), "docs", &profile);
+    for name in ["a", "b", "c", "d"] {
+        write(&source.join(name), name);
+    }
+    let agent = Agent::start(dir.path(), &desktop.address);
+    drive.attach();
+    agent.wait_logged(&["safe to remove"]);
+    let point = dir.path().join("look");
+    drive.mount(&point);
+    let before = common::home::tree(&point);
+    drive.unmount();
+    drive.detach();
+    agent.wait_logged(&["unplugged"]);
+    for name in ["a", "b", "c"] {
+        fs::remove_file(source.join(name)).unwrap();
+    }
+    drive.attach();
+    agent.wait_logged(&["failed: 3 of the 4 tracked files"]);
+    let asked = shown(&desktop, 4)[3].line.clone();
+    assert!(asked.contains("Backup failed"), "{asked}");
+    assert!(asked.contains("vanished from the source"), "{asked}");
+    assert!(asked.contains(r#""urgency": 2"#), "{asked}");
+    let command = "bkm-agent run --profile docs --accept-mass-change";
+    assert!(asked.contains(command), "{asked}");
+    assert!(asked.contains("Safe to remove."), "{asked}");
+    drive.mount(&point);
+    assert_eq!(common::home::tree(&point), before);
+    // As the notification says.
+    let ran = agent.ask(&["run", "--profile", "docs", "--accept-mass-change", "--json"]);
+    assert_eq!(ran["deleted"], 3, "{ran}");
+    assert!(!point.join("Backups/mirror/a").exists());
+}
+
 /// A file of `size` bytes of real content that takes next to no room: on btrfs, clones of one piece.
 fn expensive_file(path: &Path, size: u64) {
     const PIECE: u64 = 16 << 20;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{After, Dist, DriveMatch, Profile};
+use crate::config::{After, Dist, DriveMatch, MassChange, Profile};
 use crate::select::rules::{RawRules, Rules};
 
 /// A profile of all of `/source` for the drive that `drive` describes.
@@ -18,6 +18,7 @@ pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
         max_workers: None,
         one_file_system: true,
         private: true,
+        mass_change: MassChange::default(),
         rules: Rules::new(&RawRules::default()).unwrap(),
         warnings: Vec::new(),
     }

@@ -147,31 +147,7 @@ pub(super) fn find_moves<'s, 'i>(
     found: &Comparison<'s, 'i>,
     stop: &AtomicBool,
 ) -> Vec<Moved<'s, 'i>> {
-    let by_inode: HashMap<u64, (&RelPath, &Record)> = found
-        .vanished
-        .iter()
-        .filter(|(path, _)| !is_turned(found, path))
-        .map(|(path, record)| (record.meta.ino, (*path, *record)))
-        .collect();
-    if by_inode.is_empty() || !source.stable_inodes() {
-        return Vec::new();
-    }
-    let candidates: Vec<(&Entry, &RelPath, &Record)> = found
-        .new
-        .iter()
-        .filter(|entry| !is_turned(found, &entry.path))
-        .filter_map(|entry| {
-            let (from, record) = by_inode.get(&entry.stat.ino)?;
-            let like = entry.stat.kind == record.kind()
-                && entry.stat.size == record.size()
-                && entry.stat.mtime_ns == record.meta.mtime_ns;
-            let born_alike = match (entry.stat.btime_ns, record.meta.btime_ns) {
-                (Some(now), Some(then)) => now == then,
-                _ => true,
-            };
-            (like && born_alike).then_some((*entry, *from, *record))
-        })
-        .collect();
+    let candidates = candidates(source, found);
     let moves: Vec<Moved<'s, 'i>> = candidates
         .into_par_iter()
         .filter(|_| !stop.load(Ordering::Relaxed))
@@ -194,6 +170,38 @@ pub(super) fn find_moves<'s, 'i>(
         })
         .collect();
     once_each(moves)
+}
+
+/// What appeared and looks like what vanished: the same inode, size, time and birth time.
+pub(super) fn candidates<'s, 'i>(
+    source: &Source,
+    found: &Comparison<'s, 'i>,
+) -> Vec<(&'s Entry, &'i RelPath, &'i Record)> {
+    let by_inode: HashMap<u64, (&RelPath, &Record)> = found
+        .vanished
+        .iter()
+        .filter(|(path, _)| !is_turned(found, path))
+        .map(|(path, record)| (record.meta.ino, (*path, *record)))
+        .collect();
+    if by_inode.is_empty() || !source.stable_inodes() {
+        return Vec::new();
+    }
+    found
+        .new
+        .iter()
+        .filter(|entry| !is_turned(found, &entry.path))
+        .filter_map(|entry| {
+            let (from, record) = by_inode.get(&entry.stat.ino)?;
+            let like = entry.stat.kind == record.kind()
+                && entry.stat.size == record.size()
+                && entry.stat.mtime_ns == record.meta.mtime_ns;
+            let born_alike = match (entry.stat.btime_ns, record.meta.btime_ns) {
+                (Some(now), Some(then)) => now == then,
+                _ => true,
+            };
+            (like && born_alike).then_some((*entry, *from, *record))
+        })
+        .collect()
 }
 
 /// Two new names can have the vanished one's inode (hard links); one of them is the move.

@@ -7,6 +7,7 @@ mod compare;
 mod displace;
 mod examine;
 mod execute;
+mod mass_change;
 mod obstacles;
 pub mod place;
 mod plan;
@@ -25,6 +26,7 @@ pub use plan::{Action, Planned};
 pub use report::RunReport;
 pub use run::{run, run_on_drive};
 
+use crate::config::MassChange;
 use crate::drive::faults::Faults;
 use crate::drive::tree::TreeError;
 use crate::repository::RepositoryError;
@@ -54,6 +56,8 @@ impl Monitor for Silent {
 pub struct Options<'a> {
     /// Makes the plan and does nothing.
     pub dry_run: bool,
+    /// Goes on where so much vanished or changed that the user is asked first.
+    pub accept_mass_change: bool,
     /// Becomes true when the run is to stop at the next safe point.
     pub stop: &'a AtomicBool,
     /// Whether the drive's file system was checked, and found sound, since it was last written.
@@ -91,6 +95,22 @@ pub enum RunError {
         path: PathBuf,
         /// How many files the mirror has.
         held: u64,
+    },
+    /// So much of the source vanished or changed that the user is asked first.
+    #[error("{} of the {tracked} tracked files in the backup vanished from the source {} ({deleted}) or have other content ({changed}): more than {} % and more than {} files. This is what ransomware, a disk that is not mounted or a wiped folder look like, so the backup stays as it is. Look at the source; if it is as you want it: bkm-agent run --profile {} --accept-mass-change", deleted.saturating_add(*changed), crate::sanitize::line(&path.to_string_lossy()), limits.percent, limits.files, crate::sanitize::line(profile))]
+    MassChange {
+        /// The profile.
+        profile: String,
+        /// The source.
+        path: PathBuf,
+        /// Tracked files that the backup holds.
+        tracked: u64,
+        /// Those of them that vanished.
+        deleted: u64,
+        /// Those of them with other content.
+        changed: u64,
+        /// What the profile allows.
+        limits: MassChange,
     },
     /// Too little room.
     #[error("the drive is too full: this run needs {} and {files_needed} new files, free are {} and room for {files_free} files; nothing was changed. Free some space on the drive or select less", crate::human::size(*needed), crate::human::size(*free))]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use super::compare::{Comparison, compare};
-use super::examine::{self, Verdict, examine, find_moves};
+use super::examine::{self, Verdict, candidates, examine, find_moves};
 use super::stage::MAX_LINKS;
 use crate::drive::ability::Names;
 use crate::problem::Problem;
@@ -105,6 +105,10 @@ pub(super) struct Plan<'s> {
     pub(super) unchanged: u64,
     /// Bytes of content to copy.
     pub(super) bytes: u64,
+    /// Tracked files of the index that vanished, other than by a move.
+    pub(super) tracked_deleted: u64,
+    /// Tracked files of the index with other content.
+    pub(super) tracked_changed: u64,
     /// Whether anything tracked changes, so that an increment is made.
     pub(super) makes_increment: bool,
     /// What could not be read.
@@ -127,10 +131,13 @@ pub(super) fn plan<'s>(
 ) -> Result<Plan<'s>, RunError> {
     let mut found = compare(&scan.entries, index.records(), &scan.unknown, source.stable_inodes());
     let naming = names(index, format.names, &mut found);
-    // Without links a move is a deletion and a new copy.
-    let moves = match format.keeps_versions {
-        Keeping::Hardlink => find_moves(source, &found, stop),
-        Keeping::Displace => Vec::new(),
+    // Without links a move is a deletion and a new copy; but nothing is lost by it.
+    let (moves, looks_moved) = match format.keeps_versions {
+        Keeping::Hardlink => (find_moves(source, &found, stop), BTreeSet::new()),
+        Keeping::Displace => {
+            let moved = candidates(source, &found);
+            (Vec::new(), moved.into_iter().map(|(_, from, _)| from.clone()).collect())
+        }
     };
     let examined: Vec<_> = found
         .suspect
@@ -145,6 +152,7 @@ pub(super) fn plan<'s>(
         sequence: index.next_sequence(),
         index,
         keeping: format.keeps_versions,
+        looks_moved,
     };
     let mut copies: Vec<(&'s Entry, Option<&Record>)> = Vec::new();
     let mut notes = Vec::new();
@@ -189,6 +197,8 @@ struct Planner<'s, 'i> {
     sequence: u64,
     index: &'i Index,
     keeping: Keeping,
+    /// What vanished and seems to be elsewhere in the source now.
+    looks_moved: BTreeSet<RelPath>,
 }
 
 /// Gives new paths their places in the mirror. What vanished and has a name that the drive takes for that
@@ -275,6 +285,8 @@ impl<'s> Planner<'s, '_> {
 
     fn remove(&mut self, path: &RelPath, record: &Record) {
         self.plan.makes_increment |= record.is_tracked();
+        self.plan.tracked_deleted +=
+            u64::from(record.is_tracked() && !self.looks_moved.contains(path));
         self.line(Action::Deleted, path, None);
         self.plan.work.push(Work::Change(Change::Remove { path: path.clone() }));
     }
@@ -294,6 +306,8 @@ impl<'s> Planner<'s, '_> {
         for (entry, xattrs) in new {
             let xattrs = match xattrs {
                 Ok(xattrs) => xattrs,
+                // It vanished under our hands; the next run sees it gone.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
                 Err(e) => {
                     let reason = format!("its extended attributes cannot be read: {e}");
                     self.plan.problems.push(Problem::new(entry.path.clone(), reason));
@@ -392,6 +406,7 @@ impl<'s> Planner<'s, '_> {
         for (entry, old) in copies {
             let was_tracked = old.is_some_and(Record::is_tracked);
             self.plan.makes_increment |= was_tracked || entry.category == Category::Tracked;
+            self.plan.tracked_changed += u64::from(was_tracked);
             let action = if old.is_some() { Action::Changed } else { Action::New };
             self.line(action, &entry.path, None);
             let inode = (entry.stat.dev, entry.stat.ino);
@@ -507,3 +522,7 @@ impl Work<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -45,6 +45,9 @@ pub struct RunReport {
     pub recovered: bool,
     /// Seconds from the start to the last sync.
     pub duration_s: f64,
+    /// With `--dry-run`: why the run itself would be refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// With `--dry-run`: what would be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Vec<Planned>>,

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use super::execute::{self, Done, execute};
+use super::mass_change::{self, Losses};
 use super::place::{self, Place};
 use super::plan::{Plan, Work, plan};
 use super::recover::{Recovery, next_folder_time, recover};
@@ -19,6 +20,7 @@ use crate::drive::mount::Mounted;
 use crate::drive::tree::Tree;
 use crate::repository::format;
 use crate::repository::index::{Closing, Index, RunMark};
+use crate::repository::record::Record;
 use crate::repository::{self, Repository, RepositoryError, Status, layout, stamp::Stamp};
 use crate::select::Kind;
 use crate::select::scan::{Scan, ScanOptions, scan};
@@ -149,6 +151,8 @@ impl Run<'_> {
         let rules_changed = self.rules_changed(&stamp);
         let plan = plan(source, &scan, &index, &format, rules_changed, self.options.stop)?;
         let mut report = self.report(&scan);
+        let allowed = self.refuse_mass_change(&plan, &index, rules_changed);
+        report.refused = allowed.err().map(|error| error.to_string());
         report.bytes_copied = plan.bytes;
         self.fill(&mut report, &plan.lines, &Done::default());
         report.unchanged = plan.unchanged;
@@ -178,6 +182,7 @@ impl Run<'_> {
         let rules_changed = self.rules_changed(repository.stamp());
         let format = repository.format().clone();
         let plan = plan(source, scan, repository.index(), &format, rules_changed, options.stop)?;
+        self.refuse_mass_change(&plan, repository.index(), rules_changed)?;
         check_room(&repository, &plan)?;
         options.monitor.planned(plan.files_to_copy(), plan.bytes);
 
@@ -235,6 +240,34 @@ impl Run<'_> {
         report.moved = moved;
         report.deleted = deleted;
         report.duration_s = self.begun.elapsed().as_secs_f64();
+    }
+
+    /// Invariant 12: where much of what is tracked vanished or changed under the same rules, the user is
+    /// asked first.
+    fn refuse_mass_change(
+        &self,
+        plan: &Plan<'_>,
+        index: &Index,
+        rules_changed: bool,
+    ) -> Result<(), RunError> {
+        if rules_changed || self.options.accept_mass_change {
+            return Ok(());
+        }
+        let is_tracked_file = |r: &&Record| r.is_tracked() && r.kind() != Kind::Folder;
+        let tracked = index.records().values().filter(is_tracked_file).count() as u64;
+        let (deleted, changed) = (plan.tracked_deleted, plan.tracked_changed);
+        let limits = self.profile.mass_change;
+        if !mass_change::is_beyond(&Losses { tracked, deleted, changed }, &limits) {
+            return Ok(());
+        }
+        Err(RunError::MassChange {
+            profile: self.profile.name.clone(),
+            path: self.profile.source.clone(),
+            tracked,
+            deleted,
+            changed,
+            limits,
+        })
     }
 
     fn rules_changed(&self, stamp: &Stamp) -> bool {

@@ -13,7 +13,7 @@ use super::{CliError, Exit, signals};
 use crate::backup::Monitor as _;
 use crate::drive::tree::Tree;
 use crate::history::point;
-use crate::history::restore::{RestoreError, Restored, Selection, restore as bring_back};
+use crate::history::restore::{How, RestoreError, Restored, Selection, restore as bring_back};
 use crate::history::timeline::{self, Versions};
 use crate::human;
 use crate::relpath::RelPath;
@@ -40,6 +40,9 @@ pub struct RestoreArgs {
     /// Replace files that exist
     #[arg(long)]
     overwrite: bool,
+    /// Give set-user-ID and set-group-ID bits back as well; else they are left off, and named
+    #[arg(long)]
+    keep_set_id: bool,
     #[command(flatten)]
     which: Which,
     /// Print one JSON object
@@ -114,7 +117,7 @@ fn from(args: &RestoreArgs, located: &Located) -> Result<Restored, CliError> {
         &versions,
         &selection,
         &destination,
-        args.overwrite,
+        How { overwrite: args.overwrite, keep_set_id: args.keep_set_id },
         &stop,
         &told,
     );

@@ -42,6 +42,9 @@ pub struct RunArgs {
     /// Print what would be done; write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Go on although so much of the source vanished or changed that a run stops and asks
+    #[arg(long)]
+    pub accept_mass_change: bool,
     /// Print one JSON object per profile
     #[arg(long)]
     pub json: bool,
@@ -127,8 +130,14 @@ fn one(
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
     let bar = Bar::new(!args.json && !args.dry_run);
-    let options =
-        Options { dry_run: args.dry_run, stop, checked: false, monitor: &bar, faults: None };
+    let options = Options {
+        dry_run: args.dry_run,
+        accept_mass_change: args.accept_mass_change,
+        stop,
+        checked: false,
+        monitor: &bar,
+        faults: None,
+    };
     let store = Store::new(&state_dir::state_dir());
     let mut on_drive = None;
     let (ran, ending) = match device {
@@ -177,7 +186,13 @@ fn one(
                 let last = ending.words().filter(|_| !more && !args.dry_run);
                 print(&report, &repository, last.as_deref(), out)?;
             }
-            Ok(if report.problems.is_empty() { Exit::Done } else { Exit::Problems })
+            match report.refused {
+                Some(why) => {
+                    Err(CliError::failed(format!("the run itself would be refused: {why}")))
+                }
+                None if report.problems.is_empty() => Ok(Exit::Done),
+                None => Ok(Exit::Problems),
+            }
         }
         Err(error) => {
             let exit = match &error {

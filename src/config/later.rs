@@ -65,14 +65,5 @@ pub(super) fn check(raw: &RawLater<'_>) -> Result<Vec<String>, ConfigError> {
         raw.hooks.is_some() && !raw.commands.is_empty(),
         "\"hooks\" are not acted on yet: no program is run",
     );
-    if let Some(given) = &raw.mass_percent
-        && !(1..=100).contains(&given.value)
-    {
-        return Err(given.place.error("must be from 1 to 100"));
-    }
-    warn(
-        raw.mass_change.is_some() && (raw.mass_percent.is_some() || raw.mass_files.is_some()),
-        "\"mass_change\" is not acted on yet",
-    );
     Ok(warnings)
 }

@@ -40,6 +40,8 @@ pub struct Profile {
     pub one_file_system: bool,
     /// Whether the repository is closed to other users (0700).
     pub private: bool,
+    /// From how many deletions and changes on a run stops and asks.
+    pub mass_change: MassChange,
     /// Which files.
     pub rules: crate::select::Rules,
     /// What the profile asks for that this version does not act on yet, worded for the user.
@@ -53,6 +55,23 @@ impl Profile {
         self.max_workers.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, |count| count.get().min(8))
         })
+    }
+}
+
+/// How much of the tracked files may vanish or change in one run before somebody is asked; both limits
+/// must be exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MassChange {
+    /// Share of the tracked files in percent, 1 to 100; 100 cannot be exceeded.
+    pub percent: u64,
+    /// Number of files.
+    pub files: u64,
+}
+
+impl Default for MassChange {
+    /// What the design sets.
+    fn default() -> Self {
+        Self { percent: 50, files: 1000 }
     }
 }
 

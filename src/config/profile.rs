@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::json::Given;
 use super::later;
-use super::raw::{RawDrive, RawProfile};
-use super::{After, Dist, DriveMatch, Profile};
+use super::raw::{RawDrive, RawMassChange, RawProfile};
+use super::{After, Dist, DriveMatch, MassChange, Profile};
 use crate::select::Rules;
 use crate::select::rules::{DirectoryPriority, RawRules, RuleField};
 
@@ -95,6 +95,7 @@ pub(super) fn check(
         max_workers,
         one_file_system: raw.one_file_system.as_ref().is_none_or(|given| given.value),
         private: raw.private.as_ref().is_none_or(|given| given.value),
+        mass_change: mass_change(&raw.mass_change)?,
         rules: rules(file, raw)?,
         warnings,
         name,
@@ -199,6 +200,17 @@ fn after(given: Option<&Given<'_, String>>) -> Result<After, ConfigError> {
         "keep" => Ok(After::Keep),
         _ => Err(given.place.error("must be \"as-found\", \"unmount\", \"power-off\" or \"keep\"")),
     }
+}
+
+fn mass_change(raw: &RawMassChange<'_>) -> Result<MassChange, ConfigError> {
+    let usual = MassChange::default();
+    let percent = match &raw.percent {
+        Some(given) if !(1..=100).contains(&given.value) => {
+            return Err(given.place.error("must be from 1 to 100"));
+        }
+        given => given.as_ref().map_or(usual.percent, |given| given.value),
+    };
+    Ok(MassChange { percent, files: raw.files.as_ref().map_or(usual.files, |given| given.value) })
 }
 
 /// A time such as `90s`, `30m`, `6h`, `1d` or `2w`.

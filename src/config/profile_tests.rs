@@ -69,26 +69,28 @@ fn what_has_no_effect_yet_is_told() {
         "retention": { "keep_last": 10, "keep_within": "30d", "keep_hourly": 1, "keep_daily": 14,
             "keep_weekly": 8, "keep_monthly": 24, "keep_yearly": 5 },
         "pairing": "first-use", "on_battery": "skip", "unlock": { "keyfile": "/k" },
-        "hooks": { "before": ["a"], "after": ["b", "c"], "failed": ["d"] },
-        "mass_change": { "percent": 50, "files": 1000 } }"#,
+        "hooks": { "before": ["a"], "after": ["b", "c"], "failed": ["d"] } }"#,
     );
     let about: Vec<&str> =
         profile.warnings.iter().filter_map(|text| text.split('"').nth(1)).collect();
     assert_eq!(
         about,
-        [
-            "retention",
-            "remind_after",
-            "pairing",
-            "on_battery",
-            "unlock",
-            "hooks",
-            "mass_change",
-            "after"
-        ]
+        ["retention", "remind_after", "pairing", "on_battery", "unlock", "hooks", "after"]
     );
     let quiet = load(r#"{ "src": "/s", "dist": "/d", "pairing": "off", "retention": {} }"#);
     assert_eq!(quiet.warnings, [""; 0]);
+}
+
+#[test]
+fn how_much_may_change_at_once_is_half_and_a_thousand_where_it_is_not_given() {
+    let limits =
+        |given: &str| load(&format!(r#"{{ "src": "/s", "dist": "/d"{given} }}"#)).mass_change;
+    assert_eq!(limits(""), MassChange { percent: 50, files: 1000 });
+    assert_eq!(limits(r#", "mass_change": {}"#), MassChange::default());
+    let percent = limits(r#", "mass_change": { "percent": 100 }"#);
+    assert_eq!(percent, MassChange { percent: 100, files: 1000 });
+    let files = limits(r#", "mass_change": { "percent": 1, "files": 0 }"#);
+    assert_eq!(files, MassChange { percent: 1, files: 0 });
 }
 
 #[test]
@@ -141,6 +143,7 @@ fn errors_name_line_and_field() {
             r#""hooks.before" must be a program and its arguments, such as ["/usr/bin/logger", "done"]"#,
         ),
         (r#""unlock": {}"#, r#""unlock" must name a "keyfile""#),
+        (r#""mass_change": { "percent": 0 }"#, r#""mass_change.percent" must be from 1 to 100"#),
         (r#""mass_change": { "percent": 101 }"#, r#""mass_change.percent" must be from 1 to 100"#),
         (r#""pairing": "on""#, r#""pairing" must be "first-use", "required" or "off""#),
     ] {

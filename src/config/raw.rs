@@ -31,6 +31,7 @@ pub(super) struct RawProfile<'t> {
     pub(super) every: Text<'t>,
     pub(super) min_interval: Text<'t>,
     pub(super) after: Text<'t>,
+    pub(super) mass_change: RawMassChange<'t>,
     pub(super) later: RawLater<'t>,
 }
 
@@ -42,6 +43,12 @@ pub(super) struct RawDrive<'t> {
     pub(super) partuuid: Text<'t>,
     pub(super) partlabel: Text<'t>,
     pub(super) serial: Text<'t>,
+}
+
+/// `mass_change`
+pub(super) struct RawMassChange<'t> {
+    pub(super) percent: Number<'t>,
+    pub(super) files: Number<'t>,
 }
 
 /// Fields that are accepted and checked, and not acted on yet.
@@ -58,9 +65,6 @@ pub(super) struct RawLater<'t> {
     pub(super) keyfile: Text<'t>,
     pub(super) hooks: Option<Place<'t>>,
     pub(super) commands: Vec<Given<'t, Vec<String>>>,
-    pub(super) mass_change: Option<Place<'t>>,
-    pub(super) mass_percent: Number<'t>,
-    pub(super) mass_files: Number<'t>,
 }
 
 impl<'t> RawProfile<'t> {
@@ -87,6 +91,7 @@ impl<'t> RawProfile<'t> {
             every: object.take("every")?,
             min_interval: object.take("min_interval")?,
             after: object.take("after")?,
+            mass_change: RawMassChange::take(&mut object)?,
             later: RawLater::take(&mut object)?,
         };
         // Of the Python tool: it kept empty folders by it, which here are kept anyway.
@@ -107,6 +112,15 @@ impl<'t> RawDrive<'t> {
             partlabel: object.take("partlabel")?,
             serial: object.take("serial")?,
         };
+        object.finish()?;
+        Ok(raw)
+    }
+}
+
+impl<'t> RawMassChange<'t> {
+    fn take(profile: &mut Object<'t>) -> Result<Self, ConfigError> {
+        let (mut object, _) = profile.object("mass_change")?;
+        let raw = Self { percent: object.take("percent")?, files: object.take("files")? };
         object.finish()?;
         Ok(raw)
     }
@@ -135,11 +149,6 @@ impl<'t> RawLater<'t> {
         }
         object.finish()?;
 
-        let (mut object, mass_change) = profile.object("mass_change")?;
-        let mass_percent = object.take("percent")?;
-        let mass_files = object.take("files")?;
-        object.finish()?;
-
         Ok(Self {
             retention,
             keep,
@@ -151,9 +160,6 @@ impl<'t> RawLater<'t> {
             keyfile,
             hooks,
             commands,
-            mass_change,
-            mass_percent,
-            mass_files,
         })
     }
 }

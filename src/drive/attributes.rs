@@ -10,10 +10,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{Gid, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
+/// The attribute that holds who may do what with a file or folder.
+pub(super) const ACL: &str = "system.posix_acl_access";
+
+/// The attribute that holds the ACL of what is made in a folder.
+pub(super) const DEFAULT_ACL: &str = "system.posix_acl_default";
+
 /// Owner, permission bits and times to set on a file before it is published.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes {
-    /// Permission bits; of files at most 0o777 are set, of folders 0o3777.
+    /// Permission, set-id and sticky bits, set as they are: who must not set some leaves them out.
     pub mode: u32,
     /// Owner and group; `None` leaves them as they are.
     pub owner: Option<(u32, u32)>,
@@ -48,6 +54,21 @@ pub(super) fn set_xattr(fd: impl AsFd, name: &[u8], value: &[u8]) -> rustix::io:
         ) => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+/// Takes away the ACLs that a new file or folder got from the folder it lies in, but those named in `keep`.
+pub(super) fn remove_acls(
+    fd: impl AsFd,
+    keep: &[(Vec<u8>, Vec<u8>)],
+    names: &[&str],
+) -> rustix::io::Result<()> {
+    for name in names.iter().filter(|name| keep.iter().all(|(kept, _)| kept != name.as_bytes())) {
+        match rustix::fs::fremovexattr(fd.as_fd(), *name) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Attributes that a file system cannot hold are in the record; not setting them is no failure.

@@ -62,7 +62,7 @@ impl DriveFile<'_> {
                 Ok(tolerate(rustix::fs::fchown(file, uid, gid))?)
             })?;
         }
-        let mode = attributes.mode & 0o777;
+        let mode = attributes.mode & 0o7777;
         if chown.is_some() || stat.st_mode & 0o7777 != mode {
             let mode = Mode::from_raw_mode(mode);
             self.op("set the mode of", |file| Ok(tolerate(rustix::fs::fchmod(file, mode))?))?;
@@ -77,6 +77,13 @@ impl DriveFile<'_> {
         self.tree.step("set an attribute of", &self.path)?;
         attributes::set_xattr(&self.file, name, value)
             .map_err(|e| self.tree.error("set an attribute of", &self.path, e))
+    }
+
+    /// Takes away the ACL that it got from its folder, if it is not among `xattrs`.
+    pub fn remove_inherited_acl(&mut self, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), TreeError> {
+        self.op("set an attribute of", |file| {
+            Ok(attributes::remove_acls(file, xattrs, &[attributes::ACL])?)
+        })
     }
 
     /// What the file is now.

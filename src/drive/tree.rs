@@ -60,6 +60,12 @@ pub struct Found {
     pub size: u64,
     /// Number of hard links.
     pub nlink: u32,
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
 }
 
 /// A folder on the drive, and everything beneath it.
@@ -203,43 +209,71 @@ impl Tree {
             .map_err(at("set the time of"))
     }
 
-    /// Creates a folder; one that is there already is left as it is (`false`).
+    /// Creates a folder with exactly these permission bits, whatever the umask (the service's would close
+    /// all of a repository that is to be open); one that is there already is left as it is (`false`).
     pub fn create_folder(
         &self,
         path: &Path,
         mode: u32,
         owner: Option<(u32, u32)>,
     ) -> Result<bool, TreeError> {
-        let at = |e| self.error("create the folder", path, e);
-        self.step("create the folder", path)?;
-        let (folder, name) = self.split(path).map_err(at)?;
-        match rustix::fs::mkdirat(&*folder, name, Mode::from_raw_mode(mode)) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => {
-                return match self.stat(path)? {
-                    Some(found) if found.file_type.is_dir() => Ok(false),
-                    _ => Err(at(Errno::NOTDIR)),
-                };
-            }
-            Err(e) => return Err(at(e)),
+        if !self.make_folder(path, mode)? {
+            return Ok(false);
         }
-        self.changed(path);
+        let at = |e| self.error("create the folder", path, e);
+        let (folder, name) = self.split(path).map_err(at)?;
+        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
         if let Some((uid, gid)) = owner {
             let (uid, gid) = attributes::ids(uid, gid);
-            let nofollow = AtFlags::SYMLINK_NOFOLLOW;
             tolerate(rustix::fs::chownat(&*folder, name, uid, gid, nofollow)).map_err(at)?;
+        }
+        let made = rustix::fs::statat(&*folder, name, nofollow).map_err(at)?.st_mode;
+        if made & 0o777 != mode {
+            let mode = Mode::from_raw_mode(mode | (made & 0o7000));
+            let folder = self.open_folder(path).map_err(at)?;
+            tolerate(rustix::fs::fchmod(&folder, mode)).map_err(at)?;
         }
         Ok(true)
     }
 
-    /// Creates a folder and those above it, down from the tree's own folder.
+    /// Creates a folder with these permission bits less the umask; `false` if one is there already.
+    fn make_folder(&self, path: &Path, mode: u32) -> Result<bool, TreeError> {
+        let at = |e| self.error("create the folder", path, e);
+        self.step("create the folder", path)?;
+        let (folder, name) = self.split(path).map_err(at)?;
+        self.changed(path);
+        match rustix::fs::mkdirat(&*folder, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => match self.stat(path)? {
+                Some(found) if found.file_type.is_dir() => Ok(false),
+                _ => Err(at(Errno::NOTDIR)),
+            },
+            Err(e) => Err(at(e)),
+        }
+    }
+
+    /// Creates a folder and those above it, down from the tree's own folder, each as by
+    /// [`Tree::create_folder`].
     pub fn create_folders(&self, path: &Path, mode: u32) -> Result<(), TreeError> {
+        self.each_missing(path, |folder| self.create_folder(folder, mode, None))
+    }
+
+    /// Creates a folder and those above it where they are not ours to open: 0755 less the umask.
+    pub fn create_folders_by_umask(&self, path: &Path) -> Result<(), TreeError> {
+        self.each_missing(path, |folder| self.make_folder(folder, 0o755))
+    }
+
+    fn each_missing(
+        &self,
+        path: &Path,
+        make: impl Fn(&Path) -> Result<bool, TreeError>,
+    ) -> Result<(), TreeError> {
         let mut above: Vec<&Path> =
             path.ancestors().filter(|p| !p.as_os_str().is_empty()).collect();
         above.reverse();
         for folder in above {
             if self.stat(folder)?.is_none_or(|found| !found.file_type.is_dir()) {
-                self.create_folder(folder, mode, None)?;
+                make(folder)?;
             }
         }
         Ok(())
@@ -346,12 +380,8 @@ impl Tree {
             let (uid, gid) = attributes::ids(uid, gid);
             tolerate(rustix::fs::fchown(&folder, uid, gid)).map_err(at)?;
         }
-        tolerate(rustix::fs::fchmod(
-            &folder,
-            // For a folder setgid means that what is made in it gets its group: no privilege.
-            Mode::from_raw_mode(attributes.mode & 0o3777),
-        ))
-        .map_err(at)?;
+        let mode = Mode::from_raw_mode(attributes.mode & 0o7777);
+        tolerate(rustix::fs::fchmod(&folder, mode)).map_err(at)?;
         tolerate(rustix::fs::futimens(&folder, &attributes.times())).map_err(at)
     }
 
@@ -365,6 +395,18 @@ impl Tree {
         let at = |e| self.error("set an attribute of", path, e);
         self.step("set an attribute of", path)?;
         attributes::set_xattr(&self.open_folder(path).map_err(at)?, name, value).map_err(at)
+    }
+
+    /// Takes away the ACLs that a folder got from the one above it, but those among `xattrs`.
+    pub fn remove_inherited_acls(
+        &self,
+        path: &Path,
+        xattrs: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<(), TreeError> {
+        let at = |e| self.error("set an attribute of", path, e);
+        self.step("set an attribute of", path)?;
+        let acls = [attributes::ACL, attributes::DEFAULT_ACL];
+        attributes::remove_acls(&self.open_folder(path).map_err(at)?, xattrs, &acls).map_err(at)
     }
 
     /// The names in a folder, at most `limit` of them (more is an error: the drive is not trusted to
@@ -513,6 +555,9 @@ pub(super) fn found_of(stat: &rustix::fs::Stat) -> Found {
         dev: stat.st_dev,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
     }
 }
 

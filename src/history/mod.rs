@@ -2,6 +2,7 @@
 //!
 //! It never writes to a repository. Called by `cli`.
 
+mod attributes;
 pub mod list;
 pub mod point;
 pub mod restore;

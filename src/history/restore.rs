@@ -14,7 +14,6 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::timeline::{Body, Version, Versions};
-use crate::drive::attributes::Attributes;
 use crate::drive::content::{self, CopyError};
 use crate::drive::tree::{Tree, TreeError};
 use crate::problem::Problem;
@@ -33,6 +32,16 @@ pub struct Selection {
     by_name: GlobSet,
     by_path: GlobSet,
     everything: bool,
+}
+
+/// How a restore is done.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Replaces files that exist.
+    pub overwrite: bool,
+    /// Gives set-id bits back as well. A drive that was in other hands could give anybody a privilege with
+    /// them, so that is asked for.
+    pub keep_set_id: bool,
 }
 
 /// Why a restore cannot begin or go on.
@@ -144,7 +153,7 @@ pub fn restore(
     versions: &Versions,
     selection: &Selection,
     destination: &Tree,
-    overwrite: bool,
+    how: How,
     stop: &AtomicBool,
     told: &dyn Fn(u64),
 ) -> Result<Restored, RestoreError> {
@@ -152,7 +161,7 @@ pub fn restore(
     let mut restorer = Restorer {
         repository,
         destination,
-        overwrite,
+        how,
         stop,
         told,
         done: Restored::default(),
@@ -198,28 +207,28 @@ impl From<TreeError> for Failure {
     }
 }
 
-struct Restorer<'a> {
+pub(super) struct Restorer<'a> {
     repository: &'a Tree,
-    destination: &'a Tree,
-    overwrite: bool,
+    pub(super) destination: &'a Tree,
+    pub(super) how: How,
     stop: &'a AtomicBool,
     told: &'a dyn Fn(u64),
     done: Restored,
     /// First restored name of files that were hard links to one another.
     linked: HashMap<(String, [u8; 32], i64), PathBuf>,
-    root: bool,
-    uid: u32,
+    pub(super) root: bool,
+    pub(super) uid: u32,
 }
 
 impl Restorer<'_> {
-    fn problem(&mut self, path: &RelPath, reason: impl Into<String>) {
+    pub(super) fn problem(&mut self, path: &RelPath, reason: impl Into<String>) {
         self.done.problems.push(Problem::new(path.clone(), reason));
     }
 
     fn one(&mut self, path: &RelPath, version: &Version) -> Result<(), Failure> {
         let to = path.as_path();
         if let Some(parent) = to.parent().filter(|p| !p.as_os_str().is_empty()) {
-            self.destination.create_folders(parent, 0o755)?;
+            self.destination.create_folders_by_umask(parent)?;
         }
         if version.body == Body::Folder {
             // Open to us until its content is in place; its own attributes come last.
@@ -228,7 +237,7 @@ impl Restorer<'_> {
             return Ok(());
         }
         if let Some(found) = self.destination.stat(to)? {
-            if !self.overwrite {
+            if !self.how.overwrite {
                 return Err(Failure::Problem("exists already; --overwrite replaces it".to_owned()));
             }
             if found.file_type.is_dir() {
@@ -244,7 +253,7 @@ impl Restorer<'_> {
             self.destination.remove_file(&staged)?;
             return Err(failure);
         }
-        if self.overwrite {
+        if self.how.overwrite {
             self.destination.rename_over(&staged, to)?;
             // Two names of one inode: a rename between them does nothing.
             self.destination.remove_file(&staged)?;
@@ -262,7 +271,8 @@ impl Restorer<'_> {
             Body::Link(target) => {
                 let attributes = self.attributes(version);
                 self.destination.create_link(staged, target, &attributes)?;
-                self.say_owner(path, version);
+                let made = self.destination.stat(staged)?;
+                self.say_lost(path, version, made);
                 Ok(())
             }
             Body::File { size, hash, places, linked } => {
@@ -311,27 +321,7 @@ impl Restorer<'_> {
             let sparse = content::has_holes(&from, size);
             match content::copy(&from, size, sparse, &mut to, 0, self.stop, self.told) {
                 Ok((len, now)) if len == size && hash.is_none_or(|hash| hash == now) => {
-                    // A change of owner takes capabilities away; without root there is none, and a
-                    // file that is read-only takes no attributes any more.
-                    if self.root {
-                        to.set_attributes(&self.attributes(version))?;
-                    }
-                    for (name, value) in &version.xattrs {
-                        if !to.set_xattr(name, value)? {
-                            let name = String::from_utf8_lossy(name);
-                            self.problem(path, format!("the attribute {name} could not be set"));
-                        }
-                    }
-                    if !self.root {
-                        to.set_attributes(&self.attributes(version))?;
-                    }
-                    drop(to);
-                    self.say_owner(path, version);
-                    if version.mode & 0o6000 != 0 {
-                        let reason = "its set-id bits were not restored: a backup is not trusted \
-                                      with them; set them with chmod";
-                        self.problem(path, reason);
-                    }
+                    self.finish(path, version, &mut to)?;
                     return Ok(());
                 }
                 Ok(_) => DAMAGED.clone_into(&mut found),
@@ -343,34 +333,6 @@ impl Restorer<'_> {
             self.destination.remove_file(staged)?;
         }
         Err(Failure::Problem(found))
-    }
-
-    fn attributes(&self, version: &Version) -> Attributes {
-        Attributes {
-            mode: version.mode & 0o3777,
-            owner: self.root.then_some((version.uid, version.gid)),
-            mtime_ns: version.mtime_ns,
-        }
-    }
-
-    /// An owner that only root could give back is a problem to be named.
-    fn say_owner(&mut self, path: &RelPath, version: &Version) {
-        if !self.root && version.uid != self.uid {
-            let reason = format!("its owner {} was not restored: that needs root", version.uid);
-            self.problem(path, reason);
-        }
-    }
-
-    fn folder_attributes(&mut self, path: &RelPath, version: &Version) -> Result<(), TreeError> {
-        for (name, value) in &version.xattrs {
-            if !self.destination.set_folder_xattr(path.as_path(), name, value)? {
-                let name = String::from_utf8_lossy(name);
-                self.problem(path, format!("the attribute {name} could not be set"));
-            }
-        }
-        self.destination.set_folder_attributes(path.as_path(), &self.attributes(version))?;
-        self.say_owner(path, version);
-        Ok(())
     }
 }
 

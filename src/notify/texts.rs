@@ -214,6 +214,29 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_is_refused_asks_with_figures_and_the_command() {
+        let error = crate::backup::RunError::MassChange {
+            profile: "docs".to_owned(),
+            path: "/home/anna/a\x1bb".into(),
+            tracked: 3000,
+            deleted: 1500,
+            changed: 700,
+            limits: crate::config::MassChange::default(),
+        };
+        let run = ("docs".to_owned(), Ended::Failed(crate::in_words::in_words(&error)));
+        let text = ended("P", &[run], Removal::Safe);
+        assert!(text.urgent);
+        assert_eq!(
+            text.body,
+            "docs → P: 2200 of the 3000 tracked files in the backup vanished from the source \
+             /home/anna/a\\u{1b}b (1500) or have other content (700): more than 50 % and more than \
+             1000 files. This is what ransomware, a disk that is not mounted or a wiped folder look \
+             like, so the backup stays as it is. Look at the source; if it is as you want it: \
+             bkm-agent run --profile docs --accept-mass-change\nSafe to remove."
+        );
+    }
+
+    #[test]
     fn a_pulled_drive_is_told_as_such() {
         let stopped = ("d".to_owned(), Ended::Stopped("3 files are kept".to_owned()));
         let text = ended("P", &[stopped], Removal::Gone);

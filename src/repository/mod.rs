@@ -92,7 +92,7 @@ pub struct Repository<'t> {
     index: Index,
     log: LogWriter<'t>,
     stamp: Stamp,
-    _lock: DriveFile<'t>,
+    _lock: lock::Lock<'t>,
 }
 
 impl<'t> Repository<'t> {

@@ -196,7 +196,12 @@ fn split_long(path: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn open_beneath(at: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    beneath::open(at, Path::new(OsStr::from_bytes(path)), flags, true)
+    match beneath::open(at, Path::new(OsStr::from_bytes(path)), flags, true) {
+        // No path leads outside and links are refused: a folder on the way was moved out of the source
+        // just now, so the path is gone from it.
+        Err(Errno::XDEV) => Err(Errno::NOENT),
+        other => other,
+    }
 }
 
 /// File systems that number inodes anew with each mount, by their `f_type`: FUSE (also NTFS through

@@ -70,7 +70,8 @@ impl LoopDrive {
         Ok(drive)
     }
 
-    fn mount(&mut self) {
+    /// Mounts it at its point, where it is not mounted.
+    pub(crate) fn mount(&mut self) {
         let node = self.node.as_deref().unwrap();
         mount(node, &self.point, self.fs.as_str(), MountFlags::empty(), None).unwrap();
         self.mounted = true;
@@ -78,8 +79,14 @@ impl LoopDrive {
 
     /// Unmounts and mounts again, so that nothing is answered from memory.
     pub(crate) fn remount(&mut self) {
-        unmount(&self.point, UnmountFlags::empty()).unwrap();
+        self.unmount();
         self.mount();
+    }
+
+    /// Takes it away from its point, which is an empty folder then.
+    pub(crate) fn unmount(&mut self) {
+        unmount(&self.point, UnmountFlags::empty()).unwrap();
+        self.mounted = false;
     }
 
     /// Where it is mounted.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bkm_agent::config::{After, Dist, DriveMatch, Profile};
+use bkm_agent::config::{After, Dist, DriveMatch, MassChange, Profile};
 use bkm_agent::select::Rules;
 use bkm_agent::select::rules::RawRules;
 
@@ -22,6 +22,7 @@ pub(crate) fn profile(source: &Path, rules: &RawRules, workers: usize) -> Profil
         max_workers: Some(workers),
         one_file_system: true,
         private: true,
+        mass_change: MassChange::default(),
         rules: Rules::new(rules).unwrap(),
         warnings: Vec::new(),
     }

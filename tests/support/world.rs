@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bkm_agent::backup::{self, Options, RunError, RunReport, Silent};
+use bkm_agent::config::Profile;
 use bkm_agent::drive::device::Device;
 use bkm_agent::drive::faults::Faults;
 use bkm_agent::drive::mount::Mounted;
 use bkm_agent::drive::tree::Tree;
-use bkm_agent::history::restore::{self, Selection};
+use bkm_agent::history::restore::{self, How, Selection};
 use bkm_agent::history::timeline::{self, Versions};
 use bkm_agent::problem::Problem;
 use bkm_agent::relpath::RelPath;
@@ -110,7 +111,7 @@ impl World {
 
     /// One run.
     pub(crate) fn run(&self, faults: Option<Arc<Faults>>) -> Result<RunReport, RunError> {
-        self.run_checked(faults, false)
+        self.run_as(|_, options| options.faults = faults)
     }
 
     /// One run; `checked`: the drive's file system was checked before.
@@ -119,11 +120,16 @@ impl World {
         faults: Option<Arc<Faults>>,
         checked: bool,
     ) -> Result<RunReport, RunError> {
-        let faults = match faults {
-            None if self.no_links => Some(Arc::new(Faults::none().without_links())),
-            other => other,
-        };
-        let profile = profile(&self.source, &self.rules, self.workers);
+        self.run_as(|_, options| (options.faults, options.checked) = (faults, checked))
+    }
+
+    /// One run of a profile or in a way that `adapt` changes.
+    pub(crate) fn run_as<'m>(
+        &self,
+        adapt: impl FnOnce(&mut Profile, &mut Options<'m>),
+    ) -> Result<RunReport, RunError> {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        let mut profile = profile(&self.source, &self.rules, self.workers);
         let mounted = Mounted {
             point: self.drive.clone(),
             root: std::fs::File::open(&self.drive).unwrap().into(),
@@ -132,13 +138,18 @@ impl World {
             dev: (0, 0),
             mount_id: 0,
         };
-        let options = Options {
+        let mut options = Options {
             dry_run: false,
-            stop: &AtomicBool::new(false),
-            checked,
+            accept_mass_change: false,
+            stop: &STOP,
+            checked: false,
             monitor: &Silent,
-            faults,
+            faults: None,
         };
+        adapt(&mut profile, &mut options);
+        if self.no_links && options.faults.is_none() {
+            options.faults = Some(Arc::new(Faults::none().without_links()));
+        }
         backup::run_on_drive(&profile, &Device::default(), &mounted, &options)
     }
 
@@ -382,6 +393,11 @@ impl World {
 
     /// The same; returns what could not be done.
     pub(crate) fn restore_with_problems(&self, versions: &Versions, to: &Path) -> Vec<Problem> {
+        self.restore_as(How::default(), versions, to)
+    }
+
+    /// The same in a way of its own.
+    pub(crate) fn restore_as(&self, how: How, versions: &Versions, to: &Path) -> Vec<Problem> {
         let destination = Tree::open(to).unwrap();
         let everything = Selection::new(Vec::new(), &[]).unwrap();
         let stop = AtomicBool::new(false);
@@ -390,7 +406,7 @@ impl World {
             versions,
             &everything,
             &destination,
-            false,
+            how,
             &stop,
             &|_| {},
         )
