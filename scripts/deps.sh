@@ -46,6 +46,11 @@ tests() {
     have util-linux setpriv
     have xfsprogs mkfs.xfs
     have btrfs-progs mkfs.btrfs
+    have exfat-fuse mount.exfat-fuse
+    have exfatprogs fsck.exfat
+    have dosfstools mkfs.vfat
+    have fusefat fusefat
+    have ntfs-3g ntfs-3g
     have rsync rsync
     have acl setfacl
     have attr setfattr

@@ -34,14 +34,13 @@ fn any_history(runs: usize) -> impl Strategy<Value = Vec<Vec<Edit>>> {
     })
 }
 
-/// Plays `history` with a source and a drive below `folder`; run n has the n-th rules, over and over.
-fn play(folder: &Path, links: bool, rules: &[RawRules], history: &[Vec<Edit>]) {
-    let (source, drive) = (folder.join("source"), folder.join("drive"));
+/// Plays `history` with a source below `folder` and a backup on `drive`; run n has the n-th rules, over and over.
+fn play(folder: &Path, drive: &Path, links: bool, rules: &[RawRules], history: &[Vec<Edit>]) {
+    let source = folder.join("source");
     std::fs::create_dir(&source).unwrap();
-    std::fs::create_dir(&drive).unwrap();
     // One file that stays and that all rules select: an empty source is refused, as it should be.
     std::fs::write(source.join("f1"), "stays").unwrap();
-    let mut world = World::new(&source, &drive, rules[0].clone());
+    let mut world = World::new(&source, drive, rules[0].clone());
     if !links {
         world = world.without_links();
     }
@@ -74,11 +73,14 @@ fn check_with(links: bool, cases: u32, runs: usize, rules: &[RawRules], folder: 
         ..Config::default()
     };
     let played = TestRunner::new(config).run(&any_history(runs), |history| {
-        let place = match folder {
+        let place = support::scratch();
+        let drive = match folder {
             Some(folder) => tempfile::tempdir_in(folder).unwrap(),
             None => support::scratch(),
         };
-        let played = std::panic::catch_unwind(|| play(place.path(), links, rules, &history));
+        let played = std::panic::catch_unwind(|| {
+            play(place.path(), drive.path(), links, rules, &history);
+        });
         played.map_err(|why| {
             let text = why.downcast_ref::<String>().cloned();
             TestCaseError::fail(text.unwrap_or_else(|| "a check failed".to_owned()))
@@ -139,6 +141,33 @@ fn an_xfs_drive_keeps_every_version() {
 #[test]
 fn a_btrfs_drive_keeps_every_version() {
     check_on("btrfs");
+}
+
+#[test]
+fn an_exfat_drive_keeps_every_version() {
+    check_on("exfat");
+}
+
+#[test]
+fn a_fat_drive_keeps_every_version() {
+    match LoopDrive::new("vfat", 64) {
+        Ok(drive) if can_append(drive.point()) => check_on("vfat"),
+        Ok(_) => println!("skipped: the FAT driver that is here cannot append to a file"),
+        Err(why) => println!("skipped: {why}"),
+    }
+}
+
+/// What every program that keeps a log needs; the FUSE driver `fusefat` answers EPERM.
+fn can_append(drive: &Path) -> bool {
+    let file = drive.join("file");
+    std::fs::write(&file, "one").unwrap();
+    let opened = std::fs::OpenOptions::new().append(true).open(&file);
+    opened.and_then(|mut file| std::io::Write::write_all(&mut file, b"two")).is_ok()
+}
+
+#[test]
+fn an_ntfs_drive_keeps_every_version() {
+    check_on("ntfs");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// The times for the kernel; access time is left as it is.
+    /// The times for the kernel.
     pub(super) fn times(&self) -> Timestamps {
         times(self.mtime_ns)
     }
@@ -79,13 +79,16 @@ pub(super) fn tolerate(set: rustix::io::Result<()>) -> rustix::io::Result<()> {
     }
 }
 
-/// Modification time from nanoseconds; access time is left as it is.
+/// Modification time from nanoseconds, and now as access time: some FUSE drivers (libfuse 2) take no
+/// notice if one of the two is left out.
 pub(super) fn times(mtime_ns: i64) -> Timestamps {
+    let timespec = |ns: i64| Timespec {
+        tv_sec: ns.div_euclid(1_000_000_000),
+        tv_nsec: ns.rem_euclid(1_000_000_000),
+    };
+    let now = jiff::Timestamp::now().as_nanosecond();
     Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-        last_modification: Timespec {
-            tv_sec: mtime_ns.div_euclid(1_000_000_000),
-            tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
-        },
+        last_access: timespec(i64::try_from(now).unwrap_or(mtime_ns)),
+        last_modification: timespec(mtime_ns),
     }
 }

@@ -452,8 +452,10 @@ impl Tree {
         let folders = std::mem::take(&mut *unsynced.lock().unwrap_or_else(PoisonError::into_inner));
         for path in folders {
             match self.open_folder(&path).and_then(rustix::fs::fsync) {
-                // Removed again; or a driver that does not know how.
-                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::INVAL | Errno::NOSYS) => {}
+                // Removed again, or something else now; or a driver that does not know how.
+                Ok(())
+                | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL | Errno::NOSYS) => {
+                }
                 Err(e) => return Err(self.error("sync the folder", &path, e)),
             }
         }

@@ -1,8 +1,11 @@
-//! A real file system for tests: an image file, attached as a loop device and mounted.
+//! A real file system for tests: an image file, attached as a loop device and mounted. FAT, exFAT and NTFS
+//! through FUSE, since not every kernel has them.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -13,6 +16,8 @@ pub(crate) struct LoopDrive {
     fs: String,
     node: Option<String>,
     mounted: bool,
+    /// A FUSE driver that runs as long as the drive is mounted.
+    driver: Option<Child>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -27,6 +32,9 @@ impl LoopDrive {
         File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
         let mut mkfs = Command::new(format!("mkfs.{fs}"));
         match fs {
+            "exfat" => mkfs.args(["-L", "TESTS"]),
+            "vfat" => mkfs.args(["-F", "32", "-n", "TESTS"]),
+            "ntfs" => mkfs.args(["-F", "-Q", "-q", "-L", "TESTS"]),
             "ext4" => mkfs.args(["-q", "-F", "-L", "TESTS"]),
             "xfs" => mkfs.args(["-q", "-f", "-L", "TESTS"]),
             _ => mkfs.args(["-q", "-f", "-L", "TESTS", "-m", "single"]),
@@ -56,8 +64,15 @@ impl LoopDrive {
         fs: &str,
         folder: Option<tempfile::TempDir>,
     ) -> Result<Self, String> {
-        let mut drive =
-            Self { image, point, fs: fs.to_owned(), node: None, mounted: false, _folder: folder };
+        let mut drive = Self {
+            image,
+            point,
+            fs: fs.to_owned(),
+            node: None,
+            mounted: false,
+            driver: None,
+            _folder: folder,
+        };
         let attached =
             Command::new("losetup").args(["--find", "--show"]).arg(&drive.image).output();
         match attached {
@@ -66,15 +81,46 @@ impl LoopDrive {
             }
             _ => return Err("no loop device can be attached".to_owned()),
         }
-        drive.mount();
+        drive.try_mount()?;
         Ok(drive)
     }
 
     /// Mounts it at its point, where it is not mounted.
     pub(crate) fn mount(&mut self) {
+        self.try_mount().unwrap();
+    }
+
+    fn try_mount(&mut self) -> Result<(), String> {
         let node = self.node.as_deref().unwrap();
-        mount(node, &self.point, self.fs.as_str(), MountFlags::empty(), None).unwrap();
+        let (driver, arguments): (&str, &[&str]) = match self.fs.as_str() {
+            "exfat" => ("mount.exfat-fuse", &[]),
+            "ntfs" => ("ntfs-3g", &[]),
+            "vfat" => ("fusefat", &["-f", "-s", "-o", "rw+"]),
+            fs => {
+                mount(node, &self.point, fs, MountFlags::empty(), None).unwrap();
+                self.mounted = true;
+                return Ok(());
+            }
+        };
+        let mut driver = Command::new(driver);
+        driver.args(arguments).arg(node).arg(&self.point).env("LC_ALL", "C.UTF-8");
+        driver.stdout(Stdio::null()).stderr(Stdio::null());
+        let started = driver.spawn();
+        let mut driver = started.map_err(|_| format!("no driver for {} is here", self.fs))?;
+        while !self.is_mounted() {
+            if driver.try_wait().unwrap().is_some_and(|ended| !ended.success()) {
+                return Err(format!("{} cannot be mounted here (no /dev/fuse?)", self.fs));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.driver = Some(driver);
         self.mounted = true;
+        Ok(())
+    }
+
+    fn is_mounted(&self) -> bool {
+        let outside = std::fs::metadata(self.point.parent().unwrap()).unwrap().dev();
+        std::fs::metadata(&self.point).is_ok_and(|inside| inside.dev() != outside)
     }
 
     /// Unmounts and mounts again, so that nothing is answered from memory.
@@ -87,6 +133,10 @@ impl LoopDrive {
     pub(crate) fn unmount(&mut self) {
         unmount(&self.point, UnmountFlags::empty()).unwrap();
         self.mounted = false;
+        // A FUSE driver writes until it ends.
+        if let Some(mut driver) = self.driver.take() {
+            driver.wait().unwrap();
+        }
     }
 
     /// Where it is mounted.
@@ -104,6 +154,9 @@ impl Drop for LoopDrive {
     fn drop(&mut self) {
         if self.mounted {
             let _gone = unmount(&self.point, UnmountFlags::DETACH);
+        }
+        if let Some(mut driver) = self.driver.take() {
+            let _ended = driver.wait();
         }
         if let Some(node) = &self.node {
             let _status = Command::new("losetup").arg("-d").arg(node).status();

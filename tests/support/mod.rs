@@ -14,6 +14,7 @@
 pub(crate) mod edits;
 pub(crate) mod loop_drive;
 pub(crate) mod profile;
+pub(crate) mod scene;
 pub(crate) mod snapshot;
 pub(crate) mod world;
 
