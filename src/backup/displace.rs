@@ -12,9 +12,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use rustix::io::Errno;
+
 use super::publish::{expect, folder, mismatch, with_parents};
 use crate::drive::content;
-use crate::drive::tree::Tree;
+use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
 use crate::repository::index::{Batch, Change, Index};
 use crate::repository::record::{Content, Record};
@@ -89,7 +91,7 @@ fn leave(
     expect(tree, &mirror, identity)?;
     let to = leaves_to(index, path, old);
     match with_parents(tree, &to, || tree.rename_new(&mirror, &to)) {
-        Err(e) if e.is(rustix::io::Errno::EXIST) => {
+        Err(e) if e.is(Errno::EXIST) => {
             return Err(mismatch(tree, &to, tree.stat(&to)?.as_ref()));
         }
         other => other?,
@@ -106,8 +108,10 @@ pub(super) struct Undo<'a> {
     /// Its number.
     number: u32,
     next: u64,
-    /// Paths whose content is gone.
+    /// Paths whose version in the mirror is gone.
     pub(super) lost: Vec<RelPath>,
+    /// Paths that are not in the mirror any more, though an increment has their version.
+    pub(super) left: Vec<RelPath>,
 }
 
 impl<'a> Undo<'a> {
@@ -128,7 +132,7 @@ impl<'a> Undo<'a> {
             tree.create_folder(&aside, 0o700, None)?;
         }
         tree.create_folder(stage, 0o700, None)?;
-        Ok(Self { tree, index, aside, number, next: 0, lost: Vec::new() })
+        Ok(Self { tree, index, aside, number, next: 0, lost: Vec::new(), left: Vec::new() })
     }
 
     /// Where things were set aside.
@@ -147,7 +151,7 @@ impl<'a> Undo<'a> {
                     Some(old) if old.identity().is_some() => self.put_back(path, old)?,
                     // What was a folder is made again by its own change.
                     Some(old) if matches!(old.content, Content::Folder) => {
-                        if self.tree.stat(&mirror)?.is_some_and(|found| !found.file_type.is_dir()) {
+                        if !self.is_folder(&mirror)? {
                             self.set_aside(&mirror)?;
                         }
                     }
@@ -156,7 +160,7 @@ impl<'a> Undo<'a> {
                 Change::Folder { .. } => {
                     if old.is_none_or(|old| !matches!(old.content, Content::Folder)) {
                         // A file that it replaced is put back by its own change.
-                        if self.tree.stat(&mirror)?.is_some_and(|found| found.file_type.is_dir()) {
+                        if self.is_folder(&mirror)? {
                             self.set_aside(&mirror)?;
                         }
                     }
@@ -185,7 +189,13 @@ impl<'a> Undo<'a> {
         } else {
             self.set_aside(&mirror)?;
             if self.is_sound(&left, old)? {
-                with_parents(self.tree, &mirror, || self.tree.rename_new(&left, &mirror))?;
+                match with_parents(self.tree, &mirror, || self.tree.rename_new(&left, &mirror)) {
+                    // What stands there cannot be read, nor set aside.
+                    Err(e) if e.is(Errno::EXIST) || e.is(Errno::IO) => {
+                        self.left.push(path.clone());
+                    }
+                    other => other?,
+                }
             } else {
                 if in_increment {
                     self.set_aside(&left)?;
@@ -216,7 +226,11 @@ impl<'a> Undo<'a> {
         let Content::File { size, hash, .. } = &old.content else {
             return Ok(false);
         };
-        let expected = old.identity().zip(self.tree.stat(place)?);
+        let found = match self.tree.stat(place) {
+            Err(e) if e.is(Errno::IO) => return Ok(false),
+            other => other?,
+        };
+        let expected = old.identity().zip(found);
         if !expected.is_some_and(|(identity, found)| identity.is(&found)) {
             return Ok(false);
         }
@@ -228,8 +242,16 @@ impl<'a> Undo<'a> {
         Ok(found.is_ok_and(|found| found == Some(*hash)))
     }
 
-    /// Sets aside what is at `path`, if anything is.
+    /// Sets aside what is at `path`, if anything is. What the driver cannot read stays: the run finds it
+    /// in its way.
     pub(super) fn set_aside(&mut self, path: &Path) -> Result<(), RepositoryError> {
+        match self.try_to_set_aside(path) {
+            Err(e) if e.is(Errno::IO) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    fn try_to_set_aside(&mut self, path: &Path) -> Result<(), TreeError> {
         let Some(found) = self.tree.stat(path)? else {
             return Ok(());
         };
@@ -241,11 +263,17 @@ impl<'a> Undo<'a> {
             }
         };
         if found.file_type.is_dir() {
-            self.tree.rename_folder(path, &to)?;
+            self.tree.rename_folder(path, &to)
         } else {
-            self.tree.rename_new(path, &to)?;
+            self.tree.rename_new(path, &to)
         }
-        Ok(())
+    }
+
+    fn is_folder(&self, path: &Path) -> Result<bool, TreeError> {
+        match self.tree.stat(path) {
+            Err(e) if e.is(Errno::IO) => Ok(false),
+            found => Ok(found?.is_some_and(|found| found.file_type.is_dir())),
+        }
     }
 
     /// Sets aside the folders above `path` in an increment that have nothing in them: the batch may have
@@ -254,7 +282,7 @@ impl<'a> Undo<'a> {
         // Not the increment, nor its `track`: those are older.
         let depth = path.components().count();
         for folder in path.ancestors().skip(1).take(depth.saturating_sub(3)) {
-            let is_folder = self.tree.stat(folder)?.is_some_and(|found| found.file_type.is_dir());
+            let is_folder = self.is_folder(folder)?;
             if is_folder && !self.tree.list(folder, 1).is_ok_and(|names| names.is_empty()) {
                 break;
             }

@@ -11,7 +11,7 @@ use super::publish::description;
 use crate::drive::tree::Tree;
 use crate::problem::Problem;
 use crate::relpath::RelPath;
-use crate::repository::format::Format;
+use crate::repository::format::{Format, Keeping};
 use crate::repository::index::{Change, Index};
 use crate::repository::names::fold;
 use crate::repository::record::Record;
@@ -130,6 +130,13 @@ impl Look<'_> {
             Err(e) if e.is(Errno::LOOP) && is_below_a_link(index, change.path()) => None,
             Err(e) if e.is(Errno::LOOP) => {
                 return Ok(Some("a folder above it is a symbolic link now".to_owned()));
+            }
+            // What an unclean end left on a drive without a journal. (A drive that is gone fails at the
+            // next sync.)
+            Err(e) if e.is(Errno::IO) && self.format.keeps_versions == Keeping::Displace => {
+                return Ok(Some(
+                    "something cannot be read (the file system needs a check)".to_owned(),
+                ));
             }
             other => other?,
         };

@@ -4,6 +4,7 @@
 //! Called by `run` before a plan is made. What it does is safe to be cut off and done again.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::displace::Undo;
@@ -46,7 +47,9 @@ pub(super) fn recover(
     if repository.index().is_unclosed() {
         match repository.format().keeps_versions {
             Keeping::Hardlink => finish(repository, how)?,
-            Keeping::Displace => take_back(repository, how, &mut recovered)?,
+            Keeping::Displace => {
+                take_back(repository, how, &mut recovered).map_err(needs_check)?;
+            }
         }
         repository.close_run(|index| Closing {
             status: Status::Interrupted,
@@ -56,8 +59,13 @@ pub(super) fn recover(
         })?;
     }
     let tree = repository.tree();
+    let mut staged = tree.list(Path::new(layout::STAGE), 1_000_000)?;
+    if has_folder(tree, &staged)? {
+        // No run makes one there, so the file system has mixed something up.
+        Undo::begin(tree, repository.index())?;
+        staged.clear();
+    }
     unchecked(tree, how.checked, &mut recovered)?;
-    let staged = tree.list(Path::new(layout::STAGE), 1_000_000)?;
     if staged.is_empty() {
         return Ok(recovered);
     }
@@ -65,6 +73,16 @@ pub(super) fn recover(
     repository::clear_stage(tree, |name| wanted.contains(name))?;
     recovered.any = true;
     Ok(recovered)
+}
+
+fn has_folder(tree: &Tree, staged: &[OsString]) -> Result<bool, RepositoryError> {
+    for name in staged {
+        let found = tree.stat(&Path::new(layout::STAGE).join(name))?;
+        if found.is_some_and(|found| found.file_type.is_dir()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Finishes the batch in flight.
@@ -103,13 +121,22 @@ fn take_back(
             }
         }
     }
-    let lost = std::mem::take(&mut undo.lost);
+    let (mut lost, left) = (std::mem::take(&mut undo.lost), std::mem::take(&mut undo.left));
     recovered.problems.extend(lost.iter().map(|path| {
         let reason = "the drive was pulled out while this was being replaced, and the version that \
                       was there is lost; versions in increments are not concerned";
         Problem::new(path.clone(), reason)
     }));
+    lost.extend(left);
     repository.batch_undone(lost)
+}
+
+/// What the driver refuses to read after an unclean end is for a check of the file system to put right.
+fn needs_check(error: RepositoryError) -> RepositoryError {
+    match error {
+        RepositoryError::Drive(e) if e.is(rustix::io::Errno::IO) => RepositoryError::NeedsCheck(e),
+        other => other,
+    }
 }
 
 /// Removes what waited for a check of the file system, or says that it waits.

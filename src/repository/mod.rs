@@ -73,6 +73,11 @@ pub enum RepositoryError {
         /// What is there instead.
         found: String,
     },
+    /// A drive without a journal was pulled out during a run, and cannot be read everywhere now.
+    #[error(
+        "the drive was pulled out during a backup, and its file system has to be checked before it is used: unmount it and run `sudo fsck -a` on its device (/dev/sdb1, say), then back up again; nothing that earlier runs backed up is concerned"
+    )]
+    NeedsCheck(#[source] TreeError),
     /// It was made by a later version of the program.
     #[error("the repository has format {0}, this program knows formats up to {known}; use a newer bkm-agent", known = format::VERSION)]
     Newer(u64),

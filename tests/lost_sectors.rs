@@ -1,0 +1,202 @@
+//! A drive without a journal (exFAT) loses single sectors of what was in flight when the plug was pulled: no
+//! version that was on it before is hit, and the next run puts everything right.
+//!
+//! A run is cut off at an operation; its image then, with single sectors as they were at the last sync, is
+//! what a pulled plug can leave. `BKM_SECTORS` raises the number of such images per operation.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails here fails the test"
+)]
+
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod support;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bkm_agent::drive::faults::Faults;
+use support::loop_drive::LoopDrive;
+use support::scene::{first_state, rules, second_state};
+use support::world::{World, words};
+
+const SECTOR: usize = 512;
+
+/// Paths in a batch, so that a run has several.
+const BATCH: usize = 12;
+
+/// The sectors in which two images differ.
+fn differing(one: &[u8], two: &[u8]) -> Vec<usize> {
+    let pairs = one.chunks(SECTOR).zip(two.chunks(SECTOR)).enumerate();
+    pairs.filter(|(_, (one, two))| one != two).map(|(at, _)| at).collect()
+}
+
+/// Copies an image, with holes.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("--sparse=always").arg(from).arg(to).status();
+    assert!(copied.unwrap().success(), "cp failed");
+}
+
+/// A run that was cut off: the image at the last sync, and all that was written.
+struct CutOff {
+    durable: Vec<u8>,
+    written: PathBuf,
+    dirty: Vec<usize>,
+}
+
+/// Cuts off a run on a copy of `before` after `k` operations; `None` if the run came to its end.
+fn cut_off(world: &World, before: &Path, place: &Path, k: u64) -> Option<CutOff> {
+    let image = place.join("run.img");
+    copy(before, &image);
+    let durable = Arc::new(Mutex::new(fs::read(&image).unwrap()));
+    let ended = {
+        let drive = LoopDrive::of_image(&image, &place.join("run"), "exfat").unwrap();
+        let world = world.at(drive.point());
+        let (kept, from) = (Arc::clone(&durable), image.clone());
+        let last = Arc::new(AtomicU64::new(0));
+        let faults = Faults::stop_after(k).with_batches_of(BATCH).after_sync(move || {
+            // What the driver wrote and the kernel has is on the "device" after a sync.
+            last.fetch_add(1, Ordering::SeqCst);
+            *kept.lock().unwrap() = fs::read(&from).unwrap();
+        });
+        world.run(Some(Arc::new(faults))).is_ok()
+    };
+    let durable = std::mem::take(&mut *durable.lock().unwrap());
+    let dirty = differing(&durable, &fs::read(&image).unwrap());
+    (!ended).then_some(CutOff { durable, written: image, dirty })
+}
+
+/// An image where the sectors in `lost` never arrived.
+fn without(cut: &CutOff, lost: &[usize], to: &Path) {
+    copy(&cut.written, to);
+    let image = OpenOptions::new().write(true).open(to).unwrap();
+    // The first sector says whether the drive was unmounted, which it was not.
+    for sector in lost.iter().chain(&[0]) {
+        let at = sector * SECTOR;
+        image.write_all_at(&cut.durable[at..at + SECTOR], at as u64).unwrap();
+    }
+}
+
+/// Pseudo-random numbers below `below`, the same in each run of the tests.
+fn spread(number: u64, below: usize) -> usize {
+    let hash = blake3::hash(&number.to_le_bytes());
+    let bytes = hash.as_bytes().first_chunk::<8>().unwrap();
+    usize::try_from(u64::from_le_bytes(*bytes) % below.max(1) as u64).unwrap()
+}
+
+/// Checks one image. Without a check of the file system nothing may be lost that was there before, though
+/// the run may end with an error; after one, the run puts everything right.
+fn check(world: &World, image: &Path, place: &Path) -> Checked {
+    {
+        let unchecked = place.join("unchecked.img");
+        copy(image, &unchecked);
+        let drive = LoopDrive::of_image(&unchecked, &place.join("unchecked"), "exfat");
+        // A driver may refuse it until it is checked.
+        if let Ok(drive) = drive {
+            let world = world.at(drive.point());
+            if let Err(e) = world.run(None) {
+                let text = words(&e);
+                assert!(text.contains("Input/output error"), "{text}");
+            }
+        }
+    }
+    let fsck = Command::new("fsck.exfat").arg("-y").arg(image).output().unwrap();
+    assert!(
+        matches!(fsck.status.code(), Some(0 | 1)),
+        "fsck.exfat: {}",
+        String::from_utf8_lossy(&fsck.stdout)
+    );
+    let drive = LoopDrive::of_image(image, &place.join("checked"), "exfat").unwrap();
+    let mut world = world.at(drive.point());
+    let report = match world.run_checked(None, true) {
+        Ok(report) => report,
+        Err(e) if words(&e).contains("Input/output error") => return Checked::Unreadable,
+        Err(e) => panic!("the run after the check failed: {}", words(&e)),
+    };
+    if report.problems.iter().any(|problem| problem.reason.contains("needs a check")) {
+        return Checked::Unreadable;
+    }
+    for problem in &report.problems {
+        assert!(problem.reason.contains("pulled out"), "{problem:?}");
+    }
+    if report.problems.is_empty() {
+        world.check_run(&report);
+        world.check_points();
+    } else {
+        world.check_mirror();
+        world.check_stage_empty();
+        let again = world.run(None).unwrap();
+        assert_eq!((again.new, again.changed, again.problems.len()), (0, 0, 0));
+    }
+    Checked::Repaired { lost: report.problems.len() }
+}
+
+/// What came of an image.
+enum Checked {
+    Repaired { lost: usize },
+    Unreadable,
+}
+
+#[test]
+fn sectors_that_are_lost_with_the_plug_cost_nothing_that_was_there_before() {
+    let per_operation = support::number("BKM_SECTORS", 2);
+    let outer = support::scratch();
+    let place = outer.path();
+    let before = place.join("before.img");
+    File::create(&before).unwrap().set_len(8 << 20).unwrap();
+    match Command::new("mkfs.exfat").arg(&before).output() {
+        Ok(made) => assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr)),
+        Err(_) => return println!("skipped: mkfs.exfat is missing"),
+    }
+    let source = place.join("source");
+    fs::create_dir(&source).unwrap();
+    first_state(&source);
+    let world = {
+        let drive = match LoopDrive::of_image(&before, &place.join("first"), "exfat") {
+            Ok(drive) => drive,
+            Err(why) => return println!("skipped: {why}"),
+        };
+        let mut world = World::new(&source, drive.point(), rules(false)).one_worker();
+        let report = world.run(None).unwrap();
+        world.check_run(&report);
+        second_state(&source);
+        world.set_rules(rules(true));
+        world
+    };
+    let (mut images, mut sectors, mut lost, mut unreadable) = (0, 0, 0, 0);
+    let mut k = 0;
+    while let Some(cut) = cut_off(&world, &before, place, k) {
+        sectors += cut.dirty.len();
+        for number in 0..per_operation {
+            let one = spread(k, cut.dirty.len()) + number as usize;
+            let gone: Vec<usize> = cut.dirty.iter().cycle().skip(one).take(1).copied().collect();
+            let image = place.join("torn.img");
+            without(&cut, &gone, &image);
+            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                check(&world, &image, place)
+            }));
+            match checked {
+                Ok(Checked::Repaired { lost: more }) => lost += more,
+                Ok(Checked::Unreadable) => unreadable += 1,
+                Err(why) => {
+                    println!("failed at operation {k}, without the sectors {gone:?}");
+                    std::panic::resume_unwind(why);
+                }
+            }
+            images += 1;
+        }
+        k += 7;
+    }
+    println!(
+        "{images} images of {} runs, each without one of {sectors} sectors in flight: {lost} versions in \
+         flight were lost; {unreadable} images stayed unreadable after fsck.exfat",
+        k / 7
+    );
+    assert!(images > 4 * unreadable, "{unreadable} of {images}");
+}
