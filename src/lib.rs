@@ -7,6 +7,7 @@ pub mod agent;
 pub mod atomic_file;
 pub mod backup;
 mod beneath;
+mod budget;
 pub mod cli;
 pub mod config;
 pub mod drive;

@@ -179,9 +179,11 @@ impl<'de> Deserialize<'de> for RelPath {
                 f.write_str("a path below the source")
             }
             fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<RelPath, E> {
+                crate::budget::pay_path()?;
                 RelPath::from_key(key).map_err(E::custom)
             }
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<RelPath, E> {
+                crate::budget::pay_path()?;
                 RelPath::new(bytes).map_err(E::custom)
             }
             fn visit_seq<A: SeqAccess<'de>>(self, _seq: A) -> Result<RelPath, A::Error> {

@@ -76,7 +76,7 @@ fn print(increment: &Listed, out: &mut dyn Write) -> Result<(), CliError> {
         };
         let size = human::size(file.entry.size);
         let time = crate::sanitize::line(&file.entry.mtime_iso);
-        let time = time.get(..19).unwrap_or(&time);
+        let time: String = time.chars().take(19).collect();
         match &file.entry.moved_from {
             Some(from) => writeln!(out, "  {sign} {size:>9}  {time}  {} (was {from})", file.path)?,
             None => writeln!(out, "  {sign} {size:>9}  {time}  {}", file.path)?,

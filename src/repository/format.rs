@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{RepositoryError, layout};
+use super::{RepositoryError, layout, short};
 use crate::drive::tree::Tree;
 
 /// The version of the format that this program writes; a reader refuses a newer one.
@@ -31,12 +31,13 @@ struct Format {
 /// Whether `tree` holds a repository that this program can read.
 pub(super) fn check(tree: &Tree) -> Result<bool, RepositoryError> {
     let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", layout::FORMAT));
-    let Some(file) = tree.open_file(Path::new(layout::FORMAT))? else {
+    let opened = tree.open_file(Path::new(layout::FORMAT)).map_err(super::record_error)?;
+    let Some(file) = opened else {
         return Ok(false);
     };
     let mut bytes = Vec::new();
     file.take(64 * 1024).read_to_end(&mut bytes).map_err(RepositoryError::Read)?;
-    let format: Format = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let format: Format = serde_json::from_slice(&bytes).map_err(|e| damaged(short(&e)))?;
     if format.magic != MAGIC {
         return Err(damaged("it is not ours".to_owned()));
     }

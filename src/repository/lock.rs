@@ -14,7 +14,7 @@ use crate::drive::tree::Tree;
 pub(super) fn take(tree: &Tree) -> Result<DriveFile<'_>, RepositoryError> {
     let path = Path::new(layout::LOCK);
     let missing = tree.stat(path)?.is_none();
-    let file = tree.open_record_file(path, missing)?;
+    let file = tree.open_record_file(path, missing).map_err(super::record_error)?;
     match file.file().try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
