@@ -11,6 +11,8 @@ mod budget;
 pub mod cli;
 pub mod config;
 pub mod drive;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod history;
 pub mod human;
 pub mod in_words;

@@ -32,9 +32,7 @@ pub fn list(args: &ListArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     located.close();
     let listed = listed?;
     if args.json {
-        let text =
-            serde_json::to_string_pretty(&listed).map_err(|e| CliError::new(&e, Exit::Failed))?;
-        writeln!(out, "{text}")?;
+        super::print_json(&listed, true, out)?;
         return Ok(Exit::Done);
     }
     if listed.is_empty() {

@@ -30,21 +30,26 @@ struct Format {
 
 /// Whether `tree` holds a repository that this program can read.
 pub(super) fn check(tree: &Tree) -> Result<bool, RepositoryError> {
-    let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", layout::FORMAT));
     let opened = tree.open_file(Path::new(layout::FORMAT)).map_err(super::record_error)?;
     let Some(file) = opened else {
         return Ok(false);
     };
     let mut bytes = Vec::new();
     file.take(64 * 1024).read_to_end(&mut bytes).map_err(RepositoryError::Read)?;
-    let format: Format = serde_json::from_slice(&bytes).map_err(|e| damaged(short(&e)))?;
+    parse(&bytes).map(|()| true)
+}
+
+/// Whether this is the `format.json` of a repository that this program can read.
+pub(super) fn parse(bytes: &[u8]) -> Result<(), RepositoryError> {
+    let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", layout::FORMAT));
+    let format: Format = serde_json::from_slice(bytes).map_err(|e| damaged(short(&e)))?;
     if format.magic != MAGIC {
         return Err(damaged("it is not ours".to_owned()));
     }
     if format.version > VERSION {
         return Err(RepositoryError::Newer(format.version));
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Writes `format.json`.

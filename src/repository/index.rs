@@ -7,6 +7,7 @@
 //! "Index". Called by `repository`, `backup` and, for reading, `history`.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 
 use serde::{Deserialize, Serialize};
 
@@ -187,7 +188,7 @@ impl Index {
 
     /// Reads the log. The last batch is not applied if it may be unfinished: see [`Index::pending`].
     pub(super) fn read(
-        file: &std::fs::File,
+        file: impl Read + Seek,
         synced: Option<(u64, u64)>,
     ) -> Result<(Self, LogEnd), RepositoryError> {
         let mut index = Self::empty();

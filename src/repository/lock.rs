@@ -38,7 +38,7 @@ fn holder(file: &File) -> String {
 }
 
 /// The process in a line of `/proc/locks`: `1: FLOCK ADVISORY WRITE 1234 08:01:131 0 EOF`.
-fn pid_of(line: &str, ino: u64) -> Option<u32> {
+pub(super) fn pid_of(line: &str, ino: u64) -> Option<u32> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     (fields.next() == Some("FLOCK")).then_some(())?;
     let pid = fields.nth(2)?.parse().ok()?;

@@ -7,6 +7,8 @@
 
 pub mod catalog;
 pub mod format;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 pub mod index;
 pub mod layout;
 mod lock;
@@ -312,12 +314,17 @@ pub fn read_catalog(tree: &Tree, increment: &str) -> Result<Catalog, RepositoryE
     if size > MAX_CATALOG {
         return Err(damaged("it is too large for a catalog".to_owned()));
     }
-    // As a stream: the text itself takes no memory.
+    parse_catalog(BufReader::with_capacity(1 << 20, file.take(MAX_CATALOG)), increment)
+}
+
+/// Reads the text of a catalog as a stream: it takes no memory itself.
+fn parse_catalog(text: impl io::Read, increment: &str) -> Result<Catalog, RepositoryError> {
+    let name = catalog::path_of(increment).display().to_string();
+    let damaged = |what: String| RepositoryError::Damaged(format!("{name}: {what}"));
     let mut left = Some(budget::memory());
-    let text = BufReader::with_capacity(1 << 20, file.take(MAX_CATALOG));
     let read = budget::within(&mut left, || serde_json::from_reader::<_, Catalog>(text));
     match read {
-        _ if left.is_none() => Err(RepositoryError::TooLarge(path.display().to_string())),
+        _ if left.is_none() => Err(RepositoryError::TooLarge(name)),
         Err(e) if e.is_io() => Err(RepositoryError::Read(e.into())),
         Err(e) => Err(damaged(short(&e))),
         Ok(catalog) => match trust::catalog(&catalog, increment) {
