@@ -76,7 +76,7 @@ pub enum RepositoryError {
     },
     /// Reading it would take more memory than there is.
     #[error(
-        "{0} needs more than half of this computer's memory; use one with more (everything on the drive is plain files, too: see its README.txt)"
+        "{0} needs more memory than this computer has for it; use one with more (what is on the drive are plain files, too: see its README.txt)"
     )]
     TooLarge(String),
     /// It was made by a later version of the program.
