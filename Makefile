@@ -1,7 +1,7 @@
 # What people do with this project. Steps that take more than a line are in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench install uninstall deps fmt lint
+.PHONY: help demo test fuzz bench install uninstall deps fmt lint
 
 # Where `install` puts things; DESTDIR in front is for packagers.
 PREFIX ?= $(HOME)/.local
@@ -23,6 +23,9 @@ demo: ## Plug in a drive (an image), see the backup start by itself, restore a f
 test: ## Run all tests; those that need root or a tool say so and are skipped
 	@scripts/deps.sh build test
 	cargo test --locked --no-fail-fast
+
+fuzz: ## Feed every parser with arbitrary input, FUZZ_SECONDS (60) each
+	@scripts/fuzz.sh
 
 bench: ## Compare with rsync on 50,000 files (root; some minutes, 3 GB in /var/tmp)
 	@scripts/deps.sh build demo bench

@@ -7,9 +7,12 @@ pub mod agent;
 pub mod atomic_file;
 pub mod backup;
 mod beneath;
+mod budget;
 pub mod cli;
 pub mod config;
 pub mod drive;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod history;
 pub mod human;
 pub mod in_words;

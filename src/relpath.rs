@@ -179,9 +179,11 @@ impl<'de> Deserialize<'de> for RelPath {
                 f.write_str("a path below the source")
             }
             fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<RelPath, E> {
+                crate::budget::pay_path()?;
                 RelPath::from_key(key).map_err(E::custom)
             }
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<RelPath, E> {
+                crate::budget::pay_path()?;
                 RelPath::new(bytes).map_err(E::custom)
             }
             fn visit_seq<A: SeqAccess<'de>>(self, _seq: A) -> Result<RelPath, A::Error> {
@@ -240,11 +242,45 @@ mod tests {
         assert_eq!(above, ["a", "a/b"]);
     }
 
+    fn tricky() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(proptest::sample::select(b"/\\xe9\xc3\xa9a".to_vec()), 1..6)
+    }
+
     proptest! {
         #[test]
         fn keys_round_trip(bytes in proptest::collection::vec(any::<u8>(), 1..40)) {
             if let Ok(path) = RelPath::new(&bytes) {
                 prop_assert_eq!(RelPath::from_key(&path.to_key()).unwrap(), path);
+            }
+        }
+
+        /// Bytes that the spelling has to tell apart: escapes, their digits, and pieces of UTF-8.
+        #[test]
+        fn two_paths_never_have_one_key(
+            one in tricky(), other in tricky(),
+        ) {
+            if let (Ok(one), Ok(other)) = (RelPath::new(&one), RelPath::new(&other)) {
+                prop_assert_eq!(one.to_key() == other.to_key(), one == other);
+            }
+        }
+
+        #[test]
+        fn a_key_that_is_read_is_the_one_spelling_of_its_path(text in r"/?[/\\x0-9a-fé.]{0,12}") {
+            if let Ok(path) = RelPath::from_key(&text) {
+                prop_assert_eq!(path.to_key(), text);
+            }
+        }
+
+        #[test]
+        fn a_path_is_the_same_in_json_and_in_the_index(
+            bytes in proptest::collection::vec(any::<u8>(), 1..40),
+        ) {
+            if let Ok(path) = RelPath::new(&bytes) {
+                let json = serde_json::to_string(&path).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<RelPath>(&json).unwrap(), &path);
+                let binary = postcard::to_stdvec(&path).unwrap();
+                prop_assert_eq!(&postcard::from_bytes::<RelPath>(&binary).unwrap(), &path);
+                prop_assert!(!path.to_string().chars().any(char::is_control));
             }
         }
     }

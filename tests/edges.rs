@@ -417,3 +417,28 @@ fn a_file_with_more_hard_links_than_the_drive_takes_is_backed_up() {
     world.run(None).unwrap();
     world.check_mirror();
 }
+
+#[test]
+fn a_fifo_in_the_place_of_the_part_of_a_large_file_does_not_hold_the_run() {
+    let (_folder, mut world) = world();
+    write(&world, "small", "first");
+    world.back_up();
+    write(&world, "large", vec![7; 33 << 20]);
+    let stage = world.repository().join(".bkm/stage");
+    let part = || {
+        let mut names = fs::read_dir(&stage).unwrap().map(|entry| entry.unwrap().path());
+        names.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("part-"))
+    };
+    // Cut off at one operation after the other until a part is left.
+    let part = (1..).find_map(|k| {
+        let _cut = world.run(Some(Arc::new(Faults::stop_after(k))));
+        part()
+    });
+    let part = part.unwrap();
+    fs::remove_file(&part).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &part, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    world.back_up();
+    assert_eq!(fs::metadata(world.mirror().join("large")).unwrap().len(), 33 << 20);
+    world.check_points();
+}

@@ -138,6 +138,16 @@ pub enum RunError {
         /// Where the first file system is remembered.
         memory: PathBuf,
     },
+    /// The folder is somewhere else than before: a symbolic link leads there.
+    #[error("{} leads to {} now, where it did not at the first run; nothing was changed. Is a symbolic link in its way that you did not make? If the backup is to start anew there, remove {}", crate::sanitize::line(&dist.to_string_lossy()), crate::sanitize::line(leads_to), memory.display())]
+    OtherPlace {
+        /// The repository's folder.
+        dist: PathBuf,
+        /// Where it leads.
+        leads_to: String,
+        /// Where the first place is remembered.
+        memory: PathBuf,
+    },
     /// What is to be remembered on this computer cannot be written.
     #[error("cannot write {}", file.display())]
     Memory {

@@ -102,20 +102,34 @@ fn on_drive(mounted: &Mounted) -> Result<Tree, RunError> {
 struct Remembered {
     /// The repository's folder.
     dist: PathBuf,
+    /// Where that leads, symbolic links resolved: one on a drive must not lead it elsewhere later.
+    #[serde(default)]
+    real: Option<String>,
     /// UUID of the file system, where udev knows it.
     uuid: Option<String>,
     /// The file system's own id (`f_fsid`), where it means something.
     fsid: Option<u64>,
 }
 
+/// Refuses a folder that symbolic links lead to another place than at the first run: they may be a drive's.
+pub fn check_leads_there(profile: &Profile, dist: &Path) -> Result<(), RunError> {
+    let memory = memory_file(profile);
+    let Some(known) = remembered(&memory).filter(|known| known.dist == dist) else {
+        return Ok(());
+    };
+    match (known.real, identify(dist).real) {
+        (Some(then), Some(leads_to)) if then != leads_to => {
+            Err(RunError::OtherPlace { dist: dist.to_owned(), leads_to, memory })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a folder that is on another file system than at the first run: an empty mount point looks
 /// like a folder.
 pub(super) fn check_file_system(profile: &Profile, dist: &Path) -> Result<(), RunError> {
     let file = memory_file(profile);
-    let Ok(text) = std::fs::read(&file) else {
-        return Ok(());
-    };
-    let Ok(known) = serde_json::from_slice::<Remembered>(&text) else {
+    let Some(known) = remembered(&file) else {
         return Ok(());
     };
     let now = identify(dist);
@@ -135,12 +149,16 @@ pub(super) fn check_file_system(profile: &Profile, dist: &Path) -> Result<(), Ru
 pub(super) fn remember_file_system(profile: &Profile, dist: &Path) -> Result<(), RunError> {
     let file = memory_file(profile);
     let now = identify(dist);
-    let known = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let known = remembered(&file);
     if known.as_ref() == Some(&now) {
         return Ok(());
     }
     let text = serde_json::to_vec_pretty(&now).unwrap_or_default();
     atomic_file::replace(&file, &text).map_err(|source| RunError::Memory { file, source })
+}
+
+fn remembered(file: &Path) -> Option<Remembered> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }
 
 /// The file system of the folder, or of the one above it while it does not exist.
@@ -150,7 +168,8 @@ fn identify(dist: &Path) -> Remembered {
     // XFS makes its id from the device's number, which means nothing tomorrow.
     let xfs = rustix::fs::statfs(there).is_ok_and(|fs| fs.f_type == 0x5846_5342);
     let fsid = rustix::fs::statvfs(there).ok().map(|fs| fs.f_fsid);
-    Remembered { dist: dist.to_owned(), uuid, fsid: fsid.filter(|id| *id != 0 && !xfs) }
+    let real = std::fs::canonicalize(dist).ok().map(|real| real.to_string_lossy().into_owned());
+    Remembered { dist: dist.to_owned(), real, uuid, fsid: fsid.filter(|id| *id != 0 && !xfs) }
 }
 
 /// One file per profile file: profiles of the same name may come from several folders.

@@ -76,6 +76,7 @@ impl Run<'_> {
     fn go(&self) -> Result<RunReport, RunError> {
         let source = Source::open(&self.profile.source)?;
         if let Place::Folder(dist) = self.place {
+            place::check_leads_there(self.profile, dist)?;
             place::check_file_system(self.profile, dist)?;
         }
         let tree = self.place.existing()?.map(|tree| self.with_faults(tree));

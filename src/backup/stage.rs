@@ -320,7 +320,7 @@ impl Stager<'_> {
         let name = part_name(&entry.path, stat);
         let path = layout::staged(&name);
         match self.tree.stat(&path)? {
-            Some(found) if found.nlink == 1 => {
+            Some(found) if found.nlink == 1 && found.file_type.is_file() => {
                 match self.tree.open_record_file(&path, false) {
                     Ok(file) => return Ok((name, file, found.size)),
                     // It was whole and has the attributes of a read-only file already.
@@ -410,7 +410,11 @@ pub(super) fn there_already(tree: &Tree, work: &Work<'_>) -> Result<u64, TreeErr
     if entry.stat.kind != Kind::File || entry.stat.size < RESUMABLE {
         return Ok(0);
     }
-    let part = tree.open_file(&layout::staged(&part_name(&entry.path, &entry.stat)))?;
+    let path = layout::staged(&part_name(&entry.path, &entry.stat));
+    if tree.stat(&path)?.is_none_or(|found| !found.file_type.is_file()) {
+        return Ok(0);
+    }
+    let part = tree.open_file(&path)?;
     let allocated = |part: File| rustix::fs::fstat(&part).map_or(0, |stat| stat.st_blocks);
     Ok(part.map_or(0, |part| allocated(part).cast_unsigned().saturating_mul(512)))
 }

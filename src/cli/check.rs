@@ -54,8 +54,11 @@ fn check_in(args: &CheckArgs, dirs: &[PathBuf], out: &mut dyn Write) -> Result<E
     let mut exit = Exit::Done;
     for profile in profiles {
         let (report, this) = look_at(profile);
-        let written =
-            if args.json { writeln!(out, "{}", report.to_json()) } else { report.print(out) };
+        let written = if args.json {
+            writeln!(out, "{}", crate::sanitize::json(&report.to_json()))
+        } else {
+            report.print(out)
+        };
         written?;
         exit = exit.and(this);
     }

@@ -117,8 +117,7 @@ fn space(point: &Path) -> Option<(u64, u64)> {
 
 fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
     if json {
-        serde_json::to_writer_pretty(&mut *out, all)?;
-        writeln!(out)?;
+        super::print_json(&all, true, out)?;
         return Ok(Exit::Done);
     }
     if all.is_empty() {

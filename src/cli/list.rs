@@ -32,9 +32,7 @@ pub fn list(args: &ListArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     located.close();
     let listed = listed?;
     if args.json {
-        let text =
-            serde_json::to_string_pretty(&listed).map_err(|e| CliError::new(&e, Exit::Failed))?;
-        writeln!(out, "{text}")?;
+        super::print_json(&listed, true, out)?;
         return Ok(Exit::Done);
     }
     if listed.is_empty() {
@@ -76,7 +74,7 @@ fn print(increment: &Listed, out: &mut dyn Write) -> Result<(), CliError> {
         };
         let size = human::size(file.entry.size);
         let time = crate::sanitize::line(&file.entry.mtime_iso);
-        let time = time.get(..19).unwrap_or(&time);
+        let time: String = time.chars().take(19).collect();
         match &file.entry.moved_from {
             Some(from) => writeln!(out, "  {sign} {size:>9}  {time}  {} (was {from})", file.path)?,
             None => writeln!(out, "  {sign} {size:>9}  {time}  {}", file.path)?,

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{CliError, Exit};
 use crate::agent::event::drive_of;
-use crate::backup::place::Place;
+use crate::backup::place::{Place, check_leads_there};
 use crate::config::{Dist, Profile};
 use crate::drive::device::{self, Device, DeviceError};
 use crate::drive::mount::{self, Mounted};
@@ -57,6 +57,9 @@ impl Which {
             None
         };
         let opened = place_of(&profile, mounted.as_ref()).and_then(|place| {
+            if let Place::Folder(dist) = place {
+                check_leads_there(&profile, dist).map_err(|e| CliError::new(&e, Exit::Failed))?;
+            }
             let found = place.existing().map_err(|e| CliError::new(&e, Exit::Failed))?;
             found.ok_or_else(|| missing(&place.shown()))
         });

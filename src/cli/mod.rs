@@ -12,7 +12,7 @@ mod signals;
 pub mod status;
 
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -124,6 +124,13 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// Prints a value as JSON and a line break.
+fn print_json(value: &impl serde::Serialize, pretty: bool, out: &mut dyn Write) -> io::Result<()> {
+    let text =
+        if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    writeln!(out, "{}", crate::sanitize::json(&text?))
 }
 
 /// Says something to the person at the keyboard, beside the results.

@@ -58,8 +58,7 @@ pub fn restore(args: &RestoreArgs, out: &mut dyn Write) -> Result<Exit, CliError
     let restored = restored?;
     let exit = if restored.problems.is_empty() { Exit::Done } else { Exit::Problems };
     if args.json {
-        let text = serde_json::to_string(&restored).map_err(|e| CliError::new(&e, Exit::Failed))?;
-        writeln!(out, "{text}")?;
+        super::print_json(&restored, false, out)?;
         return Ok(exit);
     }
     let folders = match restored.folders {

@@ -177,9 +177,7 @@ fn one(
         Ok(report) => {
             remember(&ending.state(&report), Some(&report));
             if args.json {
-                let text =
-                    serde_json::to_string(&report).map_err(|e| CliError::new(&e, Exit::Failed))?;
-                writeln!(out, "{text}")?;
+                super::print_json(&report, false, out)?;
             } else {
                 let repository =
                     on_drive.unwrap_or_else(|| report.repository.display().to_string());

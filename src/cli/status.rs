@@ -22,8 +22,7 @@ pub fn status(args: &StatusArgs, out: &mut dyn Write) -> io::Result<Exit> {
 
 fn print(all: &[Memory], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
     if json {
-        serde_json::to_writer_pretty(&mut *out, all)?;
-        writeln!(out)?;
+        super::print_json(&all, true, out)?;
         return Ok(Exit::Done);
     }
     if all.is_empty() {

@@ -17,6 +17,17 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub use load::{find, load_all, load_file};
 
+/// Reads and checks the text of a profile, on a computer that is always the same.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn check_text(text: &str) -> Result<Profile, ConfigError> {
+    let here = profile::Surroundings {
+        home: Some(PathBuf::from("/home/anna")),
+        user: "anna".to_owned(),
+        host: "host".to_owned(),
+    };
+    profile::check(std::path::Path::new("/p.json"), "p".to_owned(), text, &here)
+}
+
 /// A valid profile.
 #[derive(Debug, Clone)]
 pub struct Profile {

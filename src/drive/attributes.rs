@@ -36,7 +36,9 @@ impl Attributes {
 
 /// Owner and group for the kernel.
 pub(super) fn ids(uid: u32, gid: u32) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+    // The kernel takes the highest number for "leave it"; a hostile record may have it.
+    let known = |id: u32| (id != u32::MAX).then_some(id);
+    (known(uid).map(Uid::from_raw), known(gid).map(Gid::from_raw))
 }
 
 /// `false` if the attribute is not known here, not allowed, or too large for this file system.

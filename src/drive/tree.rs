@@ -28,9 +28,12 @@ use crate::beneath;
 /// How many parent folders are kept open. Runs go through paths in order, so few are enough.
 const OPEN_FOLDERS: usize = 64;
 
+/// What is said of a FIFO, a device, or a folder where a file belongs.
+const NOT_REGULAR: &str = "not a regular file";
+
 /// A failed operation: what, on which path.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}", crate::sanitize::line(&path.to_string_lossy()))]
+#[error("cannot {action} {}{}", crate::sanitize::line(&path.to_string_lossy()), self.hint())]
 pub struct TreeError {
     /// What was tried, to follow "cannot".
     pub action: &'static str,
@@ -44,6 +47,23 @@ impl TreeError {
     /// Whether the cause is `errno`.
     pub fn is(&self, errno: Errno) -> bool {
         self.source.raw_os_error() == Some(errno.raw_os_error())
+    }
+
+    /// Whether something else than what is expected stands at the path or on the way to it.
+    pub fn is_foreign(&self) -> bool {
+        self.source.kind() == io::ErrorKind::InvalidData
+            || [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR, Errno::NXIO].iter().any(|e| self.is(*e))
+    }
+
+    /// What the system's own words leave open.
+    fn hint(&self) -> &'static str {
+        if self.is(Errno::LOOP) {
+            " (a symbolic link is there or on the way, and none is followed on a drive)"
+        } else if self.is(Errno::XDEV) {
+            " (something else is mounted there or on the way; unmount it)"
+        } else {
+            ""
+        }
     }
 }
 
@@ -152,6 +172,7 @@ impl Tree {
     /// regular file is an error, and a FIFO does not make it wait.
     pub fn open_file(&self, path: &Path) -> Result<Option<File>, TreeError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        self.refuse_special(path)?;
         match self.open2(path, flags) {
             Ok(fd) => self.regular(fd, path).map(Some),
             Err(Errno::NOENT) => Ok(None),
@@ -167,8 +188,14 @@ impl Tree {
             self.step("create", path)?;
         }
         let flags = if create { flags | OFlags::CREATE } else { flags };
+        self.refuse_special(path)?;
         let fd = self.open2(path, flags).map_err(|e| self.error("open", path, e))?;
         let file = self.regular(fd, path)?;
+        // Writing in place to a file with another name would change that one, perhaps not even ours.
+        let links = rustix::fs::fstat(&file).map_err(|e| self.error("look at", path, e))?.st_nlink;
+        if links > 1 {
+            return Err(self.foreign("open", path, "it has a second name (a hard link)"));
+        }
         Ok(DriveFile { file, tree: self, path: path.to_owned() })
     }
 
@@ -505,10 +532,27 @@ impl Tree {
     fn regular(&self, fd: OwnedFd, path: &Path) -> Result<File, TreeError> {
         let stat = rustix::fs::fstat(&fd).map_err(|e| self.error("look at", path, e))?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            let source = io::Error::new(io::ErrorKind::InvalidData, "not a regular file");
-            return Err(TreeError { action: "open", path: self.shown.join(path), source });
+            return Err(self.foreign("open", path, NOT_REGULAR));
         }
         Ok(File::from(fd))
+    }
+
+    /// Opening a device is an act of its own (a tape rewinds, a watchdog starts), so devices and their
+    /// like are told by their looks.
+    fn refuse_special(&self, path: &Path) -> Result<(), TreeError> {
+        let looks = self.split(path).and_then(|(folder, name)| {
+            rustix::fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        });
+        let kind = looks.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        match kind {
+            Ok(FileType::RegularFile | FileType::Directory | FileType::Symlink) | Err(_) => Ok(()),
+            Ok(_) => Err(self.foreign("open", path, NOT_REGULAR)),
+        }
+    }
+
+    fn foreign(&self, action: &'static str, path: &Path, what: &'static str) -> TreeError {
+        let source = io::Error::new(io::ErrorKind::InvalidData, what);
+        TreeError { action, path: self.shown.join(path), source }
     }
 
     fn open2(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {

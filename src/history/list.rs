@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::budget;
 use crate::drive::tree::Tree;
 use crate::relpath::RelPath;
 use crate::repository::catalog::{CatalogEntry, EntryCategory};
@@ -48,8 +49,13 @@ pub struct ListedFile {
 
 /// Lists the increments, oldest first; with their files if `detailed`.
 pub fn list(tree: &Tree, index: &Index, detailed: bool) -> Result<Vec<Listed>, RepositoryError> {
+    let mut paths = 0;
     let listed = index.increments().iter().map(|increment| {
         let catalog = read_catalog(tree, &increment.name)?;
+        if detailed {
+            paths += catalog.file_catalog.len();
+            budget::check_paths(paths, "a list of all files")?;
+        }
         let entries = || catalog.file_catalog.values();
         let tracked = |e: &&CatalogEntry| e.category == EntryCategory::Tracked;
         let brought = |e: &&CatalogEntry| tracked(e) && e.content_in.is_none();

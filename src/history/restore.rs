@@ -302,19 +302,20 @@ impl Restorer<'_> {
         hash: Option<[u8; 32]>,
         places: &[PathBuf],
     ) -> Result<(), Failure> {
-        let mut found = "it is missing from the drive".to_owned();
+        // What is wrong at the first place says most: it should lie there.
+        let mut wrong: Option<String> = None;
         for place in places {
             let from = match self.repository.open_file(place) {
                 Ok(Some(from)) => from,
                 Ok(None) => continue,
                 Err(e) => {
-                    found = reason_of(&e);
+                    wrong.get_or_insert(reason_of(&e));
                     continue;
                 }
             };
             // A length that the file has not would be filled up with the zeros of a hole.
             if from.metadata().is_ok_and(|meta| meta.len() != size) {
-                DAMAGED.clone_into(&mut found);
+                wrong.get_or_insert(DAMAGED.to_owned());
                 continue;
             }
             let mut to = self.destination.create_file(staged, 0o600)?;
@@ -324,15 +325,19 @@ impl Restorer<'_> {
                     self.finish(path, version, &mut to)?;
                     return Ok(());
                 }
-                Ok(_) => DAMAGED.clone_into(&mut found),
+                Ok(_) => {
+                    wrong.get_or_insert(DAMAGED.to_owned());
+                }
                 Err(CopyError::Stopped) => return Err(Failure::Stopped),
                 Err(CopyError::Drive(e)) => return Err(e.into()),
-                Err(CopyError::Source(e)) => found = format!("cannot be read from the drive: {e}"),
+                Err(CopyError::Source(e)) => {
+                    wrong.get_or_insert(format!("cannot be read from the drive: {e}"));
+                }
             }
             drop(to);
             self.destination.remove_file(staged)?;
         }
-        Err(Failure::Problem(found))
+        Err(Failure::Problem(wrong.unwrap_or_else(|| "it is missing from the drive".to_owned())))
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::budget;
 use crate::drive::tree::Tree;
 use crate::relpath::RelPath;
 use crate::repository::catalog::{Catalog, CatalogEntry, CatalogFolder, EntryCategory, xattrs_of};
@@ -88,6 +89,7 @@ pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, Reposit
     let mut versions = Versions::new();
     for increment in index.increments().iter().filter(|i| i.sequence <= sequence) {
         fold(&mut versions, read_catalog(tree, &increment.name)?);
+        budget::check_paths(versions.len(), "the history up to then")?;
     }
     Ok(versions)
 }

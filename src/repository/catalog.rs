@@ -74,7 +74,11 @@ pub struct CatalogEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_target_bytes: Option<String>,
     /// Extended attributes: name to value in hexadecimal.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::budget::texts",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub xattrs: BTreeMap<String, String>,
     /// Files of one increment with the same text here are hard links to one another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,7 +106,11 @@ pub struct CatalogFolder {
     /// Modification time in nanoseconds since 1970.
     pub mtime_ns: i64,
     /// Extended attributes: name to value in hexadecimal.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::budget::texts",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub xattrs: BTreeMap<String, String>,
 }
 

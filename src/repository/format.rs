@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RepositoryError, layout};
+use super::{RepositoryError, layout, short};
 use crate::drive::ability::{self, Names};
 use crate::drive::tree::Tree;
 
@@ -48,14 +48,20 @@ pub struct Format {
 /// The format of the repository in `tree`; `None` if there is none. An error if this program cannot read
 /// it.
 pub fn read(tree: &Tree) -> Result<Option<Format>, RepositoryError> {
-    let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", layout::FORMAT));
-    let Some(file) = tree.open_file(Path::new(layout::FORMAT))? else {
+    let opened = tree.open_file(Path::new(layout::FORMAT)).map_err(super::record_error)?;
+    let Some(file) = opened else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
     file.take(64 * 1024).read_to_end(&mut bytes).map_err(RepositoryError::Read)?;
+    parse(&bytes).map(Some)
+}
+
+/// What this `format.json` says, if it is of a repository that this program can read.
+pub(super) fn parse(bytes: &[u8]) -> Result<Format, RepositoryError> {
+    let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", layout::FORMAT));
     // The version is looked at first: what a later one means by the rest is not known here.
-    let of: Version = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let of: Version = serde_json::from_slice(bytes).map_err(|e| damaged(short(&e)))?;
     if of.magic != MAGIC {
         return Err(damaged("it is not ours".to_owned()));
     }
@@ -64,7 +70,7 @@ pub fn read(tree: &Tree) -> Result<Option<Format>, RepositoryError> {
         newer if newer > VERSION => return Err(RepositoryError::Newer(newer)),
         older => return Err(damaged(format!("it has format {older} of a trial version"))),
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| damaged(e.to_string()))
+    serde_json::from_slice(bytes).map_err(|e| damaged(short(&e)))
 }
 
 /// What every version of `format.json` says.
@@ -110,7 +116,6 @@ impl Format {
         if file_system == self.file_system {
             return Ok(self);
         }
-        tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
         let ability = ability::probe(tree, Path::new(layout::STAGE))?;
         if self.keeps_versions == Keeping::Hardlink && !ability.links {
             return Err(RepositoryError::Damaged(

@@ -7,13 +7,15 @@
 //! "Index". Called by `repository`, `backup` and, for reading, `history`.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 
 use serde::{Deserialize, Serialize};
 
 use super::layout::StageName;
 use super::log::{self, LogEnd};
 use super::record::{Content, Record};
-use super::{RepositoryError, Status};
+use super::{RepositoryError, Status, trust};
+use crate::budget;
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 
@@ -47,8 +49,9 @@ pub(super) enum Frame {
 /// What the base says beside its records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
-    next_sequence: u64,
-    increments: Vec<Increment>,
+    pub(super) next_sequence: u64,
+    #[serde(deserialize_with = "crate::budget::list")]
+    pub(super) increments: Vec<Increment>,
 }
 
 /// One increment, as the index lists it.
@@ -193,15 +196,30 @@ impl Index {
 
     /// Reads the log. The last batch is not applied if it may be unfinished: see [`Index::pending`].
     pub(super) fn read(
-        file: &std::fs::File,
+        file: impl Read + Seek,
         synced: Option<(u64, u64)>,
     ) -> Result<(Self, LogEnd), RepositoryError> {
         let mut index = Self::empty();
         let mut base = Some(Vec::new());
+        let mut left = Some(budget::memory());
         let end = log::read(file, synced, |payload| {
-            let frame: Frame = postcard::from_bytes(&payload)
-                .map_err(|e| RepositoryError::Damaged(format!("the index: a frame: {e}")))?;
-            index.take(frame, &mut base)
+            let frame = budget::within(&mut left, || postcard::from_bytes(&payload));
+            let damaged = |what: &dyn std::fmt::Display| {
+                RepositoryError::Damaged(format!("the index: {what}"))
+            };
+            match frame {
+                _ if left.is_none() => Err(RepositoryError::TooLarge("the index".to_owned())),
+                Err(e) => Err(damaged(&format_args!("a frame: {e}"))),
+                Ok(frame) => {
+                    if let Frame::Batch(_) = frame {
+                        index.apply_pending();
+                    }
+                    match trust::frame(&frame, &index) {
+                        Some(what) => Err(damaged(&what)),
+                        None => index.take(frame, &mut base),
+                    }
+                }
+            }
         })?;
         if base.is_some() {
             return Err(RepositoryError::Damaged("the index: it has no whole base".to_owned()));

@@ -31,7 +31,7 @@ pub const README: &str = "README.txt";
 /// The same while it is written.
 pub const README_PART: &str = ".README.bkm-part";
 
-/// Name of a file in the staging area.
+/// Name of a file in the staging area: see [`is_stage_name`].
 pub type StageName = String;
 
 /// The path of a staged file.
@@ -92,6 +92,13 @@ pub fn is_increment_name(name: &str) -> bool {
     })
 }
 
+/// Whether `name` can be one of ours in the staging area: no other leads out of it.
+pub fn is_stage_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
 /// The increments among `names`.
 pub fn increment_names(names: Vec<OsString>) -> impl Iterator<Item = String> {
     names.into_iter().filter_map(|name| name.into_string().ok()).filter(|n| is_increment_name(n))
@@ -100,6 +107,16 @@ pub fn increment_names(names: Vec<OsString>) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_staged_name_leads_nowhere_else() {
+        for ours in ["1", "part-0123456789abcdef0123456789abcdef"] {
+            assert!(is_stage_name(ours), "{ours}");
+        }
+        for other in ["", ".", "..", "a/b", "../index", "/etc/passwd", "a\0", &"1".repeat(65)] {
+            assert!(!is_stage_name(other), "{other:?}");
+        }
+    }
 
     #[test]
     fn increments_are_told_from_other_folders() {

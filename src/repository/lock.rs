@@ -26,7 +26,7 @@ impl Drop for Lock<'_> {
 pub(super) fn take(tree: &Tree) -> Result<Lock<'_>, RepositoryError> {
     let path = Path::new(layout::LOCK);
     let missing = tree.stat(path)?.is_none();
-    let file = tree.open_record_file(path, missing)?;
+    let file = tree.open_record_file(path, missing).map_err(super::record_error)?;
     match file.file().try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => {
@@ -50,7 +50,7 @@ fn holder(file: &File) -> String {
 }
 
 /// The process in a line of `/proc/locks`: `1: FLOCK ADVISORY WRITE 1234 08:01:131 0 EOF`.
-fn pid_of(line: &str, ino: u64) -> Option<u32> {
+pub(super) fn pid_of(line: &str, ino: u64) -> Option<u32> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     (fields.next() == Some("FLOCK")).then_some(())?;
     let pid = fields.nth(2)?.parse().ok()?;

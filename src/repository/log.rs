@@ -8,7 +8,7 @@
 //! 16 bytes, over generation, number and payload, so that a frame of an older file that shines through
 //! does not pass.
 
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::RepositoryError;
 use crate::drive::drive_file::DriveFile;
@@ -20,6 +20,10 @@ const FRAME_HEADER: usize = 4 + 8 + 16;
 /// Largest payload that is read or written. A batch's frame holds at most some thousand paths; the
 /// bound keeps a damaged or hostile length from taking the memory.
 pub(super) const MAX_PAYLOAD: usize = 256 << 20;
+
+/// Largest log that is read, in bytes: that of some 40 million files. A drive that feigns an endless file is
+/// not read to its end.
+const MAX_LOG: u64 = 8 << 30;
 
 /// An open log at its end, ready to append.
 #[derive(Debug)]
@@ -99,7 +103,7 @@ impl<'t> LogWriter<'t> {
 /// its checksum before that point, or is followed by a sound frame, is damage; at the end it is the
 /// torn tail of an append that the power cut off.
 pub(super) fn read(
-    mut file: &std::fs::File,
+    mut file: impl Read + Seek,
     synced: Option<(u64, u64)>,
     mut take: impl FnMut(Vec<u8>) -> Result<(), RepositoryError>,
 ) -> Result<LogEnd, RepositoryError> {
@@ -123,6 +127,9 @@ pub(super) fn read(
             ReadFrame::Sound { number, payload } if number == log.next_number => {
                 log.end += (FRAME_HEADER + payload.len()) as u64;
                 log.next_number += 1;
+                if log.end > MAX_LOG {
+                    return Err(damaged("it is too large for an index"));
+                }
                 take(payload)?;
             }
             ReadFrame::Sound { .. } => return Err(damaged("a frame is missing")),

@@ -7,6 +7,8 @@
 
 pub mod catalog;
 pub mod format;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 pub mod index;
 pub mod layout;
 mod lock;
@@ -16,13 +18,15 @@ pub mod names;
 mod parser_tests;
 pub mod record;
 pub mod stamp;
+mod trust;
 
-use std::io::{self, BufWriter, Read as _, Write as _};
+use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::budget;
 use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
@@ -78,6 +82,11 @@ pub enum RepositoryError {
         "the drive was pulled out during a backup, and its file system has to be checked before it is used: unmount it and run `sudo fsck -a` on its device (/dev/sdb1, say), then back up again; nothing that earlier runs backed up is concerned"
     )]
     NeedsCheck(#[source] TreeError),
+    /// Reading it would take more memory than there is.
+    #[error(
+        "{0} needs more memory than this computer has for it; use one with more (what is on the drive are plain files, too: see its README.txt)"
+    )]
+    TooLarge(String),
     /// It was made by a later version of the program.
     #[error("the repository has format {0}, this program knows formats up to {known}; use a newer bkm-agent", known = format::VERSION)]
     Newer(u64),
@@ -111,9 +120,13 @@ impl<'t> Repository<'t> {
         // Read again, now that nobody else writes it.
         let format =
             format::read(tree)?.ok_or_else(|| RepositoryError::Missing(tree.shown().to_owned()))?;
+        if !is_folder(tree, layout::STAGE)? {
+            tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
+        }
         let format = format.checked(tree)?;
         let (index, end, stamp) = read_records(tree)?;
-        let file = tree.open_record_file(Path::new(layout::INDEX), false)?;
+        is_folder(tree, layout::MIRROR)?;
+        let file = tree.open_record_file(Path::new(layout::INDEX), false).map_err(record_error)?;
         let log = LogWriter::resume(file, &end)?;
         Ok(Some(Self { tree, format, index, log, stamp, _lock: lock }))
     }
@@ -305,7 +318,7 @@ impl<'t> Repository<'t> {
             synced: self.log.end(),
             rules,
         };
-        stamp::write(self.tree, &self.stamp)?.sync()?;
+        stamp::write(self.tree, &self.stamp).map_err(record_error)?.sync()?;
         Ok(())
     }
 
@@ -330,7 +343,14 @@ fn is_free(tree: &Tree) -> Result<bool, TreeError> {
 pub fn clear_stage(tree: &Tree, keep: impl Fn(&str) -> bool) -> Result<(), RepositoryError> {
     for name in tree.list(Path::new(layout::STAGE), 1_000_000)? {
         if !name.to_str().is_some_and(&keep) {
-            tree.remove_file(&Path::new(layout::STAGE).join(name))?;
+            let path = Path::new(layout::STAGE).join(name);
+            match tree.remove_file(&path) {
+                Err(e) if e.is(Errno::ISDIR) => {
+                    let found = "there is a folder".to_owned();
+                    return Err(RepositoryError::Mismatch { path: tree.shown().join(path), found });
+                }
+                other => other?,
+            };
         }
     }
     Ok(())
@@ -340,14 +360,58 @@ pub fn clear_stage(tree: &Tree, keep: impl Fn(&str) -> bool) -> Result<(), Repos
 pub fn read_catalog(tree: &Tree, increment: &str) -> Result<Catalog, RepositoryError> {
     let path = catalog::path_of(increment);
     let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", path.display()));
-    let file = tree.open_file(&path)?.ok_or_else(|| damaged("it is missing".to_owned()))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_CATALOG).read_to_end(&mut bytes).map_err(RepositoryError::Read)?;
-    let catalog: Catalog = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    if catalog.backup_name != increment {
-        return Err(damaged("it names another increment".to_owned()));
+    let file = tree
+        .open_file(&path)
+        .map_err(record_error)?
+        .ok_or_else(|| damaged("it is missing".to_owned()))?;
+    let size = file.metadata().map_err(RepositoryError::Read)?.len();
+    if size > MAX_CATALOG {
+        return Err(damaged("it is too large for a catalog".to_owned()));
     }
-    Ok(catalog)
+    parse_catalog(BufReader::with_capacity(1 << 20, file.take(MAX_CATALOG)), increment)
+}
+
+/// Reads the text of a catalog as a stream: it takes no memory itself.
+fn parse_catalog(text: impl io::Read, increment: &str) -> Result<Catalog, RepositoryError> {
+    let name = catalog::path_of(increment).display().to_string();
+    let damaged = |what: String| RepositoryError::Damaged(format!("{name}: {what}"));
+    let mut left = Some(budget::memory());
+    let read = budget::within(&mut left, || serde_json::from_reader::<_, Catalog>(text));
+    match read {
+        _ if left.is_none() => Err(RepositoryError::TooLarge(name)),
+        Err(e) if e.is_io() => Err(RepositoryError::Read(e.into())),
+        Err(e) => Err(damaged(short(&e))),
+        Ok(catalog) => match trust::catalog(&catalog, increment) {
+            Some(what) => Err(damaged(what.to_owned())),
+            None => Ok(catalog),
+        },
+    }
+}
+
+/// Whether a folder of the repository's own is there; something else in its place is damage.
+fn is_folder(tree: &Tree, path: &str) -> Result<bool, RepositoryError> {
+    Ok(tree.subtree(Path::new(path)).map_err(record_error)?.is_some())
+}
+
+/// Something else in the place of one of the repository's records is damage of the repository.
+fn record_error(e: TreeError) -> RepositoryError {
+    if e.is_foreign() { RepositoryError::Damaged(format!("{e}: {}", e.source)) } else { e.into() }
+}
+
+/// What a parser said, cut where it repeats much of a hostile text.
+fn short(e: &dyn std::fmt::Display) -> String {
+    const HEAD: usize = 200;
+    let text = e.to_string();
+    let mut chars = text.chars();
+    let head: String = chars.by_ref().take(HEAD).collect();
+    match chars.as_str() {
+        "" => text,
+        rest => {
+            // Where it is stands at the end.
+            let place = rest.rfind(" at line ").and_then(|at| rest.get(at..));
+            format!("{head}…{}", place.unwrap_or_default())
+        }
+    }
 }
 
 /// Now, in nanoseconds since 1970.
@@ -356,9 +420,10 @@ pub fn now_ns() -> i64 {
 }
 
 fn read_records(tree: &Tree) -> Result<(Index, log::LogEnd, Stamp), RepositoryError> {
-    let stamp = stamp::read(tree)?.unwrap_or_default();
+    let stamp = stamp::read(tree).map_err(record_error)?.unwrap_or_default();
     let file = tree
-        .open_file(Path::new(layout::INDEX))?
+        .open_file(Path::new(layout::INDEX))
+        .map_err(record_error)?
         .ok_or_else(|| RepositoryError::Damaged("its index is missing".to_owned()))?;
     let (index, end) = Index::read(&file, Some((stamp.generation, stamp.synced)))?;
     Ok((index, end, stamp))

@@ -6,8 +6,8 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use proptest::prelude::*;
 
 use super::catalog::Catalog;
+use super::fuzzing::log_of;
 use super::index::{Batch, Change, Closing, Frame, Index, RunMark};
-use super::log::checksum;
 use super::record::{Content, Meta, Record};
 use super::{RepositoryError, Status, encode};
 use crate::relpath::RelPath;
@@ -18,21 +18,6 @@ fn file_of(bytes: &[u8]) -> std::fs::File {
     file.write_all(bytes).unwrap();
     file.seek(SeekFrom::Start(0)).unwrap();
     file
-}
-
-/// A log with sound checksums around these payloads.
-fn log_of(payloads: &[Vec<u8>]) -> Vec<u8> {
-    const MAGIC: &[u8] = b"BKMIDX2\n";
-    let mut log = MAGIC.to_vec();
-    log.extend_from_slice(&1_u64.to_le_bytes());
-    log.extend_from_slice(&checksum(1, 0, MAGIC));
-    for (payload, number) in payloads.iter().zip(1_u64..) {
-        log.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
-        log.extend_from_slice(&number.to_le_bytes());
-        log.extend_from_slice(&checksum(1, number, payload));
-        log.extend_from_slice(payload);
-    }
-    log
 }
 
 fn record(category: Category, size: u64) -> Record {

@@ -72,6 +72,7 @@ pub struct Meta {
     /// Group.
     pub gid: u32,
     /// Extended attributes (ACLs among them), sorted by name.
+    #[serde(deserialize_with = "crate::budget::list")]
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 

@@ -43,8 +43,13 @@ pub(super) fn read(tree: &Tree) -> Result<Option<Stamp>, TreeError> {
         path: tree.shown().join(layout::STAMP),
         source,
     })?;
+    Ok(newer(&bytes))
+}
+
+/// The newer sound slot of a stamp file.
+pub(super) fn newer(bytes: &[u8]) -> Option<Stamp> {
     let slots = bytes.chunks(usize::try_from(SLOT).unwrap_or(usize::MAX));
-    Ok(slots.filter_map(decode).max_by_key(|stamp| stamp.counter))
+    slots.filter_map(decode).max_by_key(|stamp| stamp.counter)
 }
 
 /// Writes `stamp` over the older slot; durable after [`DriveFile::sync`] of the returned file.
@@ -55,7 +60,7 @@ pub(super) fn write<'t>(tree: &'t Tree, stamp: &Stamp) -> Result<DriveFile<'t>, 
 }
 
 /// A slot is `checksum 16 bytes | length u8 | postcard`.
-fn encode(stamp: &Stamp) -> Vec<u8> {
+pub(super) fn encode(stamp: &Stamp) -> Vec<u8> {
     // A struct of numbers always serialises; an empty slot would merely be unsound.
     let payload = postcard::to_stdvec(stamp).unwrap_or_default();
     let mut slot = checksum(0, u64::MAX, &payload).to_vec();

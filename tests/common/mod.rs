@@ -4,6 +4,7 @@
 //! Nothing sleeps for luck: [`wait_for`] waits for a condition with a deadline.
 
 pub(crate) mod agent;
+pub(crate) mod attack;
 pub(crate) mod desktop;
 pub(crate) mod drive;
 pub(crate) mod home;

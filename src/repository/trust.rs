@@ -1,0 +1,110 @@
+//! What is believed of the records on a drive: each frame of the index and each catalog is checked here
+//! once, when it is read.
+//!
+//! Names in them become paths, and sequences decide which version is the newer, so neither is taken
+//! unchecked, however sound the checksums: who made the drive can compute those. Pure. Called by `index`
+//! and `repository`.
+
+use std::collections::BTreeSet;
+
+use super::catalog::{Catalog, CatalogEntry};
+use super::index::{BASE_CHUNK, Batch, Change, Frame, Increment, Index, RunMark, State};
+use super::layout;
+use crate::select::Kind;
+
+/// Sequences stay below this: the largest that every reader of JSON keeps exactly.
+const MAX_SEQUENCE: u64 = 1 << 53;
+
+/// Longest time that is taken, in bytes; ours have 25.
+const MAX_TIMESTAMP: usize = 64;
+
+/// What is wrong with a frame that follows what `index` has, which has no pending batch; `None` if it can
+/// be taken.
+pub(super) fn frame(frame: &Frame, index: &Index) -> Option<&'static str> {
+    match frame {
+        Frame::Base(records) if records.len() > BASE_CHUNK => Some("a base frame is too large"),
+        Frame::State(state) => self::state(state),
+        Frame::Batch(batch) => self::batch(batch, index),
+        Frame::Base(_)
+        | Frame::Closing(_)
+        | Frame::Closed
+        | Frame::Begun
+        | Frame::Settled
+        | Frame::Undone(_) => None,
+    }
+}
+
+fn state(state: &State) -> Option<&'static str> {
+    let State { next_sequence, increments } = state;
+    let ordered = increments.is_sorted_by(|a: &Increment, b: &Increment| a.sequence < b.sequence);
+    let last = increments.last().map_or(0, |i| i.sequence);
+    let first = increments.first().map_or(1, |i| i.sequence);
+    let names: BTreeSet<&str> = increments.iter().map(|i| i.name.as_str()).collect();
+    if !ordered || first == 0 || *next_sequence <= last || *next_sequence >= MAX_SEQUENCE {
+        Some("the order of its increments contradicts itself")
+    } else if !names.iter().all(|name| layout::is_increment_name(name)) {
+        Some("the name of an increment is none")
+    } else if names.len() != increments.len() {
+        Some("two increments have the same name")
+    } else if increments.iter().any(|i| i.timestamp.len() > MAX_TIMESTAMP) {
+        Some("the time of an increment is none")
+    } else {
+        None
+    }
+}
+
+fn batch(batch: &Batch, index: &Index) -> Option<&'static str> {
+    let wrong_mark = batch.run.as_ref().and_then(|mark| self::mark(mark, index));
+    wrong_mark.or_else(|| batch.changes.iter().find_map(change))
+}
+
+fn mark(mark: &RunMark, index: &Index) -> Option<&'static str> {
+    if let Some(open) = index.open() {
+        return (open.mark != *mark).then_some("a run changes its increment");
+    }
+    if mark.sequence < index.next_sequence() || mark.sequence >= MAX_SEQUENCE {
+        Some("the order of its increments contradicts itself")
+    } else if !layout::is_increment_name(&mark.name) {
+        Some("the name of an increment is none")
+    } else if index.increments().iter().any(|i| i.name == mark.name) {
+        Some("two increments have the same name")
+    } else if mark.timestamp.len() > MAX_TIMESTAMP {
+        Some("the time of an increment is none")
+    } else {
+        None
+    }
+}
+
+fn change(change: &Change) -> Option<&'static str> {
+    match change {
+        Change::Put { stage, .. } if !layout::is_stage_name(stage) => {
+            Some("the name of a staged file is none")
+        }
+        Change::Put { record, .. } if record.kind() == Kind::Folder => {
+            Some("a folder stands where a file belongs")
+        }
+        Change::Folder { record, .. } if record.kind() != Kind::Folder => {
+            Some("a file stands where a folder belongs")
+        }
+        _ => None,
+    }
+}
+
+/// What is wrong with the catalog of `increment`; `None` if it can be taken.
+pub(super) fn catalog(catalog: &Catalog, increment: &str) -> Option<&'static str> {
+    // What is there and cannot be read must not pass for what is not there: a file without a hash is
+    // restored unchecked.
+    let unreadable = |entry: &CatalogEntry| {
+        (entry.blake3.is_some() && entry.hash().is_none())
+            || (entry.link_target_bytes.is_some() && entry.target().is_none())
+    };
+    if catalog.backup_name != increment {
+        Some("it names another increment")
+    } else if catalog.backup_timestamp.len() > MAX_TIMESTAMP {
+        Some("its time is none")
+    } else if catalog.file_catalog.values().any(unreadable) {
+        Some("a hash or a link's target in it is no hexadecimal text")
+    } else {
+        None
+    }
+}
