@@ -56,14 +56,8 @@ pub(super) fn run(
     mounted: &Mounted,
     stop: &AtomicBool,
 ) -> Ended {
-    let options = Options {
-        dry_run: false,
-        accept_mass_change: false,
-        stop,
-        checked: false,
-        monitor: &Silent,
-        faults: None,
-    };
+    let options =
+        Options { dry_run: false, accept_mass_change: false, stop, monitor: &Silent, faults: None };
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
         backup::run_on_drive(profile, device, mounted, &options)
     }));

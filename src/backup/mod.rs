@@ -60,8 +60,6 @@ pub struct Options<'a> {
     pub accept_mass_change: bool,
     /// Becomes true when the run is to stop at the next safe point.
     pub stop: &'a AtomicBool,
-    /// Whether the drive's file system was checked, and found sound, since it was last written.
-    pub checked: bool,
     /// Whom to tell.
     pub monitor: &'a dyn Monitor,
     /// Makes operations on the drive fail; for tests.

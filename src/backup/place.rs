@@ -35,6 +35,11 @@ impl Place<'_> {
         }
     }
 
+    /// Whether the file system is known to have been in order when it was mounted.
+    pub(super) fn is_checked(&self) -> bool {
+        matches!(self, Self::Drive(mounted, _) if mounted.checked)
+    }
+
     /// Opens the folder; `None` if there is none.
     pub fn existing(&self) -> Result<Option<Tree>, RunError> {
         match self {

@@ -172,7 +172,7 @@ impl Run<'_> {
         let options = self.options;
         let set_owner = rustix::process::geteuid().is_root();
         let mut report = self.report(scan);
-        let how = Recovery { scan, set_owner, checked: options.checked };
+        let how = Recovery { scan, set_owner, checked: self.place.is_checked() };
         let recovered = recover(&mut repository, &how)?;
         report.recovered = recovered.any;
         report.problems.extend(recovered.problems);

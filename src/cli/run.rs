@@ -134,7 +134,6 @@ fn one(
         dry_run: args.dry_run,
         accept_mass_change: args.accept_mass_change,
         stop,
-        checked: false,
         monitor: &bar,
         faults: None,
     };

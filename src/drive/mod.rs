@@ -6,6 +6,7 @@ pub mod ability;
 pub mod attributes;
 #[cfg(test)]
 pub(crate) mod capture;
+pub mod check;
 mod choice;
 pub mod content;
 pub mod device;

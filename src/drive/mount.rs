@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
+use super::check;
 use super::choice::choose;
 use super::device::Device;
 use super::mountinfo::{self, MountEntry};
@@ -44,6 +45,8 @@ pub struct Mounted {
     pub dev: (u32, u32),
     /// The kernel's number of the mount.
     pub mount_id: u64,
+    /// Whether its file system is known to have been in order when it was mounted.
+    pub checked: bool,
 }
 
 /// Which mount it is, without holding it busy.
@@ -185,6 +188,7 @@ pub fn open(device: &Device, entry: &MountEntry) -> Result<Mounted, MountError> 
         fs_type: entry.fs_type.clone(),
         dev: entry.dev,
         mount_id: entry.mount_id,
+        checked: false,
     })
 }
 
@@ -198,6 +202,8 @@ pub fn mount_below(base: &Path, device: &Device, read_only: bool) -> Result<Moun
     let point = base.join(folder_name(device));
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&point);
     made.map_err(|source| MountError::Folder { folder: point.clone(), source })?;
+    let journalless = matches!(device.fs_type.as_deref(), Some("vfat" | "exfat"));
+    let checked = journalless && !read_only && check::make_sure(&device.node);
     let mounted = mount_at(device, &point, read_only).and_then(|()| {
         let list = mountinfo::read().map_err(|source| MountError::List { source })?;
         let entry = choose(device.devnum, &list, &block_device)
@@ -209,7 +215,7 @@ pub fn mount_below(base: &Path, device: &Device, read_only: bool) -> Result<Moun
         open(device, entry)
     });
     match mounted {
-        Ok(mounted) => Ok(Mounted { ours: true, ..mounted }),
+        Ok(mounted) => Ok(Mounted { ours: true, checked, ..mounted }),
         Err(error) => {
             // Only succeeds on an empty folder that nothing is mounted on.
             let _left = std::fs::remove_dir(&point);

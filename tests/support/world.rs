@@ -120,12 +120,20 @@ impl World {
         faults: Option<Arc<Faults>>,
         checked: bool,
     ) -> Result<RunReport, RunError> {
-        self.run_as(|_, options| (options.faults, options.checked) = (faults, checked))
+        self.run_on(checked, |_, options| options.faults = faults)
     }
 
     /// One run of a profile or in a way that `adapt` changes.
     pub(crate) fn run_as<'m>(
         &self,
+        adapt: impl FnOnce(&mut Profile, &mut Options<'m>),
+    ) -> Result<RunReport, RunError> {
+        self.run_on(false, adapt)
+    }
+
+    fn run_on<'m>(
+        &self,
+        checked: bool,
         adapt: impl FnOnce(&mut Profile, &mut Options<'m>),
     ) -> Result<RunReport, RunError> {
         static STOP: AtomicBool = AtomicBool::new(false);
@@ -137,12 +145,12 @@ impl World {
             fs_type: "test".to_owned(),
             dev: (0, 0),
             mount_id: 0,
+            checked,
         };
         let mut options = Options {
             dry_run: false,
             accept_mass_change: false,
             stop: &STOP,
-            checked: false,
             monitor: &Silent,
             faults: None,
         };
