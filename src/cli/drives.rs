@@ -9,9 +9,13 @@ use sysinfo::{Disk, DiskKind, DiskRefreshKind, Disks};
 
 use super::Exit;
 use crate::agent::event::drive_of;
-use crate::config::Profile;
+use crate::backup::place::Place;
+use crate::config::{Dist, Profile};
+use crate::drive::ability::Names;
 use crate::drive::device::{self, Device};
 use crate::drive::mount;
+use crate::drive::mountinfo::MountEntry;
+use crate::repository::format::{self, Format, Keeping};
 use crate::{human, sanitize, state_dir};
 
 /// Show the drives that are plugged in and the profiles for them.
@@ -47,6 +51,10 @@ struct Shown {
     free: Option<u64>,
     /// Names of the profiles that it matches.
     profiles: Vec<String>,
+    /// How old versions are kept on it: found out by the first backup.
+    keeps_versions: Option<Keeping>,
+    /// What its file system cannot keep as it is; the repository's records have all of it.
+    cannot_keep: Vec<&'static str>,
 }
 
 /// Prints the drives to `out`.
@@ -63,6 +71,12 @@ pub fn drives(args: &DrivesArgs, out: &mut dyn Write) -> io::Result<Exit> {
 
 fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
     let entry = mount::find(device).ok().flatten();
+    let matching = || {
+        let is_for = |profile: &&Profile| drive_of(profile).is_some_and(|d| device.matches(d));
+        profiles.iter().filter(is_for)
+    };
+    let format =
+        entry.as_ref().and_then(|entry| matching().find_map(|p| format_on(device, entry, p)));
     let space = entry.as_ref().and_then(|entry| space(&entry.point));
     Shown {
         device: device.node.to_string_lossy().into_owned(),
@@ -81,12 +95,30 @@ fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
         read_only: entry.as_ref().map(crate::drive::mountinfo::MountEntry::read_only),
         total: space.map(|(total, _)| total),
         free: space.map(|(_, free)| free),
-        profiles: profiles
-            .iter()
-            .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
-            .map(|profile| profile.name.clone())
-            .collect(),
+        profiles: matching().map(|profile| profile.name.clone()).collect(),
+        keeps_versions: format.as_ref().map(|format| format.keeps_versions),
+        cannot_keep: format.as_ref().map(cannot_keep).unwrap_or_default(),
     }
+}
+
+/// What the profile's repository on the mounted drive says of the drive.
+fn format_on(device: &Device, entry: &MountEntry, profile: &Profile) -> Option<Format> {
+    let Dist::Drive { path, .. } = &profile.dist else { return None };
+    let mounted = mount::open(device, entry).ok()?;
+    let tree = Place::Drive(&mounted, path).existing().ok().flatten()?;
+    format::read(&tree).ok().flatten()
+}
+
+fn cannot_keep(format: &Format) -> Vec<&'static str> {
+    let names = match format.names {
+        Names::Any => None,
+        Names::Text => Some("names that are not UTF-8 text"),
+        Names::Portable => Some("names with : ? * \" < > | or that differ by case only"),
+        Names::Ascii => Some("names with other letters than a to z, or that differ by case only"),
+    };
+    let attributes = (format.keeps_versions == Keeping::Displace)
+        .then_some("symbolic links, owners, permissions, extended attributes");
+    names.into_iter().chain(attributes).collect()
 }
 
 /// Device nodes and what kind of medium they are.
@@ -161,6 +193,20 @@ fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
             names => sanitize::line(&names.join(", ")),
         };
         writeln!(out, "  profiles   {profiles}")?;
+        let versions = match drive.keeps_versions {
+            None => continue,
+            Some(Keeping::Hardlink) => {
+                "hardlink: one file, named in the mirror and in its increment"
+            }
+            Some(Keeping::Displace) => "displace: moved to its increment when it is replaced",
+        };
+        writeln!(out, "  versions   {versions}")?;
+        for what in &drive.cannot_keep {
+            writeln!(
+                out,
+                "  records    {what}: not on the drive itself, a restore brings them back"
+            )?;
+        }
     }
     Ok(Exit::Done)
 }
