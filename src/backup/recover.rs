@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::displace::Undo;
+use super::execute;
 use super::publish;
 use super::stage;
 use crate::drive::tree::Tree;
 use crate::problem::Problem;
 use crate::repository::format::Keeping;
 use crate::repository::index::{Closing, Index};
-use crate::repository::{self, Repository, RepositoryError, Status, layout};
+use crate::repository::{self, Repository, RepositoryError, Status, layout, reserve};
 use crate::select::scan::Scan;
 
 /// What was done.
@@ -44,9 +45,17 @@ pub(super) fn recover(
 ) -> Result<Recovered, RepositoryError> {
     let mut recovered = Recovered { any: repository.index().is_unclosed(), ..Recovered::default() };
     if repository.index().is_unclosed() {
+        let tree = repository.tree();
         match repository.format().keeps_versions {
-            Keeping::Hardlink => finish(repository, how)?,
-            Keeping::Displace => take_back(repository, how, &mut recovered)?,
+            Keeping::Hardlink => {
+                // What no batch needs makes room.
+                execute::clear_staged(repository)?;
+                reserve::with_room(tree, || finish(repository, how))?;
+            }
+            Keeping::Displace => {
+                let lost = reserve::with_room(tree, || take_back(repository, how))?;
+                recovered.problems.extend(lost);
+            }
         }
         repository.close_run(|index| Closing {
             status: Status::Interrupted,
@@ -76,15 +85,15 @@ fn finish(repository: &mut Repository<'_>, how: &Recovery<'_>) -> Result<(), Rep
     Ok(())
 }
 
-/// Takes back the batch in flight, and sets aside all that may be only half on the drive.
+/// Takes back the batch in flight, and sets aside all that may be only half on the drive. Returns what was
+/// lost.
 fn take_back(
     repository: &mut Repository<'_>,
     how: &Recovery<'_>,
-    recovered: &mut Recovered,
-) -> Result<(), RepositoryError> {
+) -> Result<Vec<Problem>, RepositoryError> {
     if !repository.index().is_torn() {
         repository.finish_batch();
-        return Ok(());
+        return Ok(Vec::new());
     }
     let tree = repository.tree();
     let mut undo = Undo::begin(tree, repository.index())?;
@@ -104,12 +113,14 @@ fn take_back(
         }
     }
     let lost = std::mem::take(&mut undo.lost);
-    recovered.problems.extend(lost.iter().map(|path| {
+    let problems = lost.iter().map(|path| {
         let reason = "the drive was pulled out while this was being replaced, and the version that \
                       was there is lost; versions in increments are not concerned";
         Problem::new(path.clone(), reason)
-    }));
-    repository.batch_undone(lost)
+    });
+    let problems = problems.collect();
+    repository.batch_undone(lost)?;
+    Ok(problems)
 }
 
 /// Removes what waited for a check of the file system, or says that it waits.
