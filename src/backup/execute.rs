@@ -250,7 +250,8 @@ fn finish_full(
     let finished =
         reserve::with_room(tree, || publish_pending(repository, set_owner, true, state))?;
     // What is left of it is for the catalog.
-    let _full = reserve::cover(tree, state.catalog, 0);
+    let need = Need::new(repository.index(), repository.format().keeps_versions, tree.block()?);
+    let _full = reserve::cover(tree, state.catalog.saturating_add(need.last()), 0);
     Ok(finished)
 }
 

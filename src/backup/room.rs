@@ -304,9 +304,12 @@ impl<'a> Need<'a> {
     }
 
     fn folders_above(&mut self, part: Part, path: &RelPath) {
-        for above in path.ancestors() {
-            let known = part == Part::Mirror && self.index.records().contains_key(&above);
-            if known || !self.folder(part, above) {
+        // From the innermost: where that is known, so are those above it.
+        let mut above = path.parent();
+        while let Some(folder) = above {
+            let known = part == Part::Mirror && self.index.records().contains_key(&folder);
+            above = folder.parent();
+            if known || !self.folder(part, folder) {
                 return;
             }
         }

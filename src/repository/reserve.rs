@@ -62,13 +62,13 @@ pub fn cover(tree: &Tree, bytes: u64, inodes: u64) -> Result<(), TreeError> {
         path: tree.shown().to_owned(),
         source: Errno::NOSPC.into(),
     };
-    let before = held(tree)?;
-    if before < bytes
-        && let Err(e) = grow(tree, bytes.max(LEAST).div_ceil(STEP).saturating_mul(STEP))
-    {
-        if !e.is_full() {
-            return Err(e);
+    let least = bytes.div_ceil(STEP).saturating_mul(STEP);
+    if held(tree)? < bytes {
+        match grow(tree, least.max(LEAST)) {
+            Err(e) if e.is_full() && least < LEAST => grow(tree, least),
+            other => other,
         }
+        .or_else(|e| if e.is_full() { Ok(()) } else { Err(e) })?;
         // No matter who has the room as long as there is enough.
         let space = tree.space()?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);

@@ -1,0 +1,387 @@
+//! Drives that are too full, or become full under a run: nothing is begun that cannot fit, what is committed
+//! stays, and what has to be finished is finished from the reserve.
+//!
+//! On small file systems of their own, with hard links and without. `BKM_FULL_STEP` fills the drive before
+//! every n-th operation only (1: all of them).
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what fails here fails the test")]
+
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bkm_agent::backup::{RunError, RunReport};
+use bkm_agent::drive::faults::Faults;
+use bkm_agent::repository::record::Content;
+use rustix::fs::{FallocateFlags, fallocate};
+use support::edits::delete;
+use support::loop_drive::LoopDrive;
+use support::profile;
+use support::snapshot::Snapshot;
+use support::world::{World, words};
+
+const MIB: u64 = 1 << 20;
+
+/// A drive made with these options, and the folder that has its image; or why there is none.
+fn drive(
+    fs: &str,
+    megabytes: u64,
+    mkfs: &[&str],
+) -> Result<(tempfile::TempDir, LoopDrive), String> {
+    let folder = support::scratch();
+    let image = folder.path().join("image");
+    File::create(&image).unwrap().set_len(megabytes * MIB).unwrap();
+    let made = Command::new(format!("mkfs.{fs}")).args(mkfs).arg(&image).output();
+    let made = made.map_err(|e| format!("mkfs.{fs}: {e}"))?;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let drive = LoopDrive::of_image(&image, &folder.path().join("mount"), fs)?;
+    Ok((folder, drive))
+}
+
+/// Nothing is written by the file system itself later on, and root has no more room than others.
+const EXT4: [&str; 5] = ["-q", "-F", "-m0", "-E", "lazy_itable_init=0,lazy_journal_init=0"];
+
+fn ext4(megabytes: u64) -> Result<(tempfile::TempDir, LoopDrive), String> {
+    drive("ext4", megabytes, &EXT4)
+}
+
+fn sync(point: &Path) {
+    rustix::fs::syncfs(File::open(point).unwrap()).unwrap();
+}
+
+/// Bytes that were written to the device of a mounted drive so far.
+fn written(point: &Path) -> u64 {
+    sync(point);
+    let dev = fs::metadata(point).unwrap().dev();
+    let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
+    let stat = format!("/sys/dev/block/{major}:{minor}/stat");
+    let stat = fs::read_to_string(stat).unwrap_or_default();
+    // Btrfs shows a device number of its own.
+    stat.split_whitespace().nth(6).map_or(0, |sectors| sectors.parse::<u64>().unwrap() * 512)
+}
+
+/// Takes all room of a drive, or all that is left, as somebody else who writes to it.
+fn fill(point: &Path) {
+    let file = File::options().create(true).append(true).open(point.join("filler")).unwrap();
+    for piece in [4 * MIB, MIB / 4, 4096] {
+        loop {
+            let end = file.metadata().unwrap().len();
+            if fallocate(&file, FallocateFlags::empty(), end, piece).is_err() {
+                file.set_len(end).unwrap();
+                break;
+            }
+        }
+        // So that what was freed just now can be had as well.
+        file.sync_all().unwrap();
+    }
+}
+
+fn write(world: &World, path: &str, content: impl AsRef<[u8]>) {
+    let path = world.source.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn world(drive: &LoopDrive, links: bool) -> (tempfile::TempDir, World) {
+    let source = support::scratch();
+    let world = World::new(source.path(), drive.point(), profile::all_tracked()).one_worker();
+    (source, if links { world } else { world.without_links() })
+}
+
+/// What a refused run says.
+fn refused(ran: Result<RunReport, RunError>) -> String {
+    let error = ran.expect_err("a run that does not fit was begun");
+    assert!(matches!(error, RunError::Full(_)), "{error:?}");
+    words(&error)
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_figures_and_nothing_is_written() {
+    let xfs = ["-q", "-f"];
+    for (fs, megabytes, mkfs) in
+        [("ext4", 64, &EXT4[..]), ("xfs", 400, &xfs[..]), ("btrfs", 200, &xfs[..])]
+    {
+        for links in [true, false] {
+            let (_folder, drive) = match drive(fs, megabytes, mkfs) {
+                Ok(drive) => drive,
+                Err(why) => {
+                    println!("{fs} skipped: {why}");
+                    continue;
+                }
+            };
+            let (_source, mut world) = world(&drive, links);
+            let too_much = vec![1_u8; 1000];
+            // On a drive that has no repository yet, and on one that has.
+            for first in [true, false] {
+                if !first {
+                    fs::remove_file(world.source.join("large")).unwrap();
+                    write(&world, "small", "content");
+                    world.back_up();
+                }
+                let large = File::create(world.source.join("large")).unwrap();
+                fallocate(&large, FallocateFlags::empty(), 0, (megabytes + 10) * MIB).unwrap();
+                write(&world, "another", &too_much);
+                let (before, bytes) = (Snapshot::of(drive.point()), written(drive.point()));
+                let said = refused(world.run(None));
+                let planned = world.run_as(|_, options| options.dry_run = true).unwrap();
+                assert_eq!(written(drive.point()), bytes, "{fs}: bytes written");
+                let differences = before.differences(&Snapshot::of(drive.point()), true);
+                assert_eq!(differences, "", "{fs}");
+                assert!(said.contains("this run needs ") && said.contains("free are "), "{said}");
+                assert!(said.contains("or more on the drive"), "{said}");
+                assert!(!said.contains("18446744073709551615"), "{said}");
+                let refused = planned.refused.unwrap();
+                assert!(refused.contains("too full"), "{refused}");
+                println!("{fs}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_drive_with_too_few_inodes_refuses_and_says_so() {
+    let (_folder, drive) = match drive("ext4", 64, &[&EXT4[..], &["-N", "256"]].concat()) {
+        Ok(drive) => drive,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let (_source, mut world) = world(&drive, true);
+    write(&world, "small", "content");
+    world.back_up();
+    // Each in a folder of its own: one inode, and two for its folders in mirror and increment.
+    for n in 0..100 {
+        write(&world, &format!("d/{n}/f"), "c");
+    }
+    let space = rustix::fs::statvfs(drive.point()).unwrap();
+    println!("{} inodes free of {}", space.f_favail, space.f_files);
+    let bytes = written(drive.point());
+    let said = refused(world.run(None));
+    assert_eq!(written(drive.point()), bytes);
+    assert!(said.contains("or more files from the drive"), "{said}");
+    println!("{said}");
+    for n in 40..100 {
+        delete(&world.source.join(format!("d/{n}")));
+    }
+    world.back_up();
+}
+
+#[test]
+fn what_fits_is_not_refused() {
+    let (_folder, drive) = match ext4(64) {
+        Ok(drive) => drive,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let (_source, mut world) = world(&drive, true);
+    write(&world, "small", "content");
+    world.back_up();
+    // Nine tenths of what is free, in files of all sizes.
+    let free = rustix::fs::statvfs(drive.point()).unwrap();
+    let mut left = free.f_bavail * free.f_frsize * 9 / 10;
+    let mut n = 0;
+    while left > 100_000 {
+        n += 1;
+        let size = (left / 5).min(n * 20_000);
+        write(&world, &format!("d{}/file{n}", n % 7), vec![7; usize::try_from(size).unwrap()]);
+        left -= size;
+    }
+    world.back_up();
+    let held = fs::metadata(world.repository().join(".bkm/reserve")).unwrap();
+    assert_eq!((held.len(), held.blocks() * 512), (MIB, MIB), "the reserve");
+}
+
+/// Many small files, and everything that can happen to them.
+fn first_state(world: &World) {
+    for n in 0..24 {
+        write(world, &format!("d{}/file{n}", n % 5), vec![n; 3000 * usize::from(n)]);
+    }
+    write(world, "gone/a/file", "gone");
+    write(world, "mirror-only", "x");
+}
+
+fn second_state(world: &World) {
+    for n in 0..12 {
+        write(world, &format!("d{}/file{n}", n % 5), vec![n + 100; 30_000 * usize::from(n)]);
+    }
+    for n in 0..12 {
+        write(world, &format!("new{n}/deeper/file"), vec![n; 60_000]);
+    }
+    delete(&world.source.join("gone"));
+    delete(&world.source.join("d0/file20"));
+    fs::rename(world.source.join("d1"), world.source.join("moved")).unwrap();
+}
+
+/// A drive with a first backup, and a source that has changed since.
+struct Scene {
+    world: World,
+    image: PathBuf,
+    before: Snapshot,
+    _folders: [tempfile::TempDir; 2],
+}
+
+fn scene(links: bool) -> Result<Scene, String> {
+    let (folder, drive) = ext4(24)?;
+    let (source, mut world) = world(&drive, links);
+    first_state(&world);
+    world.back_up();
+    second_state(&world);
+    let (before, image) = (Snapshot::of(&world.mirror()), drive.image().to_owned());
+    drop(drive);
+    Ok(Scene { world, image, before, _folders: [folder, source] })
+}
+
+impl Scene {
+    /// The same on a drive of its own.
+    fn copy(&self) -> (tempfile::TempDir, LoopDrive) {
+        let folder = support::scratch();
+        let image = folder.path().join("image");
+        let copied = Command::new("cp").arg("--sparse=always").args([&self.image, &image]).status();
+        assert!(copied.unwrap().success());
+        let drive = LoopDrive::of_image(&image, &folder.path().join("mount"), "ext4").unwrap();
+        (folder, drive)
+    }
+
+    fn faults(&self, links: bool) -> Faults {
+        let faults = Faults::none().with_batches_of(6);
+        if links { faults } else { faults.without_links() }
+    }
+
+    /// Bytes of content that the index has and had not before.
+    fn committed(&self, world: &World) -> u64 {
+        let known: BTreeSet<_> = self
+            .before
+            .0
+            .values()
+            .filter_map(|n| n.hash)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|hash| *hash.as_bytes())
+            .collect();
+        let new = |content: &Content| match content {
+            Content::File { hash, size, .. } if !known.contains(hash) => *size,
+            _ => 0,
+        };
+        world.index().records().values().map(|record| new(&record.content)).sum()
+    }
+}
+
+/// How a run on a drive that became full ended.
+#[derive(Debug, Default)]
+struct Seen {
+    filled_up: u32,
+    completed: u32,
+    kept_some: u32,
+    reserve_used: u32,
+    refused: u32,
+}
+
+/// Runs with a drive that becomes full as `faults` says, again while it is full, and after room was made.
+fn fill_and_heal(scene: &Scene, drive: &LoopDrive, faults: Faults, total: u64, seen: &mut Seen) {
+    let mut world = scene.world.at(drive.point());
+    let ran = world.run(Some(Arc::new(faults)));
+    world.check_cut_off(&scene.before);
+    assert!(drive.point().join("filler").exists(), "it was never filled");
+    match ran {
+        Ok(report) => {
+            seen.completed += 1;
+            world.check_run(&report);
+        }
+        Err(error) => {
+            let said = words(&error);
+            assert!(matches!(error, RunError::FilledUp { .. }), "{error:?}");
+            for part in ["the drive became full; ", "Free some space", "No space left on device"] {
+                assert!(said.contains(part), "{said}");
+            }
+            seen.filled_up += 1;
+            seen.kept_some += u32::from(said.contains("of this run are kept"));
+        }
+    }
+    seen.reserve_used += u32::from(!world.repository().join(".bkm/reserve").exists());
+    // Still full: what was begun is ended, and nothing more is tried.
+    fill(drive.point());
+    let committed = scene.committed(&world);
+    match world.run(None) {
+        // Little was left to do, and what the reserve had beyond the catalog was enough for that.
+        Ok(again) => assert!(again.bytes_copied < MIB),
+        Err(error) => {
+            let said = words(&error);
+            assert!(matches!(error, RunError::Full(_)), "{said}");
+            seen.refused += 1;
+        }
+    }
+    assert!(!world.index().is_unclosed(), "recovery did not come to its end");
+    world.check_cut_off(&scene.before);
+    assert!(scene.committed(&world) >= committed, "something that was committed is gone");
+    let aside = fs::read_dir(world.repository().join(".bkm")).unwrap();
+    let aside =
+        aside.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("unche"));
+    assert_eq!(aside.count(), 0, "a full drive is taken for one that was pulled");
+    let committed = scene.committed(&world);
+    fs::remove_file(drive.point().join("filler")).unwrap();
+    let report = world.run(None).unwrap();
+    assert_eq!(report.problems, []);
+    assert!(
+        committed + report.bytes_copied <= total,
+        "{committed} bytes were committed and {} of {total} copied again",
+        report.bytes_copied
+    );
+    world.check_run(&report);
+    world.check_points();
+    assert_eq!(fs::metadata(world.repository().join(".bkm/reserve")).unwrap().len(), MIB);
+}
+
+/// Operations and syncs of the run, and bytes that it copies.
+fn measure(scene: &Scene, links: bool) -> (u64, u64, u64) {
+    let (_folder, drive) = scene.copy();
+    let world = scene.world.at(drive.point());
+    let syncs = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&syncs);
+    let faults = scene.faults(links).after_sync(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let faults = Arc::new(faults);
+    let report = world.run(Some(Arc::clone(&faults))).unwrap();
+    (faults.count(), syncs.load(Ordering::SeqCst), report.bytes_copied)
+}
+
+#[test]
+fn a_drive_that_becomes_full_at_any_moment_keeps_what_is_committed_and_is_continued() {
+    let step = usize::try_from(support::number("BKM_FULL_STEP", 9)).unwrap();
+    for links in [true, false] {
+        let scene = match scene(links) {
+            Ok(scene) => scene,
+            Err(why) => return println!("skipped: {why}"),
+        };
+        let (operations, syncs, total) = measure(&scene, links);
+        let mut seen = Seen::default();
+        for k in (1..=operations).step_by(step) {
+            let (_folder, drive) = scene.copy();
+            let point = drive.point().to_owned();
+            let faults = scene.faults(links).before(k, move || fill(&point));
+            println!("operation {k} of {operations}, links {links}");
+            fill_and_heal(&scene, &drive, faults, total, &mut seen);
+        }
+        for k in 1..=syncs {
+            let (_folder, drive) = scene.copy();
+            let point = drive.point().to_owned();
+            let count = AtomicU64::new(0);
+            let faults = scene.faults(links).after_sync(move || {
+                if count.fetch_add(1, Ordering::SeqCst) + 1 == k {
+                    fill(&point);
+                }
+            });
+            println!("sync {k} of {syncs}, links {links}");
+            fill_and_heal(&scene, &drive, faults, total, &mut seen);
+        }
+        println!("links {links}: {operations} operations, {syncs} syncs: {seen:?}");
+        assert!(
+            seen.filled_up > 3 && seen.kept_some > 0 && seen.refused > 3 && seen.reserve_used > 0,
+            "{seen:?}"
+        );
+    }
+}
