@@ -254,6 +254,7 @@ impl Run<'_> {
             if matches!(&e, RunError::Repository(e) if e.is_full()) {
                 // Others may need the room, and the next run would begin with that.
                 let _cleared = execute::clear_staged(&repository);
+                let _taken = reserve::make(repository.tree());
             }
             return Err(e);
         }

@@ -1,10 +1,10 @@
 //! `.bkm/reserve`: room on the drive that is taken in good time and given up when the drive is full, so that
 //! what is in the index can be published, taken back and closed.
 //!
-//! It is made with the repository and grows with what the run in hand has yet to write. Taking it fails no
-//! run that has room for its own: a drive that cannot give more is only full if that would not fit either.
-//! What staging takes it never gives up for: whoever calls [`with_room`] sees to it that nothing is staged
-//! meanwhile, or that would be gone before its purpose. Called by `repository` and `backup`.
+//! It is made with the repository and grows with what the run in hand has yet to write. That it cannot grow
+//! fails a run only where what it is for would not fit either. It is never given up for content: who calls
+//! [`with_room`] sees to it that nothing is being staged, which would take the room before its purpose does.
+//! Called by `repository` and `backup`.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use super::{RepositoryError, layout};
 use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Tree, TreeError};
 
-/// Bytes that are held between runs: enough to end an increment of two thousand files.
+/// Bytes that are held between runs: enough to end an increment of some two thousand files.
 pub const LEAST: u64 = 1 << 20;
 
 /// It grows by multiples of this, in bytes.
@@ -37,12 +37,9 @@ pub fn held(tree: &Tree) -> Result<u64, TreeError> {
     open(tree)?.map_or(Ok(0), |file| length(tree, &file))
 }
 
-/// Makes the reserve [`LEAST`] bytes long, where the drive has the room.
+/// Makes the reserve [`LEAST`] bytes long, or as long as the drive has the room for.
 pub fn make(tree: &Tree) -> Result<(), TreeError> {
-    match grow(tree, LEAST) {
-        Err(e) if e.is_full() => Ok(()),
-        other => other,
-    }
+    grow_to_any(tree, LEAST, STEP)
 }
 
 /// Gives back what is held beyond [`LEAST`] bytes, or makes the reserve anew. To be called when nothing is
@@ -64,11 +61,8 @@ pub fn cover(tree: &Tree, bytes: u64, inodes: u64) -> Result<(), TreeError> {
     };
     let least = bytes.div_ceil(STEP).saturating_mul(STEP);
     if held(tree)? < bytes {
-        match grow(tree, least.max(LEAST)) {
-            Err(e) if e.is_full() && least < LEAST => grow(tree, least),
-            other => other,
-        }
-        .or_else(|e| if e.is_full() { Ok(()) } else { Err(e) })?;
+        // More than that where it can be had: file systems do not use each block that is free.
+        grow_to_any(tree, least.max(LEAST), least)?;
         // No matter who has the room as long as there is enough.
         let space = tree.space()?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
@@ -95,6 +89,18 @@ fn give_up(tree: &Tree) -> Result<bool, RepositoryError> {
     // may be told this once, and of any file.
     tree.sync()?;
     Ok(true)
+}
+
+/// Makes it `most` bytes long, or less where there is no room for that, `least` being the last that is tried.
+fn grow_to_any(tree: &Tree, most: u64, least: u64) -> Result<(), TreeError> {
+    let mut to = most;
+    loop {
+        match grow(tree, to) {
+            Err(e) if e.is_full() && to > least => to = (to / 2).max(least),
+            Err(e) if e.is_full() => return Ok(()),
+            other => return other,
+        }
+    }
 }
 
 fn grow(tree: &Tree, to: u64) -> Result<(), TreeError> {
