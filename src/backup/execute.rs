@@ -206,7 +206,6 @@ fn commit(
     repository.begin_batch(Batch { run: run.cloned(), changes })?;
     // Only now the index says that the batch before is not to be taken back.
     remove_left(tree, &mut state.left)?;
-    state.published = displace::Published::default();
     let published = publish_pending(repository, set_owner, false, state)?;
     committed.notes = published.notes;
     committed.files = published.files;
@@ -227,8 +226,10 @@ fn publish_pending(
             Keeping::Hardlink => publish::publish(tree, index, batch, set_owner, again)?,
             Keeping::Displace => {
                 displace::publish(tree, index, batch, &mut state.published)?;
-                state.left = std::mem::take(&mut state.published.left);
-                std::mem::take(&mut state.published.occupied)
+                // The next batch begins anew.
+                let published = std::mem::take(&mut state.published);
+                state.left = published.left;
+                published.occupied
             }
         };
         committed.notes = occupied.into_iter().map(occupied_note).collect();
