@@ -251,7 +251,8 @@ impl Run<'_> {
         if let Err(e) = execute(&mut repository, work, mark, &stager, most_paths, done) {
             // Where that fails as well, the next run takes back what was in flight.
             let _settled = repository.settle();
-            if matches!(&e, RunError::Repository(e) if e.is_full()) {
+            let full = matches!(&e, RunError::Repository(e) if e.is_full());
+            if full && repository.forget_unwritten().is_ok() {
                 // Others may need the room, and the next run would begin with that.
                 let _cleared = execute::clear_staged(&repository);
                 let _taken = reserve::make(repository.tree());

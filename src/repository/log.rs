@@ -101,6 +101,15 @@ impl<'t> LogWriter<'t> {
         self.file.sync()
     }
 
+    /// Cuts off what an append that failed left behind the last frame, and makes that durable.
+    pub(super) fn cut_off(&mut self) -> Result<(), TreeError> {
+        if self.file.stat()?.size > self.end {
+            self.file.set_len(self.end)?;
+            self.file.sync()?;
+        }
+        Ok(())
+    }
+
     /// Where the log ends, in bytes.
     pub(super) fn end(&self) -> u64 {
         self.end

@@ -206,6 +206,11 @@ impl<'t> Repository<'t> {
         Ok(())
     }
 
+    /// Sees to it that a batch whose frame could not be written is not found in the index by a later run.
+    pub fn forget_unwritten(&mut self) -> Result<(), RepositoryError> {
+        Ok(self.log.cut_off()?)
+    }
+
     /// Takes the pending batch as undone: everything of it is back where it was, but for the paths in
     /// `lost`, whose content is gone.
     pub fn batch_undone(&mut self, lost: Vec<RelPath>) -> Result<(), RepositoryError> {
