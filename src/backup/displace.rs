@@ -22,23 +22,26 @@ use crate::repository::index::{Batch, Change, Index};
 use crate::repository::record::{Content, Record};
 use crate::repository::{RepositoryError, layout};
 
-/// What publishing left to do.
+/// How far publishing a batch is, and what it left to do.
 #[derive(Debug, Default)]
 pub(super) struct Published {
+    /// How many of the batch's changes are in place.
+    changes: usize,
     /// Folders that could not be removed since something else lies in them.
     pub(super) occupied: Vec<RelPath>,
     /// Staging names of what left the mirror for good: to be removed when that is durable.
     pub(super) left: Vec<String>,
 }
 
-/// Puts all changes of `batch` in place; `index` is as it was before them.
+/// Puts all changes of `batch` in place; `index` is as it was before them. Where the drive was full halfway,
+/// it goes on from `done`.
 pub(super) fn publish(
     tree: &Tree,
     index: &Index,
     batch: &Batch,
-) -> Result<Published, RepositoryError> {
-    let mut done = Published::default();
-    for change in &batch.changes {
+    done: &mut Published,
+) -> Result<(), RepositoryError> {
+    for change in batch.changes.iter().skip(done.changes) {
         let old = index.records().get(change.path());
         match change {
             Change::Put { path, record, stage, .. } => {
@@ -61,8 +64,9 @@ pub(super) fn publish(
                 done.occupied.extend(folder(tree, index, change, false)?);
             }
         }
+        done.changes += 1;
     }
-    Ok(done)
+    Ok(())
 }
 
 /// Where a version goes when it leaves the mirror: to the increment that brought it, or out.

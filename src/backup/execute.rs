@@ -4,20 +4,21 @@
 //! and this one's content in the staging area. Only then this batch's frame is written to the index, so
 //! the log never says more than the drive has. Called by `run`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
 use super::plan::{Action, Plan, Planned, Work};
-use super::stage::{Staged, Stager};
+use super::room::Need;
+use super::stage::{self, Staged, Stager};
 use super::{RunError, displace, obstacles, publish};
 use crate::drive::tree::{Tree, TreeError};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::format::Keeping;
 use crate::repository::index::{Batch, Change, RunMark};
-use crate::repository::{Repository, layout};
+use crate::repository::{self, Repository, RepositoryError, layout, reserve};
 
 /// Most paths in one batch: bounds the journal's frame and the folder of staged files.
 pub(super) const BATCH_PATHS: usize = 4096;
@@ -40,6 +41,8 @@ pub(super) struct Done {
     pub(super) published: u64,
     /// Bytes of content copied.
     pub(super) bytes: u64,
+    /// Bytes that the catalog needs for problems and notes that are known.
+    pub(super) remarks: u64,
     /// What went wrong with the source.
     pub(super) problems: Vec<Problem>,
     /// What the report is to mention.
@@ -70,7 +73,7 @@ pub(super) fn execute(
     };
     let mut work = plan.into_iter().peekable();
     let mut staged = Vec::new();
-    let mut state = Batches::default();
+    let mut state = Batches { catalog: done.remarks, ..Batches::default() };
     loop {
         let begun = Instant::now();
         let batch = next_batch(&mut work, limit, most_paths);
@@ -83,7 +86,15 @@ pub(super) fn execute(
             // A panic over there is a panic here.
             (commit.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), next)
         });
-        let committed = committed?;
+        let committed = match committed {
+            Err(RunError::Repository(full))
+                if full.is_full() && repository.index().pending().is_some() =>
+            {
+                done.published += finish_full(repository, stager.set_owner, &mut state)?.files;
+                return Err(full.into());
+            }
+            other => other?,
+        };
         done.published += committed.files;
         done.notes.extend(committed.notes);
         done.problems.extend(committed.problems);
@@ -138,11 +149,11 @@ fn stage_batch(
     stager: &Stager<'_>,
     done: &mut Done,
 ) -> Result<Vec<Change>, RunError> {
-    let staged: Vec<Result<Staged, RunError>> =
-        work.par_iter().map(|work| stage(work, stager)).collect();
+    // The first error ends it: what makes one fail (a full drive, say) would do so for the others.
+    let staged: Result<Vec<Staged>, RunError> =
+        work.par_iter().map(|work| stage_one(work, stager)).collect();
     let mut changes = Vec::new();
-    for (staged, work) in staged.into_iter().zip(work) {
-        let staged = staged?;
+    for (staged, work) in staged?.into_iter().zip(work) {
         let twins = matches!(work, Work::Copy(copy) if !copy.twins.is_empty());
         if staged.changes.is_empty() || twins {
             let is_staged = |path: &RelPath| staged.changes.iter().any(|c| c.path() == path);
@@ -184,27 +195,75 @@ fn commit(
     if changes.is_empty() {
         return Ok(committed);
     }
-    let keeping = format.keeps_versions;
+    // Once it is in the index it has to go through.
+    let mut need = Need::new(repository.index(), format.keeps_versions, tree.block()?);
+    for change in &changes {
+        need.change(change);
+    }
+    reserve::cover(tree, state.catalog.saturating_add(need.last()), need.inodes())?;
+    state.catalog = state.catalog.saturating_add(need.catalog());
     tree.sync()?;
     repository.begin_batch(Batch { run: run.cloned(), changes })?;
     // Only now the index says that the batch before is not to be taken back.
     remove_left(tree, &mut state.left)?;
-    if let Some(batch) = repository.index().pending() {
-        let occupied = match keeping {
-            Keeping::Hardlink => {
-                publish::publish(tree, repository.index(), batch, set_owner, false)?
-            }
+    let published = publish_pending(repository, set_owner, false, state)?;
+    committed.notes = published.notes;
+    committed.files = published.files;
+    Ok(committed)
+}
+
+/// Publishes the batch that was written to the index last. `again` if that was begun and failed.
+fn publish_pending(
+    repository: &mut Repository<'_>,
+    set_owner: bool,
+    again: bool,
+    state: &mut Batches,
+) -> Result<Committed, RepositoryError> {
+    let (tree, index) = (repository.tree(), repository.index());
+    let mut committed = Committed::default();
+    if let Some(batch) = index.pending() {
+        let occupied = match repository.format().keeps_versions {
+            Keeping::Hardlink => publish::publish(tree, index, batch, set_owner, again)?,
             Keeping::Displace => {
-                let published = displace::publish(tree, repository.index(), batch)?;
+                displace::publish(tree, index, batch, &mut state.published)?;
+                // The next batch begins anew.
+                let published = std::mem::take(&mut state.published);
                 state.left = published.left;
                 published.occupied
             }
         };
-        committed.notes.extend(occupied.into_iter().map(occupied_note));
+        committed.notes = occupied.into_iter().map(occupied_note).collect();
         committed.files = files(batch);
     }
     repository.finish_batch();
     Ok(committed)
+}
+
+/// Finishes a batch during which the drive became full: what is staged for later makes room, and then the
+/// reserve. To be called when nothing is being staged any more, which would take it.
+fn finish_full(
+    repository: &mut Repository<'_>,
+    set_owner: bool,
+    state: &mut Batches,
+) -> Result<Committed, RepositoryError> {
+    let tree = repository.tree();
+    clear_staged(repository)?;
+    let finished =
+        reserve::with_room(tree, || publish_pending(repository, set_owner, true, state))?;
+    // What is left of it is for the catalog.
+    let need = Need::new(repository.index(), repository.format().keeps_versions, tree.block()?);
+    let _full = reserve::cover(tree, state.catalog.saturating_add(need.last()), 0);
+    Ok(finished)
+}
+
+/// Removes what is staged for later from the staging area, but for large files, which the next run goes on
+/// with.
+pub(super) fn clear_staged(repository: &Repository<'_>) -> Result<(), RepositoryError> {
+    let changes = repository.index().pending().map_or(&[][..], |batch| &batch.changes);
+    let pending: HashSet<&str> = changes.iter().filter_map(Change::stage).collect();
+    repository::clear_stage(repository.tree(), |name| {
+        stage::is_part(name) || layout::is_leaving(name) || pending.contains(name)
+    })
 }
 
 /// What is carried from batch to batch.
@@ -214,6 +273,10 @@ struct Batches {
     blocked: BTreeSet<RelPath>,
     /// Staging names of what left the mirror with the batch before.
     left: Vec<String>,
+    /// How far the batch in hand is published (displace).
+    published: displace::Published,
+    /// Bytes of the catalog of what is in the index.
+    catalog: u64,
 }
 
 /// Removes what left the mirror, now that its leaving is durable.
@@ -224,7 +287,7 @@ pub(super) fn remove_left(tree: &Tree, left: &mut Vec<String>) -> Result<(), Tre
     Ok(())
 }
 
-fn stage(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {
+fn stage_one(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {
     if stager.stop.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(RunError::stopped());
     }

@@ -14,6 +14,7 @@ mod plan;
 mod publish;
 mod recover;
 pub mod report;
+pub mod room;
 mod run;
 mod stage;
 
@@ -111,16 +112,17 @@ pub enum RunError {
         limits: MassChange,
     },
     /// Too little room.
-    #[error("the drive is too full: this run needs {} and {files_needed} new files, free are {} and room for {files_free} files; nothing was changed. Free some space on the drive or select less", crate::human::size(*needed), crate::human::size(*free))]
-    Full {
-        /// Bytes needed.
-        needed: u64,
-        /// Bytes free.
-        free: u64,
-        /// Inodes needed.
-        files_needed: u64,
-        /// Inodes free.
-        files_free: u64,
+    #[error("the drive is too full: {0}")]
+    Full(room::TooFull),
+    /// The drive had room enough when the run began, and then had not.
+    #[error(
+        "the drive became full; {kept}. Free some space on the drive, or let the profile exclude something, and run the backup again"
+    )]
+    FilledUp {
+        /// What is kept, for people.
+        kept: String,
+        /// What could not be done.
+        source: RepositoryError,
     },
     /// The folder above `dist` is missing.
     #[error("{} cannot be made: the folder above it does not exist. Is the drive mounted?", crate::sanitize::line(&dist.to_string_lossy()))]

@@ -52,21 +52,21 @@ impl Place<'_> {
         }
     }
 
+    /// Free space where the folder is or is to be made.
+    pub(super) fn space(&self) -> Result<rustix::fs::StatVfs, RunError> {
+        match self {
+            Self::Drive(mounted, _) => Ok(on_drive(mounted)?.space()?),
+            Self::Folder(path) => Ok(above(path)?.0.space()?),
+        }
+    }
+
     /// Opens the folder, and makes it if there is none: on a drive with the folders above it, elsewhere
     /// only itself.
     pub(super) fn create(&self, private: bool) -> Result<Tree, RunError> {
         let mode = if private { 0o700 } else { 0o755 };
         let (parent, folder) = match self {
             Self::Drive(mounted, path) => (on_drive(mounted)?, *path),
-            Self::Folder(path) => {
-                let missing = || RunError::NoParent { dist: (*path).to_owned() };
-                let parent = path.parent().ok_or_else(missing)?;
-                let name = path.file_name().ok_or_else(missing)?;
-                let parent = Tree::open(parent).map_err(|e| {
-                    if e.is(rustix::io::Errno::NOENT) { missing() } else { e.into() }
-                })?;
-                (parent, Path::new(name))
-            }
+            Self::Folder(path) => above(path)?,
         };
         if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
             parent.create_folders(above, 0o755)?;
@@ -84,6 +84,16 @@ impl Place<'_> {
         }
         parent.subtree(folder)?.ok_or_else(|| RunError::NoParent { dist: self.shown() })
     }
+}
+
+/// The folder above `path`, which must be there, and the name in it.
+fn above(path: &Path) -> Result<(Tree, &Path), RunError> {
+    let missing = || RunError::NoParent { dist: path.to_owned() };
+    let parent = path.parent().ok_or_else(missing)?;
+    let name = path.file_name().ok_or_else(missing)?;
+    let parent = Tree::open(parent)
+        .map_err(|e| if e.is(rustix::io::Errno::NOENT) { missing() } else { e.into() })?;
+    Ok((parent, Path::new(name)))
 }
 
 /// The folder of a profile without a drive; for one with a drive, its place on the drive.

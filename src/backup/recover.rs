@@ -8,13 +8,14 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::displace::Undo;
+use super::execute;
 use super::publish;
 use super::stage;
 use crate::drive::tree::Tree;
 use crate::problem::Problem;
 use crate::repository::format::Keeping;
 use crate::repository::index::{Closing, Index};
-use crate::repository::{self, Repository, RepositoryError, Status, layout};
+use crate::repository::{self, Repository, RepositoryError, Status, layout, reserve};
 use crate::select::scan::Scan;
 
 /// What was done.
@@ -45,10 +46,16 @@ pub(super) fn recover(
 ) -> Result<Recovered, RepositoryError> {
     let mut recovered = Recovered { any: repository.index().is_unclosed(), ..Recovered::default() };
     if repository.index().is_unclosed() {
+        let tree = repository.tree();
         match repository.format().keeps_versions {
-            Keeping::Hardlink => finish(repository, how)?,
+            Keeping::Hardlink => {
+                // What no batch needs makes room.
+                execute::clear_staged(repository)?;
+                reserve::with_room(tree, || finish(repository, how))?;
+            }
             Keeping::Displace => {
-                take_back(repository, how, &mut recovered).map_err(needs_check)?;
+                let lost = reserve::with_room(tree, || take_back(repository, how));
+                recovered.problems.extend(lost.map_err(needs_check)?);
             }
         }
         repository.close_run(|index| Closing {
@@ -94,15 +101,15 @@ fn finish(repository: &mut Repository<'_>, how: &Recovery<'_>) -> Result<(), Rep
     Ok(())
 }
 
-/// Takes back the batch in flight, and sets aside all that may be only half on the drive.
+/// Takes back the batch in flight, and sets aside all that may be only half on the drive. Returns what was
+/// lost.
 fn take_back(
     repository: &mut Repository<'_>,
     how: &Recovery<'_>,
-    recovered: &mut Recovered,
-) -> Result<(), RepositoryError> {
+) -> Result<Vec<Problem>, RepositoryError> {
     if !repository.index().is_torn() {
         repository.finish_batch();
-        return Ok(());
+        return Ok(Vec::new());
     }
     let tree = repository.tree();
     let mut undo = Undo::begin(tree, repository.index())?;
@@ -122,13 +129,15 @@ fn take_back(
         }
     }
     let (mut lost, left) = (std::mem::take(&mut undo.lost), std::mem::take(&mut undo.left));
-    recovered.problems.extend(lost.iter().map(|path| {
+    let problems = lost.iter().map(|path| {
         let reason = "the drive was pulled out while this was being replaced, and the version that \
                       was there is lost; versions in increments are not concerned";
         Problem::new(path.clone(), reason)
-    }));
+    });
+    let problems = problems.collect();
     lost.extend(left);
-    repository.batch_undone(lost)
+    repository.batch_undone(lost)?;
+    Ok(problems)
 }
 
 /// What the driver refuses to read after an unclean end is for a check of the file system to put right.

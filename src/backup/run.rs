@@ -12,16 +12,17 @@ use super::mass_change::{self, Losses};
 use super::place::{self, Place};
 use super::plan::{Plan, Work, plan};
 use super::recover::{Recovery, next_folder_time, recover};
+use super::room::{self, Free, Need};
 use super::stage::{self, Stager};
 use super::{Options, RunError, RunReport};
 use crate::config::{Dist, Profile};
 use crate::drive::device::Device;
 use crate::drive::mount::Mounted;
 use crate::drive::tree::Tree;
-use crate::repository::format;
+use crate::repository::format::{self, Format};
 use crate::repository::index::{Closing, Index, RunMark};
 use crate::repository::record::Record;
-use crate::repository::{self, Repository, RepositoryError, Status, layout, stamp::Stamp};
+use crate::repository::{self, Repository, RepositoryError, Status, layout, reserve, stamp::Stamp};
 use crate::select::Kind;
 use crate::select::scan::{Scan, ScanOptions, scan};
 use crate::select::source::Source;
@@ -74,6 +75,17 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn go(&self) -> Result<RunReport, RunError> {
+        let mut done = Done::default();
+        self.go_on(&mut done).map_err(|e| match e {
+            RunError::Stopped { .. } => RunError::Stopped { kept: kept(&done) },
+            RunError::Repository(source) if source.is_full() => {
+                RunError::FilledUp { kept: kept(&done), source }
+            }
+            other => other,
+        })
+    }
+
+    fn go_on(&self, done: &mut Done) -> Result<RunReport, RunError> {
         let source = Source::open(&self.profile.source)?;
         if let Place::Folder(dist) = self.place {
             place::check_leads_there(self.profile, dist)?;
@@ -91,13 +103,29 @@ impl Run<'_> {
         let scan = scanned?;
         if let Some(repository) = opened?.flatten() {
             refuse_empty(&source, &scan, repository.index())?;
-            return self.back_up(&source, &scan, repository);
+            return self.back_up(&source, &scan, repository, None, done);
         }
+        let first = self.first_plan(&source, &scan, tree.as_ref())?;
         let tree = match tree {
             Some(tree) => tree,
             None => self.with_faults(self.place.create(self.profile.private)?),
         };
-        self.back_up(&source, &scan, Repository::create(&tree)?)
+        self.back_up(&source, &scan, Repository::create(&tree)?, Some(first), done)
+    }
+
+    /// The plan for a repository that is to be made: what does not fit leaves the drive as it is. What a
+    /// new drive can do is not tried for that, so it is taken to keep links and holes.
+    fn first_plan<'s>(
+        &self,
+        source: &Source,
+        scan: &'s Scan,
+        tree: Option<&Tree>,
+    ) -> Result<Plan<'s>, RunError> {
+        let index = Index::empty();
+        let format = Format::default();
+        let plan = plan(source, scan, &index, &format, false, self.options.stop)?;
+        self.room(tree, &plan, &index, &format)?;
+        Ok(plan)
     }
 
     fn with_faults(&self, tree: Tree) -> Tree {
@@ -153,7 +181,11 @@ impl Run<'_> {
         let plan = plan(source, &scan, &index, &format, rules_changed, self.options.stop)?;
         let mut report = self.report(&scan);
         let allowed = self.refuse_mass_change(&plan, &index, rules_changed);
-        report.refused = allowed.err().map(|error| error.to_string());
+        let fits = allowed.and_then(|()| self.room(tree, &plan, &index, &format).map(drop));
+        report.refused = match fits {
+            Err(e @ (RunError::MassChange { .. } | RunError::Full(_))) => Some(e.to_string()),
+            other => other.map(|()| None)?,
+        };
         report.bytes_copied = plan.bytes;
         self.fill(&mut report, &plan.lines, &Done::default());
         report.unchanged = plan.unchanged;
@@ -168,6 +200,8 @@ impl Run<'_> {
         source: &Source,
         scan: &Scan,
         mut repository: Repository<'_>,
+        first: Option<Plan<'_>>,
+        done: &mut Done,
     ) -> Result<RunReport, RunError> {
         let options = self.options;
         let set_owner = rustix::process::geteuid().is_root();
@@ -182,9 +216,17 @@ impl Run<'_> {
         }
         let rules_changed = self.rules_changed(repository.stamp());
         let format = repository.format().clone();
-        let plan = plan(source, scan, repository.index(), &format, rules_changed, options.stop)?;
+        // Still true if the drive is as it was taken to be.
+        let same = format.plans_like(&Format::default()) && repository.index().is_new();
+        let plan = match first.filter(|_| same) {
+            Some(plan) => plan,
+            None => plan(source, scan, repository.index(), &format, rules_changed, options.stop)?,
+        };
         self.refuse_mass_change(&plan, repository.index(), rules_changed)?;
-        check_room(&repository, &plan)?;
+        let tree = repository.tree();
+        if self.room(Some(tree), &plan, repository.index(), &format)? >= reserve::LEAST {
+            reserve::make(tree)?;
+        }
         options.monitor.planned(plan.files_to_copy(), plan.bytes);
 
         let mark = if plan.makes_increment { Some(mark(&repository)?) } else { None };
@@ -203,24 +245,27 @@ impl Run<'_> {
         if !work.is_empty() {
             repository.begin_run()?;
         }
-        let mut done = Done::default();
+        done.remarks = room::of_remarks(&[&report.problems, &report.notes, &problems, &notes]);
         let most_paths = options.faults.as_ref().and_then(|faults| faults.batch_paths());
         let most_paths = most_paths.unwrap_or(execute::BATCH_PATHS);
         let mark = mark.as_ref();
-        if let Err(e) = execute(&mut repository, work, mark, &stager, most_paths, &mut done) {
+        if let Err(e) = execute(&mut repository, work, mark, &stager, most_paths, done) {
             // Where that fails as well, the next run takes back what was in flight.
             let _settled = repository.settle();
-            return Err(match e {
-                RunError::Stopped { .. } => RunError::Stopped { kept: kept(&done) },
-                other => other,
-            });
+            let full = matches!(&e, RunError::Repository(e) if e.is_full());
+            if full && repository.forget_unwritten().is_ok() {
+                // Others may need the room, and the next run would begin with that.
+                let _cleared = execute::clear_staged(&repository);
+                let _taken = reserve::make(repository.tree());
+            }
+            return Err(e);
         }
         options.monitor.phase("syncing");
-        self.fill(&mut report, &lines, &done);
+        self.fill(&mut report, &lines, done);
         report.unchanged = unchanged;
         report.bytes_copied = done.bytes;
-        report.problems.extend(problems.into_iter().chain(done.problems));
-        report.notes.extend(notes.into_iter().chain(done.notes));
+        report.problems.extend(problems.into_iter().chain(std::mem::take(&mut done.problems)));
+        report.notes.extend(notes.into_iter().chain(std::mem::take(&mut done.notes)));
         report.increment = repository.close_run(|index| Closing {
             status: Status::Complete,
             folder_time_s: next_folder_time(index),
@@ -271,6 +316,29 @@ impl Run<'_> {
         })
     }
 
+    /// Refuses to begin what cannot fit; returns the bytes that are left over. What an interrupted run
+    /// staged is on the drive already. `tree` is the repository's folder, if there is one.
+    fn room(
+        &self,
+        tree: Option<&Tree>,
+        plan: &Plan<'_>,
+        index: &Index,
+        format: &Format,
+    ) -> Result<u64, RunError> {
+        let space = tree.map_or_else(|| self.place.space(), |tree| Ok(tree.space()?))?;
+        // Some FUSE drivers do not tell.
+        let Some(free) = Free::of(&space) else {
+            return Ok(u64::MAX);
+        };
+        let there = |work: &Work<'_>| tree.map_or(Ok(0), |tree| stage::there_already(tree, work));
+        let mut need = Need::new(index, format.keeps_versions, free.block).of_plan(plan, there)?;
+        if index.is_new() {
+            need = need.with_new_repository();
+        }
+        let held = tree.map_or(Ok(0), reserve::held)?;
+        free.check(plan, &need, held).map_err(RunError::Full)
+    }
+
     fn rules_changed(&self, stamp: &Stamp) -> bool {
         stamp.counter > 0 && stamp.rules != self.profile.rules.fingerprint()
     }
@@ -305,35 +373,6 @@ fn refuse_empty(source: &Source, scan: &Scan, index: &Index) -> Result<(), RunEr
         return Ok(());
     }
     Err(RunError::EmptySource { path: source.path().to_owned(), held })
-}
-
-/// Refuses to begin what cannot fit: content in whole blocks, and what our own records take. What an
-/// interrupted run staged is on the drive already.
-fn check_room(repository: &Repository<'_>, plan: &Plan<'_>) -> Result<(), RunError> {
-    /// Index frame and catalog entry of one path, and its names in two folders, rounded up.
-    const RECORD_BYTES: u64 = 1024;
-    let keeping = repository.format().keeps_versions;
-    let space = repository.tree().space()?;
-    // Some FUSE drivers do not tell.
-    if space.f_blocks == 0 {
-        return Ok(());
-    }
-    let block = space.f_frsize.max(512);
-    let mut needed = 0_u64;
-    let mut files_needed = 0_u64;
-    for work in &plan.work {
-        let staged = stage::there_already(repository.tree(), work)?;
-        let content = work.room(keeping).saturating_sub(staged);
-        needed = needed.saturating_add(content.div_ceil(block).saturating_mul(block));
-        needed = needed.saturating_add(RECORD_BYTES);
-        files_needed += u64::from(matches!(work, Work::Copy(_) | Work::Change(_)));
-    }
-    let free = space.f_bavail.saturating_mul(block);
-    let files_free = if space.f_files == 0 { u64::MAX } else { space.f_favail };
-    if plan.work.is_empty() || (needed <= free && files_needed <= files_free) {
-        return Ok(());
-    }
-    Err(RunError::Full { needed, free, files_needed, files_free })
 }
 
 fn kept(done: &Done) -> String {

@@ -419,6 +419,11 @@ pub(super) fn there_already(tree: &Tree, work: &Work<'_>) -> Result<u64, TreeErr
     Ok(part.map_or(0, |part| allocated(part).cast_unsigned().saturating_mul(512)))
 }
 
+/// Whether a staged file is a large one, which a later run goes on with.
+pub(super) fn is_part(name: &str) -> bool {
+    name.starts_with(PART)
+}
+
 /// The staging name of a large file: the same for the same path with the same size, times and inode.
 pub(super) fn part_name(path: &RelPath, stat: &Stat) -> String {
     let mut hasher = blake3::Hasher::new();

@@ -8,7 +8,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{FallocateFlags, Mode};
+use rustix::io::Errno;
 
 use super::attributes::{self, Attributes, tolerate};
 use super::tree::{Found, Tree, TreeError, found_of};
@@ -41,6 +42,42 @@ impl DriveFile<'_> {
     /// Cuts off or extends (with a hole) to `len` bytes.
     pub fn set_len(&mut self, len: u64) -> Result<(), TreeError> {
         self.op("set the length of", |file| file.set_len(len))
+    }
+
+    /// Makes it `to` bytes long, up from `from`, and takes the room for them: without writing anything where
+    /// the file system can do that, else by writing zeros.
+    pub fn take_room(&mut self, from: u64, to: u64) -> Result<(), TreeError> {
+        /// Bytes that are written at a time.
+        const PIECE: usize = 1 << 20;
+        let mut taken = true;
+        let more = to.saturating_sub(from);
+        if more == 0 {
+            return Ok(());
+        }
+        self.op("take room for", |file| {
+            match rustix::fs::fallocate(file, FallocateFlags::empty(), from, more) {
+                // Drivers that cannot do it have several words for that.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV) => taken = false,
+                other => other?,
+            }
+            Ok(())
+        })?;
+        let mut at = if taken { to } else { from };
+        let zeros = if taken { Vec::new() } else { vec![0; PIECE] };
+        while at < to {
+            let piece = usize::try_from(to - at).unwrap_or(PIECE).min(PIECE);
+            self.write_at(zeros.get(..piece).unwrap_or_default(), at)?;
+            at += piece as u64;
+        }
+        Ok(())
+    }
+
+    /// Bytes that are allocated to it on the drive.
+    pub fn allocated(&self) -> Result<u64, TreeError> {
+        match rustix::fs::fstat(&self.file) {
+            Ok(stat) => Ok(stat.st_blocks.cast_unsigned().saturating_mul(512)),
+            Err(e) => Err(self.tree.error("look at", &self.path, e)),
+        }
     }
 
     /// Waits until content and size are on the device.

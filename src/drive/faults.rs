@@ -16,15 +16,16 @@ pub struct Faults {
     error: rustix::io::Errno,
     batch_paths: Option<usize>,
     no_links: bool,
-    synced: Option<Synced>,
+    synced: Option<Then>,
+    before: Option<(u64, Then)>,
 }
 
-/// What a test does after each sync.
-struct Synced(Box<dyn Fn() + Send + Sync>);
+/// What a test does at some point of a run.
+struct Then(Box<dyn Fn() + Send + Sync>);
 
-impl std::fmt::Debug for Synced {
+impl std::fmt::Debug for Then {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Synced")
+        f.write_str("Then")
     }
 }
 
@@ -44,6 +45,7 @@ impl Faults {
             batch_paths: None,
             no_links: false,
             synced: None,
+            before: None,
         }
     }
 
@@ -62,7 +64,14 @@ impl Faults {
     /// Calls `then` whenever something was made durable.
     #[must_use]
     pub fn after_sync(mut self, then: impl Fn() + Send + Sync + 'static) -> Self {
-        self.synced = Some(Synced(Box::new(then)));
+        self.synced = Some(Then(Box::new(then)));
+        self
+    }
+
+    /// Calls `then` before the `k`-th operation.
+    #[must_use]
+    pub fn before(mut self, k: u64, then: impl Fn() + Send + Sync + 'static) -> Self {
+        self.before = Some((k, Then(Box::new(then))));
         self
     }
 
@@ -90,7 +99,7 @@ impl Faults {
 
     /// Something was made durable.
     pub(super) fn synced(&self) {
-        if let Some(Synced(then)) = &self.synced {
+        if let Some(Then(then)) = &self.synced {
             then();
         }
     }
@@ -98,6 +107,11 @@ impl Faults {
     /// Counts one operation, and says whether it is to fail.
     pub(super) fn step(&self) -> io::Result<()> {
         let number = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+        if let Some((k, Then(then))) = &self.before
+            && *k == number
+        {
+            then();
+        }
         if number >= self.first_bad && number <= self.last_bad {
             return Err(self.error.into());
         }

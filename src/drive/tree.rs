@@ -65,6 +65,11 @@ impl TreeError {
             ""
         }
     }
+
+    /// Whether the drive has no more room, or the user may take no more of it.
+    pub fn is_full(&self) -> bool {
+        self.is(Errno::NOSPC) || self.is(Errno::DQUOT)
+    }
 }
 
 /// What is at a path.
@@ -512,6 +517,11 @@ impl Tree {
     pub fn space(&self) -> Result<rustix::fs::StatVfs, TreeError> {
         rustix::fs::fstatvfs(&self.root)
             .map_err(|e| self.error("ask for the free space of", Path::new(""), e))
+    }
+
+    /// Bytes of an allocation unit.
+    pub fn block(&self) -> Result<u64, TreeError> {
+        Ok(self.space()?.f_frsize.max(512))
     }
 
     pub(super) fn step(&self, action: &'static str, path: &Path) -> Result<(), TreeError> {

@@ -109,6 +109,11 @@ impl Format {
         })
     }
 
+    /// Whether a plan for a drive of the one format is one for the other as well.
+    pub fn plans_like(&self, other: &Self) -> bool {
+        (self.keeps_versions, self.names) == (other.keeps_versions, other.names)
+    }
+
     /// The format for the drive as it is now: another driver, or another drive that the repository was
     /// copied to, may be able to do less.
     pub(super) fn checked(self, tree: &Tree) -> Result<Self, RepositoryError> {

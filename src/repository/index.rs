@@ -194,6 +194,11 @@ impl Index {
         Self { next_sequence: 1, ..Self::default() }
     }
 
+    /// Whether nothing was ever backed up.
+    pub fn is_new(&self) -> bool {
+        self.records.is_empty() && self.next_sequence == 1 && !self.unclosed
+    }
+
     /// Reads the log. The last batch is not applied if it may be unfinished: see [`Index::pending`].
     pub(super) fn read(
         file: impl Read + Seek,
@@ -496,6 +501,14 @@ impl Change {
             | Self::Remove { path }
             | Self::Folder { path, .. }
             | Self::RemoveFolder { path } => path,
+        }
+    }
+
+    /// The staged file that it needs.
+    pub fn stage(&self) -> Option<&str> {
+        match self {
+            Self::Put { stage, .. } => Some(stage),
+            _ => None,
         }
     }
 

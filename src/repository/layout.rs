@@ -20,6 +20,8 @@ pub const INDEX: &str = ".bkm/index";
 pub const STAMP: &str = ".bkm/stamp";
 /// Locked while a run works; always empty.
 pub const LOCK: &str = ".bkm/lock";
+/// Room that is given up when the drive is full.
+pub const RESERVE: &str = ".bkm/reserve";
 /// How folders of [`unchecked`] are called.
 pub const UNCHECKED: &str = "unchecked-";
 /// Where content is written before it is published.
@@ -30,6 +32,9 @@ pub const MIRROR: &str = "mirror";
 pub const README: &str = "README.txt";
 /// The same while it is written.
 pub const README_PART: &str = ".README.bkm-part";
+
+/// How names of [`leaving`] begin.
+const LEAVING: &str = "old-";
 
 /// Name of a file in the staging area: see [`is_stage_name`].
 pub type StageName = String;
@@ -42,7 +47,12 @@ pub fn staged(name: &str) -> PathBuf {
 /// The staging name of what leaves the mirror and no increment keeps, until its leaving is durable. The
 /// same each time, so that it is found again.
 pub fn leaving(path: &RelPath) -> StageName {
-    format!("old-{}", blake3::hash(path.as_bytes()).to_hex().get(..32).unwrap_or_default())
+    format!("{LEAVING}{}", blake3::hash(path.as_bytes()).to_hex().get(..32).unwrap_or_default())
+}
+
+/// Whether a staged file is one of those.
+pub fn is_leaving(name: &str) -> bool {
+    name.starts_with(LEAVING)
 }
 
 /// The `number`-th folder of things that must not be touched before the file system was checked.

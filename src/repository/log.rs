@@ -66,6 +66,22 @@ impl<'t> LogWriter<'t> {
 
     /// Appends one frame; durable only after [`LogWriter::sync`].
     pub(super) fn append(&mut self, payload: &[u8]) -> Result<(), TreeError> {
+        let end = self.write(payload)?;
+        self.advance(end);
+        Ok(())
+    }
+
+    /// Appends one frame and makes it durable. Where that fails the log goes on behind the frame before, so
+    /// it can be done again.
+    pub(super) fn append_synced(&mut self, payload: &[u8]) -> Result<(), TreeError> {
+        let end = self.write(payload)?;
+        self.file.sync()?;
+        self.advance(end);
+        Ok(())
+    }
+
+    /// Writes one frame behind the last; returns where it ends.
+    fn write(&mut self, payload: &[u8]) -> Result<u64, TreeError> {
         let length = match u32::try_from(payload.len()) {
             Ok(length) if payload.len() <= MAX_PAYLOAD => length,
             _ => return Err(self.file.error("write", io::ErrorKind::FileTooLarge.into())),
@@ -76,14 +92,26 @@ impl<'t> LogWriter<'t> {
         frame.extend_from_slice(&checksum(self.generation, self.next_number, payload));
         frame.extend_from_slice(payload);
         self.file.write_at(&frame, self.end)?;
-        self.end += frame.len() as u64;
+        Ok(self.end + frame.len() as u64)
+    }
+
+    fn advance(&mut self, end: u64) {
+        self.end = end;
         self.next_number += 1;
-        Ok(())
     }
 
     /// Makes all appended frames durable.
     pub(super) fn sync(&mut self) -> Result<(), TreeError> {
         self.file.sync()
+    }
+
+    /// Cuts off what an append that failed left behind the last frame, and makes that durable.
+    pub(super) fn cut_off(&mut self) -> Result<(), TreeError> {
+        if self.file.stat()?.size > self.end {
+            self.file.set_len(self.end)?;
+            self.file.sync()?;
+        }
+        Ok(())
     }
 
     /// Where the log ends, in bytes.

@@ -17,6 +17,7 @@ pub mod names;
 #[cfg(test)]
 mod parser_tests;
 pub mod record;
+pub mod reserve;
 pub mod stamp;
 mod trust;
 
@@ -35,6 +36,9 @@ use format::{Format, Keeping};
 use index::{Batch, Closing, Frame, Index};
 use log::LogWriter;
 use stamp::Stamp;
+
+/// Staging name of an index that is written anew.
+const BASE: &str = "index";
 
 /// Largest catalog that is read, in bytes: a million files need some 400 MB.
 const MAX_CATALOG: u64 = 2 << 30;
@@ -98,6 +102,13 @@ pub enum RepositoryError {
     Occupied(PathBuf),
 }
 
+impl RepositoryError {
+    /// Whether the cause is that the drive has no more room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Drive(e) if e.is_full())
+    }
+}
+
 /// A repository that is open for a run; the lock is held as long as it lives.
 #[derive(Debug)]
 pub struct Repository<'t> {
@@ -151,6 +162,7 @@ impl<'t> Repository<'t> {
         let index = Index::empty();
         let log = write_base(tree, &index, 1)?;
         format::write_readme(tree, format.keeps_versions)?;
+        reserve::make(tree)?;
         tree.sync()?;
         format::write(tree, &format)?;
         tree.create_folder(Path::new(layout::MIRROR), 0o755, None)?;
@@ -195,8 +207,7 @@ impl<'t> Repository<'t> {
     /// not known to be durable is to be looked at if the run does not come to its end.
     pub fn begin_run(&mut self) -> Result<(), RepositoryError> {
         if self.format.keeps_versions == Keeping::Displace && !self.index.is_torn() {
-            self.append(&Frame::Begun)?;
-            self.log.sync()?;
+            self.log.append_synced(&encode(&Frame::Begun)?)?;
             self.index.set_begun();
         }
         Ok(())
@@ -208,10 +219,14 @@ impl<'t> Repository<'t> {
         if self.index.is_torn() && self.index.pending().is_none() {
             self.tree.sync()?;
             self.append(&Frame::Settled)?;
-            self.log.sync()?;
             self.index.set_settled();
         }
         Ok(())
+    }
+
+    /// Sees to it that a batch whose frame could not be written is not found in the index by a later run.
+    pub fn forget_unwritten(&mut self) -> Result<(), RepositoryError> {
+        Ok(self.log.cut_off()?)
     }
 
     /// Takes the pending batch as undone: everything of it is back where it was, but for the paths in
@@ -220,7 +235,6 @@ impl<'t> Repository<'t> {
         self.tree.sync()?;
         let frame = Frame::Undone(lost);
         self.append(&frame)?;
-        self.log.sync()?;
         if let Frame::Undone(lost) = frame {
             self.index.drop_pending(&lost);
         }
@@ -231,11 +245,11 @@ impl<'t> Repository<'t> {
     /// before it must be published and synced.
     pub fn begin_batch(&mut self, batch: Batch) -> Result<(), RepositoryError> {
         let frame = Frame::Batch(batch);
-        self.append(&frame)?;
+        self.log.append_synced(&encode(&frame)?)?;
         if let Frame::Batch(batch) = frame {
             self.index.begin(batch);
         }
-        Ok(self.log.sync()?)
+        Ok(())
     }
 
     /// Takes the pending batch as published: its files are in place.
@@ -262,15 +276,14 @@ impl<'t> Repository<'t> {
             if self.index.open().is_some_and(|open| open.closing.is_none()) {
                 let closing = closing(&self.index);
                 self.append(&Frame::Closing(closing.clone()))?;
-                self.log.sync()?;
                 self.index.set_closing(closing);
             }
-            made = self.write_catalog()?;
+            made = reserve::with_room(self.tree, || self.write_catalog())?;
         }
         self.tree.sync()?;
         self.append(&Frame::Closed)?;
-        self.log.sync()?;
         self.index.close();
+        reserve::settle(self.tree)?;
         Ok(made)
     }
 
@@ -308,8 +321,7 @@ impl<'t> Repository<'t> {
     /// Writes the stamp, the last thing of a run, and compacts the index if that pays.
     pub fn stamp_run(&mut self, time_ns: i64, rules: [u8; 32]) -> Result<(), RepositoryError> {
         if self.index.wants_compaction() {
-            self.log = write_base(self.tree, &self.index, self.log.generation().saturating_add(1))?;
-            self.index.compacted();
+            self.compact()?;
         }
         self.stamp = Stamp {
             counter: self.stamp.counter.saturating_add(1),
@@ -318,12 +330,29 @@ impl<'t> Repository<'t> {
             synced: self.log.end(),
             rules,
         };
-        stamp::write(self.tree, &self.stamp).map_err(record_error)?.sync()?;
+        reserve::with_room(self.tree, || {
+            Ok(stamp::write(self.tree, &self.stamp).map_err(record_error)?.sync()?)
+        })
+    }
+
+    /// Writes the index anew; a drive without the room for that keeps the one it has.
+    fn compact(&mut self) -> Result<(), RepositoryError> {
+        match write_base(self.tree, &self.index, self.log.generation().saturating_add(1)) {
+            Ok(log) => self.log = log,
+            Err(e) if e.is_full() => {
+                self.tree.remove_file(&layout::staged(BASE))?;
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
+        self.index.compacted();
         Ok(())
     }
 
+    /// Appends a frame that ends what is in flight, and makes it durable.
     fn append(&mut self, frame: &Frame) -> Result<(), RepositoryError> {
-        Ok(self.log.append(&encode(frame)?)?)
+        let payload = encode(frame)?;
+        reserve::with_room(self.tree, || Ok(self.log.append_synced(&payload)?))
     }
 }
 
@@ -435,7 +464,7 @@ fn write_base<'t>(
     index: &Index,
     generation: u64,
 ) -> Result<LogWriter<'t>, RepositoryError> {
-    let staged = layout::staged("index");
+    let staged = layout::staged(BASE);
     tree.remove_file(&staged)?;
     let mut log = LogWriter::start(tree.create_file(&staged, 0o600)?, generation)?;
     for frame in index.base_frames() {
