@@ -47,6 +47,7 @@ fn every_command_explains_itself() {
       run      Back up now
       list     List the increments: what each run found new, changed or deleted
       restore  Restore files, folders or the whole tree
+      verify   Check that every version on the drive is there and is what was backed up
       status   Show the last runs of each profile and drive
       drives   Show the drives that are plugged in and the profiles for them
       check    Check the profiles: whether they are valid, and what they select

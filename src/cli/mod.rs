@@ -10,6 +10,7 @@ pub mod restore;
 pub mod run;
 mod signals;
 pub mod status;
+pub mod verify;
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -98,6 +99,7 @@ enum Command {
     Run(run::RunArgs),
     List(list::ListArgs),
     Restore(restore::RestoreArgs),
+    Verify(verify::VerifyArgs),
     Status(status::StatusArgs),
     Drives(drives::DrivesArgs),
     Check(check::CheckArgs),
@@ -112,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args, &mut out),
         Command::List(args) => list::list(args, &mut out),
         Command::Restore(args) => restore::restore(args, &mut out),
+        Command::Verify(args) => verify::verify(args, &mut out),
         Command::Status(args) => status::status(args, &mut out).map_err(CliError::from),
         Command::Drives(args) => drives::drives(args, &mut out).map_err(CliError::from),
         Command::Check(args) => check::check(args, &mut out),

@@ -153,6 +153,18 @@ impl Tree {
         }
     }
 
+    /// Where the symbolic link at `path` points; `None` if nothing is there. An error if it is no link.
+    pub fn read_link(&self, path: &Path) -> Result<Option<Vec<u8>>, TreeError> {
+        let read = self
+            .split(path)
+            .and_then(|(folder, name)| rustix::fs::readlinkat(&*folder, name, Vec::new()));
+        match read {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(e) => Err(self.error("read the link", path, e)),
+        }
+    }
+
     /// Opens one of the repository's own record files for reading and writing in place, and makes it
     /// if `create`. Never for mirror or increment files.
     pub fn open_record_file(&self, path: &Path, create: bool) -> Result<DriveFile<'_>, TreeError> {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::format::Keeping;
 use super::layout::StageName;
 use super::log::{self, LogEnd};
 use super::record::{Content, Record};
@@ -290,6 +291,14 @@ impl Index {
     /// The last batch of the log, if it may not be wholly published.
     pub fn pending(&self) -> Option<&Batch> {
         self.pending.as_ref()
+    }
+
+    /// Takes the pending batch as what the next run will make of it: finished, or taken back.
+    pub(super) fn end_pending(&mut self, keeping: Keeping) {
+        match keeping {
+            Keeping::Hardlink => self.apply_pending(),
+            Keeping::Displace => self.drop_pending(&[]),
+        }
     }
 
     /// Takes the pending batch as published.

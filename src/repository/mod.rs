@@ -17,6 +17,7 @@ mod parser_tests;
 pub mod record;
 pub mod stamp;
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -95,6 +96,18 @@ pub struct Repository<'t> {
     _lock: DriveFile<'t>,
 }
 
+/// A repository that is open for checking; no run can begin as long as it lives.
+#[derive(Debug)]
+pub struct Reading {
+    /// What is in the mirror.
+    pub index: Index,
+    /// How old versions are kept.
+    pub format: Format,
+    /// Paths of a batch that an interrupted run left: the mirror may have them as before or as after it.
+    pub in_flight: BTreeSet<RelPath>,
+    _lock: Option<lock::Watch>,
+}
+
 impl<'t> Repository<'t> {
     /// Opens the repository in `tree`; `None` if the folder is empty or has none. Takes the lock, and
     /// changes nothing but a torn tail of the index.
@@ -146,11 +159,21 @@ impl<'t> Repository<'t> {
             return Err(RepositoryError::Missing(tree.shown().to_owned()));
         };
         let (mut index, _, stamp) = read_records(tree)?;
-        match format.keeps_versions {
-            Keeping::Hardlink => index.apply_pending(),
-            Keeping::Displace => index.drop_pending(&[]),
-        }
+        index.end_pending(format.keeps_versions);
         Ok((index, stamp))
+    }
+
+    /// Reads what is to be checked against the drive's files; no run can begin while the result lives.
+    pub fn read_to_check(tree: &Tree) -> Result<Reading, RepositoryError> {
+        let missing = || RepositoryError::Missing(tree.shown().to_owned());
+        format::read(tree)?.ok_or_else(missing)?;
+        let lock = lock::watch(tree)?;
+        let format = format::read(tree)?.ok_or_else(missing)?;
+        let (mut index, _, _) = read_records(tree)?;
+        let changes = index.pending().map_or(&[][..], |batch| &batch.changes);
+        let in_flight = changes.iter().map(|change| change.path().clone()).collect();
+        index.end_pending(format.keeps_versions);
+        Ok(Reading { index, format, in_flight, _lock: lock })
     }
 
     /// How old versions are kept, and what the drive can do.

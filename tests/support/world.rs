@@ -14,6 +14,7 @@ use bkm_agent::drive::mount::Mounted;
 use bkm_agent::drive::tree::Tree;
 use bkm_agent::history::restore::{self, Selection};
 use bkm_agent::history::timeline::{self, Versions};
+use bkm_agent::history::verify::{self, Check, Verified};
 use bkm_agent::problem::Problem;
 use bkm_agent::relpath::RelPath;
 use bkm_agent::repository::catalog::{CatalogEntry, EntryCategory};
@@ -197,6 +198,7 @@ impl World {
         self.check_mirror();
         self.check_stage_empty();
         self.learn(report.increment.as_deref());
+        self.check_verified();
         let all = Snapshot::of(&self.source);
         let selected = self.selected();
         let selected = all.only(|path| selected.contains_key(path));
@@ -393,6 +395,20 @@ impl World {
         )
         .unwrap();
         done.problems
+    }
+
+    /// Compares everything on the drive with the records.
+    pub(crate) fn verify(&self, quick: bool) -> Verified {
+        let stop = AtomicBool::new(false);
+        let check = Check { quick, stop: &stop, planned: &|_| {}, told: &|_| {} };
+        verify::verify_repository(&self.tree(), &check).unwrap().0
+    }
+
+    /// Everything on the drive is as the records say.
+    pub(crate) fn check_verified(&self) {
+        let verified = self.verify(false);
+        assert_eq!(verified.findings, [], "verify found something");
+        assert_eq!(verified.notes, Vec::<String>::new(), "verify noted something");
     }
 
     /// How many increments are known.

@@ -1,0 +1,314 @@
+//! `verify` finds what is not as it was backed up, and says how many versions it hits.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and plays whoever damages a drive"
+)]
+
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod common;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{FileExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bkm_agent::drive::faults::Faults;
+use bkm_agent::history::verify::Verified;
+use common::home::Home;
+use support::profile::all_tracked;
+use support::world::World;
+
+/// A source and a drive with two increments: `a` and `sub/b` in the first, another `a` in the second,
+/// and `gone` deleted there.
+struct Scene {
+    world: World,
+    first: String,
+    second: String,
+    _folder: tempfile::TempDir,
+}
+
+fn scene(links: bool) -> Scene {
+    let folder = support::scratch();
+    let (source, drive) = (folder.path().join("source"), folder.path().join("drive"));
+    fs::create_dir_all(source.join("sub")).unwrap();
+    fs::create_dir(&drive).unwrap();
+    let mut world = World::new(&source, &drive, all_tracked());
+    if !links {
+        world = world.without_links();
+    }
+    fs::write(source.join("a"), "the first a").unwrap();
+    fs::write(source.join("sub/b"), "b").unwrap();
+    fs::write(source.join("gone"), "soon gone").unwrap();
+    symlink("a", source.join("link")).unwrap();
+    let first = world.back_up().increment.unwrap();
+    fs::write(source.join("a"), "the second a").unwrap();
+    fs::remove_file(source.join("gone")).unwrap();
+    let second = world.back_up().increment.unwrap();
+    Scene { world, first, second, _folder: folder }
+}
+
+impl Scene {
+    fn at(&self, place: &str) -> PathBuf {
+        let place = place.replace("FIRST", &self.first).replace("SECOND", &self.second);
+        self.world.repository().join(place)
+    }
+
+    /// What is found, one line each, with the increments' names blanked.
+    fn found(&self, quick: bool) -> Vec<String> {
+        self.lines(&self.world.verify(quick))
+    }
+
+    fn lines(&self, verified: &Verified) -> Vec<String> {
+        let name = |increment: &str| {
+            increment.replace(&self.first, "FIRST").replace(&self.second, "SECOND")
+        };
+        let lines = verified.findings.iter().map(|f| {
+            let path = f.path.as_ref().map_or(String::new(), |path| format!(" {path}"));
+            let shared: Vec<_> = f.shared_with.iter().map(|s| name(s)).collect();
+            let place = name(&f.place.to_string_lossy());
+            format!("{:?}{path} at {place} shared with {shared:?}", f.damage)
+        });
+        lines.collect()
+    }
+}
+
+/// Changes one byte and neither the length nor the time.
+fn flip(path: &Path) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let time = file.metadata().unwrap().modified().unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 0).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 0).unwrap();
+    file.set_modified(time).unwrap();
+}
+
+#[test]
+fn a_sound_backup_is_verified_and_counted() {
+    for links in [true, false] {
+        let scene = scene(links);
+        for quick in [false, true] {
+            let verified = scene.world.verify(quick);
+            assert_eq!(scene.lines(&verified), [""; 0]);
+            assert_eq!(verified.notes, [""; 0]);
+            // Current: a, sub/b, link. First: a, sub/b, gone, link. Second: a, and gone once more.
+            let links_that_live_in_records = if links { 0 } else { 2 };
+            assert_eq!(verified.versions, 9 - links_that_live_in_records, "links: {links}");
+        }
+        // Each file once: "the first a", "the second a", "b", "soon gone".
+        assert_eq!(scene.world.verify(false).bytes, 11 + 12 + 1 + 9, "links: {links}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_is_found_and_all_versions_that_share_it_are_named() {
+    let scene = scene(true);
+    flip(&scene.at("mirror/a"));
+    assert_eq!(scene.found(true), [""; 0], "a quick look cannot see it");
+    assert_eq!(
+        scene.found(false),
+        [
+            r#"Damaged a at mirror/a shared with ["SECOND"]"#,
+            r#"Damaged a at SECOND/track/a shared with ["mirror"]"#,
+        ]
+    );
+}
+
+#[test]
+fn without_links_a_flipped_byte_in_the_mirror_hits_the_increment_that_brought_it() {
+    let scene = scene(false);
+    flip(&scene.at("mirror/sub/b"));
+    flip(&scene.at("FIRST/track/gone"));
+    assert_eq!(
+        scene.found(false),
+        [
+            r#"Damaged sub/b at mirror/sub/b shared with ["FIRST"]"#,
+            r#"Damaged gone at FIRST/track/gone shared with ["SECOND"]"#,
+            r#"Damaged sub/b at mirror/sub/b shared with ["mirror"]"#,
+            r#"Damaged gone at FIRST/track/gone shared with ["FIRST"]"#,
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_cut_off_or_of_another_kind_is_found_by_a_quick_look() {
+    let scene = scene(true);
+    fs::remove_file(scene.at("mirror/sub/b")).unwrap();
+    fs::write(scene.at("FIRST/track/a"), "short").unwrap();
+    fs::remove_file(scene.at("FIRST/track/gone")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        scene.at("FIRST/track/gone"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    fs::remove_file(scene.at("mirror/link")).unwrap();
+    symlink("/etc/passwd", scene.at("mirror/link")).unwrap();
+    for quick in [true, false] {
+        assert_eq!(
+            scene.found(quick),
+            [
+                r"Damaged link at mirror/link shared with []",
+                r"Missing sub/b at mirror/sub/b shared with []",
+                r"Damaged a at FIRST/track/a shared with []",
+                r"Damaged gone at FIRST/track/gone shared with []",
+            ]
+        );
+    }
+}
+
+#[test]
+fn lost_catalogs_and_increments_are_found() {
+    for links in [true, false] {
+        let scene = scene(links);
+        let catalog = scene.at("FIRST/FIRST.json");
+        let text = fs::read(&catalog).unwrap();
+        fs::write(&catalog, &text[..text.len() / 2]).unwrap();
+        fs::create_dir(scene.at("backup_20200101_000000")).unwrap();
+        assert_eq!(
+            scene.found(true),
+            [
+                "Damaged at FIRST/FIRST.json shared with []",
+                "Unlisted at backup_20200101_000000 shared with []"
+            ]
+        );
+        fs::remove_file(&catalog).unwrap();
+        assert_eq!(scene.found(true)[0], "Missing at FIRST/FIRST.json shared with []");
+        fs::rename(scene.at("FIRST"), scene.at("elsewhere")).unwrap();
+        assert_eq!(scene.found(true)[0], "Missing at FIRST shared with []");
+    }
+}
+
+#[test]
+fn a_file_that_was_copied_over_is_not_the_one_of_the_record() {
+    let scene = scene(true);
+    let content = fs::read(scene.at("mirror/a")).unwrap();
+    fs::remove_file(scene.at("mirror/a")).unwrap();
+    fs::write(scene.at("mirror/a"), content).unwrap();
+    assert_eq!(scene.found(false), [r"Replaced a at mirror/a shared with []"]);
+}
+
+#[test]
+fn files_that_no_record_knows_are_noted() {
+    for links in [true, false] {
+        let scene = scene(links);
+        fs::write(scene.at("mirror/sub/mine"), "mine").unwrap();
+        fs::write(scene.at("FIRST/track/other"), "other").unwrap();
+        let verified = scene.world.verify(false);
+        assert_eq!(verified.findings, []);
+        let expected = [
+            "mirror/sub/mine: is in no record".to_owned(),
+            format!("{}/track/other: is in no record", scene.first),
+        ];
+        assert_eq!(verified.notes, expected);
+    }
+}
+
+#[test]
+fn a_run_that_was_cut_off_is_no_damage() {
+    for links in [true, false] {
+        for k in (5..60).step_by(5) {
+            let scene = scene(links);
+            fs::write(scene.world.source.join("a"), "the third a").unwrap();
+            fs::write(scene.world.source.join("new"), "new").unwrap();
+            fs::remove_file(scene.world.source.join("sub/b")).unwrap();
+            let faults = Faults::stop_after(k);
+            let faults = if links { faults } else { faults.without_links() };
+            let ended = scene.world.run(Some(Arc::new(faults)));
+            let verified = scene.world.verify(false);
+            assert_eq!(scene.lines(&verified), [""; 0], "links: {links}, cut off after {k}");
+            assert_eq!(verified.damaged, []);
+            if ended.is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_command_says_what_was_verified_and_remembers_it() {
+    let home = Home::with_docs();
+    assert_eq!(home.bkm(&["verify"]).status.code(), Some(1), "there is no backup yet");
+    home.done(&["run"]);
+    let text = home.done(&["verify", "--quick"]);
+    assert!(text.starts_with("verified: 6 versions, 22 B by presence and size, in "), "{text}");
+    assert!(home.json(&["status", "--json"])[0]["last_verified"].is_null(), "quick does not count");
+    let text = home.done(&["verify"]);
+    assert!(text.starts_with("verified: 6 versions, 11 B read, in "), "{text}");
+    let status = home.json(&["status", "--json"]);
+    assert!(status[0]["last_verified"].is_string(), "{status}");
+    let object = home.json(&["verify", "--json"]);
+    assert_eq!(object["versions"], 6);
+    assert_eq!(object["findings"], serde_json::json!([]));
+}
+
+#[test]
+fn the_command_names_each_finding_and_what_helps() {
+    let home = Home::with_docs();
+    let increment = home.json(&["run", "--json"])["increment"].as_str().unwrap().to_owned();
+    flip(&home.at("there/backup/mirror/a.txt"));
+    let output = home.bkm(&["verify", "--repo", "there/backup"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let first = format!(
+        "damaged    a.txt in mirror (mirror/a.txt): its content is not what was backed up; the same file in {increment}"
+    );
+    assert_eq!(text.lines().next(), Some(first.as_str()));
+    assert!(text.contains("2 findings in 6 versions"), "{text}");
+    let hint = String::from_utf8(output.stderr).unwrap();
+    assert!(hint.contains("verify --heal"), "{hint}");
+    assert!(home.json(&["status", "--json"])[0]["last_verified"].is_null());
+    let output = home.bkm(&["verify", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(object["findings"][0]["damage"], "damaged");
+    assert_eq!(object["findings"][0]["shared_with"], serde_json::json!([increment]));
+}
+
+#[test]
+fn while_a_run_works_the_command_says_who_holds_the_lock() {
+    let home = Home::with_docs();
+    home.done(&["run"]);
+    let lock = fs::OpenOptions::new().write(true).open(home.at("there/backup/.bkm/lock")).unwrap();
+    lock.lock().unwrap();
+    let output = home.bkm(&["verify"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("another run works on this repository: process "), "{text}");
+}
+
+#[test]
+fn ctrl_c_stops_the_command() {
+    let home = Home::with_docs();
+    // Holes: long to hash, nothing to copy.
+    let large = fs::File::create(home.at("work/large")).unwrap();
+    large.set_len(1 << 30).unwrap();
+    home.done(&["run"]);
+    let mut child = home.command(&["verify"]).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    // It listens to signals once this thread is there.
+    let tasks = format!("/proc/{}/task", child.id());
+    let listens = || {
+        let mut tasks = fs::read_dir(&tasks).unwrap();
+        tasks.any(|task| {
+            let name = fs::read_to_string(task.unwrap().path().join("comm"));
+            name.is_ok_and(|name| name.trim() == "bkm-reader-0")
+        })
+    };
+    while !listens() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+}
