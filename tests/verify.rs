@@ -15,17 +15,22 @@ mod common;
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{FileExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bkm_agent::backup::heal::{self, HealError};
 use bkm_agent::drive::faults::Faults;
 use bkm_agent::history::verify::Verified;
+use bkm_agent::repository::Repository;
+use bkm_agent::select::Source;
 use common::home::Home;
 use support::profile::all_tracked;
-use support::world::World;
+use support::snapshot::Snapshot;
+use support::world::{World, words};
 
 /// A source and a drive with two increments: `a` and `sub/b` in the first, another `a` in the second,
 /// and `gone` deleted there.
@@ -33,6 +38,7 @@ struct Scene {
     world: World,
     first: String,
     second: String,
+    links: bool,
     _folder: tempfile::TempDir,
 }
 
@@ -53,7 +59,7 @@ fn scene(links: bool) -> Scene {
     fs::write(source.join("a"), "the second a").unwrap();
     fs::remove_file(source.join("gone")).unwrap();
     let second = world.back_up().increment.unwrap();
-    Scene { world, first, second, _folder: folder }
+    Scene { world, first, second, links, _folder: folder }
 }
 
 impl Scene {
@@ -235,6 +241,134 @@ fn a_run_that_was_cut_off_is_no_damage() {
     }
 }
 
+/// Verifies and heals; says what is left, and how many operations on the drive it took.
+fn heal(scene: &Scene, faults: Faults, with_source: bool) -> (Result<Vec<bool>, HealError>, u64) {
+    let faults = if scene.links { faults } else { faults.without_links() };
+    let faults = Arc::new(faults);
+    let tree = scene.world.tree().with_faults(Arc::clone(&faults));
+    let stop = AtomicBool::new(false);
+    let damaged = scene.world.verify(false).damaged;
+    let damaged: Vec<_> = damaged.into_iter().map(|(version, _)| version).collect();
+    let source = Source::open(&scene.world.source).unwrap();
+    let healed = Repository::open(&tree).map_err(HealError::from).and_then(|repository| {
+        let source = with_source.then_some(&source);
+        heal::heal(&mut repository.unwrap(), &damaged, source, &stop, &|_| {})
+    });
+    (healed, faults.count())
+}
+
+/// Everything on the drive but the records, and but what `damaged` names.
+fn all_but(scene: &Scene, damaged: &[&str]) -> Snapshot {
+    let damaged: Vec<_> =
+        damaged.iter().map(|place| scene.at(place).into_os_string().into_encoded_bytes()).collect();
+    let all = Snapshot::of(&scene.world.repository());
+    let root = scene.world.repository().into_os_string().into_encoded_bytes();
+    all.only(|path| {
+        let whole = [&root, &b"/"[..], path].concat();
+        !path.starts_with(b".bkm") && !damaged.contains(&whole)
+    })
+}
+
+/// What holds after a version was healed.
+fn check_healed(scene: &mut Scene, others: &Snapshot, damaged: &[&str]) {
+    assert_eq!(scene.found(false), [""; 0]);
+    let changed = others.differences(&all_but(scene, damaged), true);
+    // A folder's time is that of its last rename.
+    let changed: Vec<_> = changed.lines().filter(|line| !line.contains("mtime was")).collect();
+    assert_eq!(changed, [""; 0], "something else changed");
+    let report = scene.world.run(None).unwrap();
+    assert_eq!((report.bytes_copied, report.increment, report.problems), (0, None, vec![]));
+    scene.world.check_points();
+    scene.world.check_stage_empty();
+}
+
+#[test]
+fn a_damaged_version_is_healed_from_the_source_without_touching_others() {
+    for links in [true, false] {
+        let mut scene = scene(links);
+        flip(&scene.at("mirror/a"));
+        fs::remove_file(scene.at("mirror/sub/b")).unwrap();
+        let damaged = ["mirror/a", "SECOND/track/a", "mirror/sub/b"];
+        let others = all_but(&scene, &damaged);
+        let (healed, _) = heal(&scene, Faults::none(), true);
+        assert_eq!(healed.unwrap(), [true, true], "links: {links}");
+        if links {
+            let ino = |place: &str| fs::metadata(scene.at(place)).unwrap().ino();
+            assert_eq!(ino("mirror/a"), ino("SECOND/track/a"), "it is one file again");
+        }
+        check_healed(&mut scene, &others, &damaged);
+    }
+}
+
+#[test]
+fn a_damaged_version_is_healed_from_another_file_of_the_drive() {
+    for links in [true, false] {
+        let mut scene = scene(links);
+        // The same content at another path.
+        fs::write(scene.world.source.join("copy"), "the first a").unwrap();
+        scene.world.back_up();
+        flip(&scene.at("FIRST/track/a"));
+        flip(&scene.at("mirror/sub/b"));
+        let others = all_but(&scene, &["FIRST/track/a", "FIRST/track/sub/b", "mirror/sub/b"]);
+        let (healed, _) = heal(&scene, Faults::none(), false);
+        let mut healed = healed.unwrap();
+        healed.sort_unstable();
+        assert_eq!(healed, [false, true], "b is nowhere else");
+        let left = scene.found(false);
+        assert!(left.iter().all(|line| line.contains("sub/b")) && left.len() == 2, "{left:?}");
+        // What only the source has is healed with it.
+        assert_eq!(heal(&scene, Faults::none(), true).0.unwrap(), [true]);
+        let damaged = ["FIRST/track/a", "FIRST/track/sub/b", "mirror/sub/b"];
+        check_healed(&mut scene, &others, &damaged);
+    }
+}
+
+#[test]
+fn a_source_with_other_content_heals_nothing() {
+    let scene = scene(true);
+    flip(&scene.at("mirror/a"));
+    fs::write(scene.world.source.join("a"), "the SECOND a").unwrap();
+    assert_eq!(heal(&scene, Faults::none(), true).0.unwrap(), [false]);
+    assert_eq!(scene.found(false).len(), 2);
+    assert_ne!(fs::read(scene.at("mirror/a")).unwrap(), b"the SECOND a");
+}
+
+#[test]
+fn healing_that_is_cut_off_at_any_operation_is_finished_or_done_again() {
+    for links in [true, false] {
+        let damage = || {
+            let scene = scene(links);
+            flip(&scene.at("mirror/a"));
+            flip(&scene.at("mirror/sub/b"));
+            fs::remove_file(scene.at("mirror/link")).ok();
+            scene
+        };
+        let mut damaged =
+            vec!["mirror/a", "SECOND/track/a", "mirror/sub/b", "FIRST/track/sub/b", "mirror/link"];
+        if !links {
+            damaged.retain(|place| place.starts_with("mirror"));
+        }
+        let (healed, operations) = heal(&damage(), Faults::none(), true);
+        assert_eq!(healed.unwrap().len(), if links { 3 } else { 2 });
+        assert!(operations > 20, "{operations} operations");
+        for k in 0..operations {
+            let mut scene = damage();
+            let others = all_but(&scene, &damaged);
+            heal(&scene, Faults::stop_after(k), true).0.unwrap_err();
+            let report = scene.world.run(None).unwrap_or_else(|e| panic!("{k}: {}", words(&e)));
+            assert_eq!((report.bytes_copied, report.increment), (0, None), "cut off after {k}");
+            assert_eq!(report.problems, [], "cut off after {k}");
+            for line in scene.found(false) {
+                let known =
+                    line.contains(" a at ") || line.contains("sub/b") || line.contains("link");
+                assert!(known, "cut off after {k}: {line}");
+            }
+            heal(&scene, Faults::none(), true).0.unwrap();
+            check_healed(&mut scene, &others, &damaged);
+        }
+    }
+}
+
 #[test]
 fn the_command_says_what_was_verified_and_remembers_it() {
     let home = Home::with_docs();
@@ -311,4 +445,22 @@ fn ctrl_c_stops_the_command() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(130));
+}
+
+#[test]
+fn the_command_heals_with_the_profile_and_says_what_it_cannot() {
+    let home = Home::with_docs();
+    home.done(&["run"]);
+    flip(&home.at("there/backup/mirror/a.txt"));
+    fs::remove_dir_all(home.at("there/backup/mirror/sub")).unwrap();
+    let output = home.bkm(&["verify", "--heal", "--repo", "there/backup"]);
+    assert_eq!(output.status.code(), Some(3), "without the source a.txt is nowhere: {output:?}");
+    let hint = String::from_utf8(output.stderr).unwrap();
+    assert!(hint.contains("no other sound copy"), "{hint}");
+    assert_eq!(home.read("there/backup/mirror/sub/b.txt"), "two", "the increment has it");
+    let text = home.done(&["verify", "--heal"]);
+    assert!(text.contains("healed: 2 findings\nverified: 6 versions"), "{text}");
+    assert_eq!(home.read("there/backup/mirror/a.txt"), "one");
+    home.done(&["verify"]);
+    assert!(home.json(&["status", "--json"])[0]["last_verified"].is_string());
 }

@@ -12,11 +12,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::heal;
 use super::publish::{expect, folder, mismatch, with_parents};
 use crate::drive::content;
-use crate::drive::tree::Tree;
+use crate::drive::tree::{Found, Tree};
 use crate::relpath::RelPath;
-use crate::repository::index::{Batch, Change, Index};
+use crate::repository::index::{Batch, Change, HealedName, Index};
 use crate::repository::record::{Content, Record};
 use crate::repository::{RepositoryError, layout};
 
@@ -57,6 +58,9 @@ pub(super) fn publish(
             }
             Change::Folder { .. } | Change::RemoveFolder { .. } => {
                 done.occupied.extend(folder(tree, index, change, false)?);
+            }
+            Change::Heal { stage, names, .. } => {
+                done.left.extend(heal::displace(tree, index, stage, names)?);
             }
         }
     }
@@ -167,6 +171,28 @@ impl<'a> Undo<'a> {
                     })?;
                 }
                 Change::Note { .. } => {}
+                Change::Heal { stage, size, hash, names, .. } => {
+                    self.take_healed_back(stage, *size, hash, names)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was being healed stays if it is, else the damaged file comes back.
+    fn take_healed_back(
+        &mut self,
+        stage: &str,
+        size: u64,
+        hash: &[u8; 32],
+        names: &[HealedName],
+    ) -> Result<(), RepositoryError> {
+        for name in names {
+            let Some(path) = name.within.path(self.index, &name.place) else { continue };
+            let damaged = self.left_aside(&heal::damaged_name(stage))?;
+            if self.tree.stat(&damaged)?.is_some() && !self.has(&path, size, hash)? {
+                self.set_aside(&path)?;
+                with_parents(self.tree, &path, || self.tree.rename_new(&damaged, &path))?;
             }
         }
         Ok(())
@@ -176,8 +202,11 @@ impl<'a> Undo<'a> {
     fn put_back(&mut self, path: &RelPath, old: &Record) -> Result<(), RepositoryError> {
         let mirror = layout::mirror(old.place(path));
         let in_increment = self.index.increment_name(old.brought_by).is_some();
-        let left =
-            if in_increment { leaves_to(self.index, path, old) } else { self.left_aside(path)? };
+        let left = if in_increment {
+            leaves_to(self.index, path, old)
+        } else {
+            self.left_aside(&layout::leaving(path))?
+        };
         if self.is_sound(&mirror, old)? {
             if in_increment {
                 self.set_aside(&left)?;
@@ -199,11 +228,10 @@ impl<'a> Undo<'a> {
         Ok(())
     }
 
-    /// Where a version that no increment keeps was set aside: now, or by a recovery that was cut off.
-    fn left_aside(&self, path: &RelPath) -> Result<PathBuf, RepositoryError> {
-        let name = layout::leaving(path);
+    /// Where a staged file was set aside: now, or by a recovery that was cut off.
+    fn left_aside(&self, name: &str) -> Result<PathBuf, RepositoryError> {
         for number in (1..=self.number).rev() {
-            let left = layout::unchecked(number).join(&name);
+            let left = layout::unchecked(number).join(name);
             if self.tree.stat(&left)?.is_some() {
                 return Ok(left);
             }
@@ -216,16 +244,12 @@ impl<'a> Undo<'a> {
         let Content::File { size, hash, .. } = &old.content else {
             return Ok(false);
         };
-        let expected = old.identity().zip(self.tree.stat(place)?);
-        if !expected.is_some_and(|(identity, found)| identity.is(&found)) {
-            return Ok(false);
-        }
-        let Ok(Some(file)) = self.tree.open_file(place) else {
-            return Ok(false);
-        };
-        // What cannot be read is not sound; the run goes on without it.
-        let found = content::hash(&file, *size, false, &AtomicBool::new(false));
-        Ok(found.is_ok_and(|found| found == Some(*hash)))
+        self.has(place, *size, hash)
+    }
+
+    /// Whether the file at `place` has this content.
+    fn has(&self, place: &Path, size: u64, hash: &[u8; 32]) -> Result<bool, RepositoryError> {
+        has_content(self.tree, place, size, hash)
     }
 
     /// Sets aside what is at `path`, if anything is.
@@ -264,4 +288,23 @@ impl<'a> Undo<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether the file at `place` has this content.
+fn has_content(
+    tree: &Tree,
+    place: &Path,
+    size: u64,
+    hash: &[u8; 32],
+) -> Result<bool, RepositoryError> {
+    let like = |found: Found| found.file_type.is_file() && found.size == size;
+    if !tree.stat(place)?.is_some_and(like) {
+        return Ok(false);
+    }
+    let Ok(Some(file)) = tree.open_file(place) else {
+        return Ok(false);
+    };
+    // What cannot be read is not sound; the run goes on without it.
+    let found = content::hash(&file, size, false, &AtomicBool::new(false));
+    Ok(found.is_ok_and(|found| found == Some(*hash)))
 }

@@ -1,5 +1,6 @@
 //! `verify`: whether everything on the drive is as it was backed up.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::Args;
@@ -10,8 +11,12 @@ use super::progress::Bar;
 use super::{CliError, Exit, say, signals};
 use crate::agent::memory::{self, Store};
 use crate::backup::Monitor as _;
+use crate::backup::heal::{HealError, heal as heal_versions, heal_folders};
 use crate::history::verify::{Check, Damage, Finding, Verified, VerifyError, verify_repository};
-use crate::{human, state_dir};
+use crate::in_words::in_words;
+use crate::repository::{Repository, RepositoryError};
+use crate::select::source::Source;
+use crate::{history, human, state_dir};
 
 /// How many findings and notes are printed each; JSON has all.
 const SHOWN: usize = 50;
@@ -25,6 +30,9 @@ pub struct VerifyArgs {
     /// Compare presence and sizes only; read no content
     #[arg(long)]
     quick: bool,
+    /// Bring back what is damaged or missing, from another sound copy on the drive or from the source
+    #[arg(long, conflicts_with = "quick")]
+    heal: bool,
     #[command(flatten)]
     which: Which,
     /// Print one JSON object
@@ -32,11 +40,19 @@ pub struct VerifyArgs {
     json: bool,
 }
 
+/// What came of it.
+struct Outcome {
+    done: Verified,
+    /// Whether all of the repository was looked at.
+    whole: bool,
+    healed: usize,
+}
+
 /// Verifies a repository.
 pub fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let opened = args.which.open_folder(true)?;
-    let verified = check(args, &opened);
-    if let Ok((done, false)) = &verified
+    let opened = args.which.open_folder(!args.heal)?;
+    let verified = with_bar(args, &opened);
+    if let Ok(Outcome { done, whole: true, .. }) = &verified
         && done.findings.is_empty()
         && !args.quick
         && let Some((profile, device)) = opened.remembered()
@@ -47,16 +63,16 @@ pub fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CliError> 
     }
     let repository = opened.tree.shown().display().to_string();
     opened.close();
-    let (done, _) = verified?;
+    let outcome = verified?;
     if args.json {
-        print_json(args, &repository, &done, out)?;
+        print_json(args, &repository, &outcome, out)?;
     } else {
-        print(args, &done, out)?;
+        print(args, &outcome, out)?;
     }
-    Ok(if done.findings.is_empty() { Exit::Done } else { Exit::Problems })
+    Ok(if outcome.done.findings.is_empty() { Exit::Done } else { Exit::Problems })
 }
 
-fn check(args: &VerifyArgs, opened: &Opened) -> Result<(Verified, bool), CliError> {
+fn with_bar(args: &VerifyArgs, opened: &Opened) -> Result<Outcome, CliError> {
     let stop = signals::stop_flag()?;
     let bar = Bar::new(!args.json);
     bar.begin("verifying", 0);
@@ -66,25 +82,78 @@ fn check(args: &VerifyArgs, opened: &Opened) -> Result<(Verified, bool), CliErro
         planned: &|bytes| bar.more(bytes),
         told: &|bytes| bar.copied(0, bytes),
     };
-    let verified = verify_repository(&opened.tree, &check);
+    let verified = if args.heal {
+        heal(opened, &check, &bar)
+    } else {
+        verify_repository(&opened.tree, &check)
+            .map(|(done, unclosed)| Outcome { done, whole: !unclosed, healed: 0 })
+            .map_err(|e| verify_error(&e))
+    };
     bar.finish();
-    verified.map_err(|e| {
-        let exit = if matches!(e, VerifyError::Stopped) { Exit::Stopped } else { Exit::Failed };
+    verified
+}
+
+/// Verifies, and brings back what can be.
+fn heal(opened: &Opened, check: &Check<'_>, bar: &Bar) -> Result<Outcome, CliError> {
+    let failed = |e: RepositoryError| CliError::new(&e, Exit::Failed);
+    let missing = || RepositoryError::Missing(opened.tree.shown().to_owned());
+    let repository = Repository::open(&opened.tree).map_err(failed)?;
+    let mut repository = repository.ok_or_else(|| failed(missing()))?;
+    if repository.index().is_unclosed() {
+        return Err(CliError::new(&HealError::Unclosed, Exit::Failed));
+    }
+    let keeping = repository.format().keeps_versions;
+    let (tree, none) = (repository.tree(), BTreeSet::new());
+    let mut done = history::verify::verify(tree, repository.index(), keeping, &none, check)
+        .map_err(|e| verify_error(&e))?;
+    let source = opened.profile.as_ref().and_then(|profile| {
+        let source = Source::open(&profile.source);
+        source.inspect_err(|e| done.notes.push(in_words(e))).ok()
+    });
+    let (damaged, made_up): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut done.damaged).into_iter().unzip();
+    let (folders, found): (Vec<_>, Vec<_>) = std::mem::take(&mut done.folders)
+        .into_iter()
+        .map(|(place, mode, finding)| ((place, mode), finding))
+        .unzip();
+    bar.begin("healing", damaged.iter().map(|version| version.size).sum());
+    let heal_error = |e: HealError| {
+        let exit = if matches!(e, HealError::Stopped) { Exit::Stopped } else { Exit::Failed };
         CliError::new(&e, exit)
-    })
+    };
+    if !folders.is_empty() {
+        heal_folders(tree, &folders).map_err(heal_error)?;
+    }
+    let mut over: BTreeSet<usize> = found.into_iter().collect();
+    if !damaged.is_empty() {
+        let healed =
+            heal_versions(&mut repository, &damaged, source.as_ref(), check.stop, check.told)
+                .map_err(heal_error)?;
+        over.extend(healed.iter().zip(made_up).filter(|(healed, _)| **healed).flat_map(|(_, f)| f));
+    }
+    let findings = std::mem::take(&mut done.findings).into_iter().enumerate();
+    done.findings = findings.filter(|(at, _)| !over.contains(at)).map(|(_, f)| f).collect();
+    Ok(Outcome { done, whole: true, healed: over.len() })
+}
+
+fn verify_error(e: &VerifyError) -> CliError {
+    let exit = if matches!(e, VerifyError::Stopped) { Exit::Stopped } else { Exit::Failed };
+    CliError::new(e, exit)
 }
 
 fn print_json(
     args: &VerifyArgs,
     repository: &str,
-    done: &Verified,
+    outcome: &Outcome,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
+    let done = &outcome.done;
     let object = json!({
         "repository": repository,
         "quick": args.quick,
         "versions": done.versions,
         "bytes": done.bytes,
+        "healed": outcome.healed,
         "findings": done.findings,
         "notes": done.notes,
         "duration_s": done.duration_s,
@@ -92,7 +161,8 @@ fn print_json(
     Ok(writeln!(out, "{object}")?)
 }
 
-fn print(args: &VerifyArgs, done: &Verified, out: &mut dyn Write) -> Result<(), CliError> {
+fn print(args: &VerifyArgs, outcome: &Outcome, out: &mut dyn Write) -> Result<(), CliError> {
+    let done = &outcome.done;
     let line = crate::sanitize::line;
     for finding in done.findings.iter().take(SHOWN) {
         writeln!(out, "{}", words(finding))?;
@@ -109,24 +179,32 @@ fn print(args: &VerifyArgs, done: &Verified, out: &mut dyn Write) -> Result<(), 
     let versions = human::count(done.versions, "version", "versions");
     let (size, time) = (human::size(done.bytes), human::duration(done.duration_s));
     let read = if args.quick { "by presence and size" } else { "read" };
+    if outcome.healed > 0 {
+        let healed = human::count(outcome.healed as u64, "finding", "findings");
+        writeln!(out, "healed: {healed}")?;
+    }
     if done.findings.is_empty() {
         writeln!(out, "verified: {versions}, {size} {read}, in {time}")?;
     } else {
         let found = human::count(done.findings.len() as u64, "finding", "findings");
         writeln!(out, "{found} in {versions}, {size} {read}, in {time}")?;
-        say(hint(done));
+        say(hint(args, done));
     }
     Ok(())
 }
 
 /// What helps.
-fn hint(done: &Verified) -> &'static str {
+fn hint(args: &VerifyArgs, done: &Verified) -> &'static str {
     let of_records = |finding: &Finding| {
         finding.path.is_none() || matches!(finding.damage, Damage::Replaced | Damage::Unlisted)
     };
     let records = done.findings.iter().any(of_records);
     let content = !done.findings.iter().all(of_records);
     match (content, records) {
+        (true, _) if args.heal => {
+            "what is left has no other sound copy, neither on the drive nor in the source; `bkm-agent \
+             list --detailed` and other backups may help"
+        }
         (_, false) => {
             "`bkm-agent verify --heal` brings back what has another sound copy, on the drive or in \
              the source"

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use crate::backup::heal::Recorded;
 use crate::relpath::RelPath;
 use crate::repository::catalog::{Catalog, CatalogEntry, EntryCategory, xattrs_of};
 use crate::repository::format::Keeping;
@@ -44,21 +45,6 @@ pub(super) enum Body {
     Link(Vec<u8>),
     /// A folder.
     Folder,
-}
-
-/// The source's attributes, as they are recorded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// Type and permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Modification time in nanoseconds since 1970.
-    pub mtime_ns: i64,
-    /// Extended attributes.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What the mirror must have at `path`.

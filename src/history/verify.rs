@@ -13,8 +13,9 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::expected::{Body, Expected, Listing, Recorded, current};
+use super::expected::{Body, Expected, Listing, current};
 use super::walk::walk;
+use crate::backup::heal::{Damaged, DamagedName};
 use crate::drive::content;
 use crate::drive::tree::{Found, Tree, TreeError};
 use crate::relpath::RelPath;
@@ -103,36 +104,10 @@ pub struct Verified {
     pub findings: Vec<Finding>,
     /// What is no damage but worth a word.
     pub notes: Vec<String>,
-    /// The damaged versions, each with all its names.
-    pub damaged: Vec<DamagedVersion>,
-}
-
-/// A version whose content is to be brought back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DamagedVersion {
-    /// Length in bytes.
-    pub size: u64,
-    /// BLAKE3 of its content.
-    pub hash: [u8; 32],
-    /// Attributes for the new file.
-    pub attributes: Recorded,
-    /// Its names.
-    pub names: Vec<DamagedName>,
-    /// Sound files on the drive that have its content.
-    pub sound: Vec<PathBuf>,
-}
-
-/// A name of a damaged version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DamagedName {
-    /// In which folder.
-    pub within: Within,
-    /// The source's path.
-    pub path: RelPath,
-    /// The path in that folder.
-    pub place: RelPath,
-    /// What is there; `None`: nothing.
-    pub found: Option<Identity>,
+    /// The damaged versions, each with all its names, and the findings that it makes up.
+    pub damaged: Vec<(Damaged, Vec<usize>)>,
+    /// Folders of the mirror that are missing, with their modes, and which finding each is.
+    pub folders: Vec<(RelPath, u32, usize)>,
 }
 
 /// Verifies everything that `index` and the catalogs list, but for the paths in `in_flight`.
@@ -469,6 +444,10 @@ impl Verifier<'_> {
             let found = found.unwrap_or_default();
             let key = self.key(&place, found.as_ref());
             let at = self.done.findings.len();
+            if version.body == Body::Folder && damage == Damage::Missing {
+                let folder = (version.place.clone(), version.attributes.mode, at);
+                self.done.folders.push(folder);
+            }
             self.done.findings.push(Finding {
                 path: Some(version.path.clone()),
                 increment: version.increment.clone(),
@@ -555,16 +534,16 @@ impl Verifier<'_> {
                     finding.shared_with = others;
                 }
             }
-            for version in damaged_versions(&members, &self.done.findings) {
+            for (version, findings) in damaged_versions(&members, &self.done.findings) {
                 wanted.entry(version.hash).or_default();
-                self.done.damaged.push(version);
+                self.done.damaged.push((version, findings));
             }
         }
         if wanted.is_empty() || self.check.quick {
             return Ok(());
         }
         self.find_sound(&mut wanted)?;
-        for version in &mut self.done.damaged {
+        for (version, _) in &mut self.done.damaged {
             version.sound = wanted.get(&version.hash).cloned().unwrap_or_default();
         }
         Ok(())
@@ -601,12 +580,19 @@ impl Verifier<'_> {
     }
 }
 
-/// The versions in a group of names that were one file: one for each content that was backed up.
-fn damaged_versions(members: &[&Wrong], findings: &[Finding]) -> Vec<DamagedVersion> {
-    let mut versions: Vec<DamagedVersion> = Vec::new();
+/// The versions in a group of names that were one file, one for each content that was backed up; with the
+/// findings that it makes up.
+fn damaged_versions(members: &[&Wrong], findings: &[Finding]) -> Vec<(Damaged, Vec<usize>)> {
+    let mut versions: Vec<(Damaged, Vec<usize>)> = Vec::new();
     for wrong in members {
         let damage = findings.get(wrong.at).map(|finding| finding.damage);
-        let Body::File { size, hash: Some(hash) } = wrong.expected.body else { continue };
+        let (size, hash, target) = match &wrong.expected.body {
+            Body::File { size, hash: Some(hash) } => (*size, *hash, None),
+            Body::Link(target) => {
+                (target.len() as u64, *blake3::hash(target).as_bytes(), Some(target.clone()))
+            }
+            Body::File { hash: None, .. } | Body::Folder => continue,
+        };
         // A folder in its place has to be moved away by hand.
         let is_folder = wrong.found.is_some_and(|found| found.file_type.is_dir());
         if damage == Some(Damage::Replaced) || is_folder {
@@ -618,22 +604,24 @@ fn damaged_versions(members: &[&Wrong], findings: &[Finding]) -> Vec<DamagedVers
             place: wrong.expected.place.clone(),
             found: wrong.found.map(|found| Identity { ino: found.ino, size: found.size }),
         };
-        match versions.iter_mut().find(|v| v.hash == hash && v.size == size) {
+        let same = |(v, _): &&mut (Damaged, _)| (v.hash, &v.target) == (hash, &target);
+        if let Some((version, made_up)) = versions.iter_mut().find(same) {
+            made_up.push(wrong.at);
             // In displace several versions can be one file under one name.
-            Some(version) => {
-                let same = |n: &DamagedName| n.within == name.within && n.place == name.place;
-                if !version.names.iter().any(same) {
-                    version.names.push(name);
-                }
+            if !version.names.contains(&name) {
+                version.names.push(name);
             }
-            None => versions.push(DamagedVersion {
-                size,
-                hash,
-                attributes: wrong.expected.attributes.clone(),
-                names: vec![name],
-                sound: Vec::new(),
-            }),
+            continue;
         }
+        let version = Damaged {
+            size,
+            hash,
+            target,
+            attributes: wrong.expected.attributes.clone(),
+            names: vec![name],
+            sound: Vec::new(),
+        };
+        versions.push((version, vec![wrong.at]));
     }
     versions
 }

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::format::Keeping;
-use super::layout::StageName;
+use super::layout::{StageName, Within};
 use super::log::{self, LogEnd};
-use super::record::{Content, Record};
+use super::record::{Content, Identity, Record};
 use super::{RepositoryError, Status};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
@@ -128,6 +128,41 @@ pub enum Change {
         /// Where.
         path: RelPath,
     },
+    /// Damaged names of one version get a fresh file with the content that was recorded. No version is made.
+    Heal {
+        /// The path of the first name.
+        path: RelPath,
+        /// Which staged file.
+        stage: StageName,
+        /// Its length in bytes.
+        size: u64,
+        /// BLAKE3 of its content.
+        hash: [u8; 32],
+        /// Its inode; 0 where inodes mean nothing.
+        placed: u64,
+        /// Where it is to be.
+        names: Vec<HealedName>,
+    },
+}
+
+/// A damaged name of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealedName {
+    /// In which folder.
+    pub within: Within,
+    /// The source's path.
+    pub path: RelPath,
+    /// The path in that folder.
+    pub place: RelPath,
+    /// Inode (0: it means nothing) and length of what is there; `None`: nothing.
+    pub found: Option<(u64, u64)>,
+}
+
+impl HealedName {
+    /// What the damaged file is recognised by.
+    pub fn found(&self) -> Option<Identity> {
+        self.found.map(|(ino, size)| Identity { ino, size })
+    }
 }
 
 /// How an increment ends.
@@ -353,6 +388,14 @@ impl Index {
                     open.removed_folders.push(path);
                 }
             }
+            Change::Heal { placed, names, .. } => {
+                for name in names.iter().filter(|name| name.within == Within::Mirror) {
+                    let Some(record) = self.records.get_mut(&name.path) else { continue };
+                    if record.place_at(placed) {
+                        self.superseded += 1;
+                    }
+                }
+            }
         }
     }
 
@@ -475,7 +518,9 @@ impl Change {
             Self::Put { path, record, .. }
             | Self::Note { path, record, .. }
             | Self::Folder { path, record } => record.place(path),
-            Self::Remove { path } | Self::RemoveFolder { path } => index.place(path),
+            Self::Remove { path } | Self::RemoveFolder { path } | Self::Heal { path, .. } => {
+                index.place(path)
+            }
         }
     }
 
@@ -486,7 +531,8 @@ impl Change {
             | Self::Note { path, .. }
             | Self::Remove { path }
             | Self::Folder { path, .. }
-            | Self::RemoveFolder { path } => path,
+            | Self::RemoveFolder { path }
+            | Self::Heal { path, .. } => path,
         }
     }
 
