@@ -94,7 +94,13 @@ fn leave(
     let to = leaves_to(index, path, old);
     match with_parents(tree, &to, || tree.rename_new(&mirror, &to)) {
         Err(e) if e.is(rustix::io::Errno::EXIST) => {
-            return Err(mismatch(tree, &to, tree.stat(&to)?.as_ref()));
+            // A repository that was copied from a drive with links has the version there already.
+            if !is_content(tree, &to, old)? {
+                return Err(mismatch(tree, &to, tree.stat(&to)?.as_ref()));
+            }
+            let name = layout::leaving(path);
+            tree.rename_new(&mirror, &layout::staged(&name))?;
+            return Ok(Some(name));
         }
         other => other?,
     }
@@ -190,7 +196,7 @@ impl<'a> Undo<'a> {
         for name in names {
             let Some(path) = name.within.path(self.index, &name.place) else { continue };
             let damaged = self.left_aside(&heal::damaged_name(stage))?;
-            if self.tree.stat(&damaged)?.is_some() && !self.has(&path, size, hash)? {
+            if self.tree.stat(&damaged)?.is_some() && !has_content(self.tree, &path, size, hash)? {
                 self.set_aside(&path)?;
                 with_parents(self.tree, &path, || self.tree.rename_new(&damaged, &path))?;
             }
@@ -241,15 +247,7 @@ impl<'a> Undo<'a> {
 
     /// Whether the file at `place` has the content that `old` records.
     fn is_sound(&self, place: &Path, old: &Record) -> Result<bool, RepositoryError> {
-        let Content::File { size, hash, .. } = &old.content else {
-            return Ok(false);
-        };
-        self.has(place, *size, hash)
-    }
-
-    /// Whether the file at `place` has this content.
-    fn has(&self, place: &Path, size: u64, hash: &[u8; 32]) -> Result<bool, RepositoryError> {
-        has_content(self.tree, place, size, hash)
+        is_content(self.tree, place, old)
     }
 
     /// Sets aside what is at `path`, if anything is.
@@ -287,6 +285,14 @@ impl<'a> Undo<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the file at `place` has the content that `record` says.
+fn is_content(tree: &Tree, place: &Path, record: &Record) -> Result<bool, RepositoryError> {
+    match &record.content {
+        Content::File { size, hash, .. } => has_content(tree, place, *size, hash),
+        Content::Link { .. } | Content::Folder => Ok(false),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod drives;
 pub mod list;
 mod locate;
 mod progress;
+pub mod repair;
 pub mod restore;
 pub mod run;
 mod signals;
@@ -100,6 +101,7 @@ enum Command {
     List(list::ListArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
     Status(status::StatusArgs),
     Drives(drives::DrivesArgs),
     Check(check::CheckArgs),
@@ -115,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::list(args, &mut out),
         Command::Restore(args) => restore::restore(args, &mut out),
         Command::Verify(args) => verify::verify(args, &mut out),
+        Command::Repair(args) => repair::repair(args, &mut out),
         Command::Status(args) => status::status(args, &mut out).map_err(CliError::from),
         Command::Drives(args) => drives::drives(args, &mut out).map_err(CliError::from),
         Command::Check(args) => check::check(args, &mut out),

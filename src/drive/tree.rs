@@ -60,6 +60,8 @@ pub struct Found {
     pub size: u64,
     /// Number of hard links.
     pub nlink: u32,
+    /// Modification time in nanoseconds since 1970.
+    pub mtime_ns: i64,
 }
 
 /// A folder on the drive, and everything beneath it.
@@ -525,6 +527,10 @@ pub(super) fn found_of(stat: &rustix::fs::Stat) -> Found {
         dev: stat.st_dev,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         nlink: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
+        mtime_ns: stat
+            .st_mtime
+            .saturating_mul(1_000_000_000)
+            .saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
     }
 }
 

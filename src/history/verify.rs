@@ -119,11 +119,7 @@ pub fn verify(
     check: &Check<'_>,
 ) -> Result<Verified, VerifyError> {
     let begun = Instant::now();
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(READERS)
-        .thread_name(|n| format!("bkm-reader-{n}"))
-        .build()
-        .map_err(VerifyError::Workers)?;
+    let pool = readers().map_err(VerifyError::Workers)?;
     let mut verifier = Verifier {
         tree,
         index,
@@ -624,6 +620,39 @@ fn damaged_versions(members: &[&Wrong], findings: &[Finding]) -> Vec<(Damaged, V
         versions.push((version, vec![wrong.at]));
     }
     versions
+}
+
+/// Reads and hashes files of so many bytes, two at a time and in this order; `None` if told to stop.
+pub(super) fn hash_files(
+    tree: &Tree,
+    files: &[(PathBuf, u64)],
+    stop: &AtomicBool,
+    told: &(dyn Fn(u64) + Sync),
+) -> Result<Option<Vec<Hashed>>, rayon::ThreadPoolBuildError> {
+    let check = Check { quick: false, stop, planned: &|_| {}, told };
+    let results = Mutex::new(Vec::with_capacity(files.len()));
+    let all_read = readers()?.install(|| {
+        files.iter().par_bridge().try_for_each(|(place, size)| {
+            let hash = match read_file(tree, place, *size, &check)? {
+                Seen::Hash(hash) => Ok(hash),
+                Seen::Unreadable(why) => Err(why),
+            };
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.push((place.clone(), hash));
+            Some(())
+        })
+    });
+    Ok(all_read.map(|()| results.into_inner().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// A file that was read: its hash, or why not.
+pub(super) type Hashed = (PathBuf, Result<[u8; 32], String>);
+
+fn readers() -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(READERS)
+        .thread_name(|n| format!("bkm-reader-{n}"))
+        .build()
 }
 
 /// Reads and hashes one file; `None` if told to stop.

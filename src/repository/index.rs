@@ -227,6 +227,30 @@ impl Index {
         Self { next_sequence: 1, ..Self::default() }
     }
 
+    /// With these records and increments (oldest first), and nothing in flight.
+    pub(super) fn rebuilt(
+        records: BTreeMap<RelPath, Record>,
+        increments: Vec<Increment>,
+        next_sequence: u64,
+    ) -> Self {
+        Self { records, increments, next_sequence, ..Self::default() }
+    }
+
+    /// Reads as much of a damaged log as is sound. The last batch is pending.
+    pub(super) fn read_prefix(file: &std::fs::File) -> Self {
+        let mut index = Self::empty();
+        let mut base = Some(Vec::new());
+        let read = log::read(file, None, |payload| {
+            let frame: Frame = postcard::from_bytes(&payload)
+                .map_err(|e| RepositoryError::Damaged(format!("the index: a frame: {e}")))?;
+            index.take(frame, &mut base)
+        });
+        // Where it ends is where the damage is.
+        drop(read);
+        index.records.extend(base.unwrap_or_default());
+        index
+    }
+
     /// Reads the log. The last batch is not applied if it may be unfinished: see [`Index::pending`].
     pub(super) fn read(
         file: &std::fs::File,

@@ -24,6 +24,8 @@ pub const STAMP: &str = ".bkm/stamp";
 pub const LOCK: &str = ".bkm/lock";
 /// How folders of [`unchecked`] are called.
 pub const UNCHECKED: &str = "unchecked-";
+/// How folders of records that a repair replaced are called.
+pub const BEFORE_REPAIR: &str = "before-repair-";
 /// Where content is written before it is published.
 pub const STAGE: &str = ".bkm/stage";
 /// The source as of the last run.
@@ -50,6 +52,11 @@ pub fn leaving(path: &RelPath) -> StageName {
 /// The `number`-th folder of things that must not be touched before the file system was checked.
 pub fn unchecked(number: u32) -> PathBuf {
     Path::new(META).join(format!("{UNCHECKED}{number}"))
+}
+
+/// What the `number`-th repair replaced.
+pub fn before_repair(number: u64) -> PathBuf {
+    Path::new(META).join(format!("{BEFORE_REPAIR}{number}"))
 }
 
 /// The mirror's file or folder at the place `path`.

@@ -14,6 +14,7 @@ mod log;
 pub mod names;
 #[cfg(test)]
 mod parser_tests;
+pub mod rebuild;
 pub mod record;
 pub mod stamp;
 
@@ -130,7 +131,7 @@ impl<'t> Repository<'t> {
     /// `format.json` comes last, so a repository either is whole or is made again.
     pub fn create(tree: &'t Tree) -> Result<Self, RepositoryError> {
         if !is_free(tree)? {
-            return Err(RepositoryError::Occupied(tree.shown().to_owned()));
+            return Err(occupied(tree)?);
         }
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
         tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
@@ -345,6 +346,18 @@ fn is_free(tree: &Tree) -> Result<bool, TreeError> {
     }
 }
 
+/// What is wrong with a folder that has something in it, but no `format.json`.
+fn occupied(tree: &Tree) -> Result<RepositoryError, TreeError> {
+    let names = tree.list(Path::new(""), 1_000_000)?;
+    let has = |name: &str| names.iter().any(|n| n == name);
+    let increments = layout::increment_names(names.clone()).count();
+    Ok(if has(layout::MIRROR) && (has(layout::META) || increments > 0) {
+        RepositoryError::Damaged("its .bkm/format.json is missing".to_owned())
+    } else {
+        RepositoryError::Occupied(tree.shown().to_owned())
+    })
+}
+
 /// Removes what lies in the staging area but what `keep` names.
 pub fn clear_stage(tree: &Tree, keep: impl Fn(&str) -> bool) -> Result<(), RepositoryError> {
     for name in tree.list(Path::new(layout::STAGE), 1_000_000)? {
@@ -352,6 +365,25 @@ pub fn clear_stage(tree: &Tree, keep: impl Fn(&str) -> bool) -> Result<(), Repos
             tree.remove_file(&Path::new(layout::STAGE).join(name))?;
         }
     }
+    Ok(())
+}
+
+/// Removes a folder of `.bkm` with all in it; `depth` is 0.
+pub fn remove_all(tree: &Tree, folder: &Path, depth: u32) -> Result<(), RepositoryError> {
+    /// Deeper than any path that a backup can have.
+    const DEEPEST: u32 = 40_000;
+    for name in tree.list(folder, 1_000_000)? {
+        let path = folder.join(name);
+        match tree.stat(&path)? {
+            Some(found) if found.file_type.is_dir() && depth < DEEPEST => {
+                remove_all(tree, &path, depth + 1)?;
+            }
+            _ => {
+                tree.remove_file(&path)?;
+            }
+        }
+    }
+    tree.remove_folder(folder)?;
     Ok(())
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct World {
     workers: usize,
     /// Whether the drive is to refuse hard links.
     no_links: bool,
+    /// Whether its files were copied from a drive with hard links.
+    pub(crate) was_linked: bool,
     /// Increments as they were when they were made.
     increments: BTreeMap<String, Snapshot>,
     /// Per complete increment, the tracked part of the source at that run.
@@ -50,6 +52,7 @@ impl World {
             rules,
             workers: 2,
             no_links: false,
+            was_linked: false,
             increments: BTreeMap::new(),
             points: BTreeMap::new(),
         }
@@ -85,6 +88,7 @@ impl World {
             rules: self.rules.clone(),
             workers: self.workers,
             no_links: self.no_links,
+            was_linked: self.was_linked,
             increments: self.increments.clone(),
             points: self.points.clone(),
         }
@@ -266,6 +270,10 @@ impl World {
                 if entry.content_in.is_none() {
                     listed.insert(in_track(name));
                 }
+                if self.was_linked {
+                    listed.insert(in_track(name));
+                    listed.insert(folder.join("deleted").join(place_of(path, entry).as_path()));
+                }
                 let Some(hash) = entry.hash() else { continue };
                 let brought = in_track(entry.content_in.as_deref().unwrap_or(name));
                 let mirror = self.repository().join(layout::mirror(place_of(path, entry)));
@@ -395,6 +403,41 @@ impl World {
         )
         .unwrap();
         done.problems
+    }
+
+    /// The same backup on a drive that its files were copied to: other inodes.
+    pub(crate) fn copied_to(&self, drive: &Path) -> Self {
+        let mut world = self.at(drive);
+        world.relearn();
+        world
+    }
+
+    /// Takes the known increments as they are now.
+    pub(crate) fn relearn(&mut self) {
+        for name in self.increments.keys().cloned().collect::<Vec<_>>() {
+            let folder = self.repository().join(&name);
+            self.increments.insert(name, Snapshot::of(&folder));
+        }
+    }
+
+    /// Restores every complete increment and compares content alone. `may_have_more`: what was deleted by
+    /// then may come back.
+    pub(crate) fn check_contents(&self, may_have_more: bool) {
+        let files = |of: &Snapshot| -> BTreeMap<Vec<u8>, blake3::Hash> {
+            let files = of.0.iter().filter_map(|(path, node)| Some((path.clone(), node.hash?)));
+            files.collect()
+        };
+        for (sequence, expected) in &self.points {
+            let then = timeline::at(&self.tree(), &self.index(), *sequence).unwrap();
+            let to = super::scratch();
+            self.restore(&then, to.path());
+            let expected = files(expected);
+            let mut found = files(&Snapshot::of(to.path()));
+            if may_have_more {
+                found.retain(|path, _| expected.contains_key(path));
+            }
+            assert_eq!(found, expected, "restored as of increment {sequence}");
+        }
     }
 
     /// Compares everything on the drive with the records.
