@@ -28,6 +28,10 @@ use bkm_agent::history::verify::Damage;
 use bkm_agent::repository::format::Keeping;
 use bkm_agent::select::rules::RawRules;
 use common::home::Home;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use support::edits::{Edit, Editor, any_edit};
+use support::profile;
 use support::world::{World, words};
 
 /// A source with tracked files below `t` and mirrored ones below `m`, backed up three times.
@@ -496,6 +500,13 @@ fn the_command_repairs_and_says_what_it_did() {
         "nothing to repair: the records are in line with the drive\n"
     );
     fs::remove_file(home.at("there/backup/.bkm/index")).unwrap();
+    fs::remove_file(home.at("there/backup/.bkm/format.json")).unwrap();
+    for command in [&["list"][..], &["verify"], &["run", "--dry-run"]] {
+        let output = home.bkm(command);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("bkm-agent repair"), "{command:?}: {text}");
+    }
     let output = home.bkm(&["run"]);
     assert_eq!(output.status.code(), Some(1));
     let text = home.done(&["repair"]);
@@ -517,4 +528,112 @@ fn the_command_repairs_and_says_what_it_did() {
     home.done(&["verify"]);
     assert_eq!(home.bkm(&["repair", "--repo", "work"]).status.code(), Some(1), "no repository");
     assert!(fs::metadata(home.at("there/backup/mirror/sub/b.txt")).unwrap().nlink() > 1);
+}
+
+/// How the records of a backup with any history are lost.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Everything,
+    Index(f64),
+    Format,
+    Copied,
+}
+
+fn any_loss() -> impl Strategy<Value = Loss> {
+    prop_oneof![
+        Just(Loss::Everything),
+        (0.0..1.0).prop_map(Loss::Index),
+        Just(Loss::Format),
+        Just(Loss::Copied),
+    ]
+}
+
+/// Loses the records of a backup after some runs, and repairs it.
+fn lose_and_repair(links: bool, rules: &[RawRules], history: &[Vec<Edit>], loss: Loss) {
+    let folder = support::scratch();
+    let (source, drive) = (folder.path().join("source"), folder.path().join("drive"));
+    fs::create_dir(&source).unwrap();
+    fs::create_dir(&drive).unwrap();
+    let mut world = World::new(&source, &drive, rules[0].clone());
+    if !links {
+        world = world.without_links();
+    }
+    let mut editor = Editor::new(&source);
+    for (edits, rules) in history.iter().zip(rules.iter().cycle()) {
+        for edit in edits {
+            editor.edit(edit);
+        }
+        if !source.join("f1").is_file() {
+            if source.join("f1").symlink_metadata().is_ok() {
+                support::edits::delete(&source.join("f1"));
+            }
+            fs::write(source.join("f1"), "stays").unwrap();
+        }
+        world.set_rules(rules.clone());
+        world.back_up();
+    }
+    let bkm = world.repository().join(".bkm");
+    match loss {
+        Loss::Everything => fs::remove_dir_all(&bkm).unwrap(),
+        Loss::Index(at) => {
+            let index = bkm.join("index");
+            let bytes = fs::read(&index).unwrap();
+            let at = at * bytes.len() as f64;
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in it")]
+            fs::write(&index, &bytes[..at as usize]).unwrap();
+        }
+        Loss::Format => fs::remove_file(bkm.join("format.json")).unwrap(),
+        Loss::Copied => {
+            let other = folder.path().join("other");
+            fs::create_dir(&other).unwrap();
+            let mut copy = Command::new("cp");
+            let copied = copy.arg("-r").arg("--preserve=mode,timestamps,ownership");
+            assert!(copied.arg(world.repository()).arg(&other).status().unwrap().success());
+            world = world.copied_to(&other);
+        }
+    }
+    let mut scene = Scene { world, links, increments: Vec::new(), folder };
+    let repaired = scene.repair_with(scene.faults(Faults::none())).unwrap();
+    assert_eq!(repaired.problems, [""; 0]);
+    scene.world.check_verified();
+    scene.world.check_points();
+    let report = scene.world.run(None).unwrap_or_else(|e| panic!("{}", words(&e)));
+    assert_eq!(report.problems, []);
+    assert_eq!(report.bytes_copied, 0, "{report:?}\n{repaired:?}");
+    scene.world.check_run(&report);
+    scene.world.back_up();
+    scene.world.check_points();
+}
+
+fn check_histories(links: bool, rules: &[RawRules]) {
+    let edits = |most| proptest::collection::vec(any_edit(), 0..most);
+    let history = proptest::collection::vec(edits(25), 1..5);
+    let config = Config {
+        cases: support::number("BKM_MODEL_CASES", 40),
+        failure_persistence: None,
+        max_shrink_iters: 150,
+        ..Config::default()
+    };
+    let played = TestRunner::new(config).run(&(history, any_loss()), |(history, loss)| {
+        let played = std::panic::catch_unwind(|| lose_and_repair(links, rules, &history, loss));
+        played.map_err(|why| {
+            let text = why.downcast_ref::<String>().cloned();
+            TestCaseError::fail(text.unwrap_or_else(|| "a check failed".to_owned()))
+        })
+    });
+    if let Err(e) = played {
+        panic!("{e}");
+    }
+}
+
+#[test]
+fn whatever_was_backed_up_lost_records_are_rebuilt() {
+    check_histories(true, &[profile::mixed()]);
+    check_histories(true, &[profile::all_tracked(), profile::all_mirrored(), profile::mixed()]);
+}
+
+#[test]
+fn whatever_was_backed_up_without_links_lost_records_are_rebuilt() {
+    check_histories(false, &[profile::mixed()]);
+    check_histories(false, &[profile::all_tracked(), profile::all_mirrored(), profile::mixed()]);
 }

@@ -131,7 +131,10 @@ impl<'t> Repository<'t> {
     /// `format.json` comes last, so a repository either is whole or is made again.
     pub fn create(tree: &'t Tree) -> Result<Self, RepositoryError> {
         if !is_free(tree)? {
-            return Err(occupied(tree)?);
+            return Err(match missing(tree)? {
+                RepositoryError::Missing(path) => RepositoryError::Occupied(path),
+                damaged => damaged,
+            });
         }
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
         tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
@@ -157,7 +160,7 @@ impl<'t> Repository<'t> {
     /// Reads the index without taking the lock; what an interrupted run left is taken as done.
     pub fn read_index(tree: &Tree) -> Result<(Index, Stamp), RepositoryError> {
         let Some(format) = format::read(tree)? else {
-            return Err(RepositoryError::Missing(tree.shown().to_owned()));
+            return Err(missing(tree)?);
         };
         let (mut index, _, stamp) = read_records(tree)?;
         index.end_pending(format.keeps_versions);
@@ -166,10 +169,14 @@ impl<'t> Repository<'t> {
 
     /// Reads what is to be checked against the drive's files; no run can begin while the result lives.
     pub fn read_to_check(tree: &Tree) -> Result<Reading, RepositoryError> {
-        let missing = || RepositoryError::Missing(tree.shown().to_owned());
-        format::read(tree)?.ok_or_else(missing)?;
+        if format::read(tree)?.is_none() {
+            return Err(missing(tree)?);
+        }
         let lock = lock::watch(tree)?;
-        let format = format::read(tree)?.ok_or_else(missing)?;
+        // Read again, now that nobody writes it.
+        let Some(format) = format::read(tree)? else {
+            return Err(missing(tree)?);
+        };
         let (mut index, _, _) = read_records(tree)?;
         let changes = index.pending().map_or(&[][..], |batch| &batch.changes);
         let in_flight = changes.iter().map(|change| change.path().clone()).collect();
@@ -346,15 +353,16 @@ fn is_free(tree: &Tree) -> Result<bool, TreeError> {
     }
 }
 
-/// What is wrong with a folder that has something in it, but no `format.json`.
-fn occupied(tree: &Tree) -> Result<RepositoryError, TreeError> {
+/// What is wrong with a folder that has no `format.json`.
+fn missing(tree: &Tree) -> Result<RepositoryError, TreeError> {
     let names = tree.list(Path::new(""), 1_000_000)?;
     let has = |name: &str| names.iter().any(|n| n == name);
-    let increments = layout::increment_names(names.clone()).count();
-    Ok(if has(layout::MIRROR) && (has(layout::META) || increments > 0) {
+    let ours = has(layout::META) || layout::increment_names(names.clone()).next().is_some();
+    // The mirror is made last, so without it there never was a repository.
+    Ok(if has(layout::MIRROR) && ours {
         RepositoryError::Damaged("its .bkm/format.json is missing".to_owned())
     } else {
-        RepositoryError::Occupied(tree.shown().to_owned())
+        RepositoryError::Missing(tree.shown().to_owned())
     })
 }
 

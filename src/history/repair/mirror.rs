@@ -197,8 +197,7 @@ impl Repair<'_> {
             if removed && !folded && self.keeping == Keeping::Hardlink {
                 continue;
             }
-            let first = self.known(&path).find(|record| folded || record.kind() != Kind::Folder);
-            match first {
+            match self.newest(&path) {
                 Some(record) if record.kind() != Kind::Folder => {
                     if let Some(record) = self.brought_back(&path, record)? {
                         records.insert(path, record);
@@ -214,6 +213,17 @@ impl Repair<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a path that the mirror lacks was last. The newest catalog knows better than an old part of the
+    /// index.
+    fn newest(&self, path: &RelPath) -> Option<Record> {
+        if self.is_whole() {
+            return self.known(path).next();
+        }
+        let folded = folded_record(self.fold.files.get(path)?);
+        let mut known = self.known(path);
+        known.find(|record| same_content(&record.content, &folded.content)).or(Some(folded))
     }
 
     /// The record of a file or link that the mirror lacks; `None` if the next run is to take it as new. Gives
