@@ -184,6 +184,33 @@ fn a_lost_bkm_folder_is_rebuilt_and_nothing_is_copied_again() {
 }
 
 #[test]
+fn an_increment_that_the_index_does_not_list_is_listed_again() {
+    each_way(|mut scene| {
+        // The index of before the third run, as from an image of the drive.
+        let mut earlier = scene.world.source.clone();
+        earlier.set_file_name("earlier");
+        fs::create_dir(&earlier).unwrap();
+        for record in ["index", "stamp"] {
+            fs::copy(scene.at(".bkm").join(record), earlier.join(record)).unwrap();
+        }
+        write(&scene.world.source, "t/a", "the fourth a");
+        write(&scene.world.source, "m/x", "the third x");
+        write(&scene.world.source, "m/new", "new");
+        scene.world.back_up();
+        for record in ["index", "stamp"] {
+            fs::copy(earlier.join(record), scene.at(".bkm").join(record)).unwrap();
+        }
+        let findings = scene.world.verify(true).findings;
+        assert!(findings.iter().any(|finding| finding.damage == Damage::Unlisted));
+        let repaired = scene.repair_with(scene.faults(Faults::none())).unwrap();
+        assert_eq!(repaired.problems, [""; 0]);
+        scene.world.check_verified();
+        scene.world.check_points();
+        scene.check_next_run();
+    });
+}
+
+#[test]
 fn a_garbled_or_missing_format_is_found_anew() {
     each_way(|mut scene| {
         fs::write(scene.at(".bkm/format.json"), "{ garbage").unwrap();
@@ -526,7 +553,9 @@ fn the_command_repairs_and_says_what_it_did() {
     let report = home.json(&["run", "--json"]);
     assert_eq!(report["problems"], serde_json::json!([]));
     home.done(&["verify"]);
+    fs::create_dir(home.at("work/mirror")).unwrap();
     assert_eq!(home.bkm(&["repair", "--repo", "work"]).status.code(), Some(1), "no repository");
+    assert!(!home.at("work/.bkm").exists(), "it is left alone");
     assert!(fs::metadata(home.at("there/backup/mirror/sub/b.txt")).unwrap().nlink() > 1);
 }
 

@@ -32,7 +32,7 @@ use crate::select::{Category, Kind};
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// Told to stop.
-    #[error("stopped; nothing was changed")]
+    #[error("stopped; the records are as they were")]
     Stopped,
     /// Worker threads cannot be started.
     #[error("cannot start the worker threads")]
@@ -84,6 +84,7 @@ pub fn repair(tree: &Tree, tools: &Tools<'_>) -> Result<Repaired, RepairError> {
         fold: Fold::default(),
         increments: Vec::new(),
         catalogs: Vec::new(),
+        whole: salvage.broken.is_none(),
         hashes: HashMap::new(),
         pending: BTreeMap::new(),
     };
@@ -141,6 +142,8 @@ struct Repair<'a> {
     increments: Vec<Increment>,
     /// Catalogs to be written.
     catalogs: Vec<Catalog>,
+    /// Whether the old index says all of the mirror.
+    whole: bool,
     /// Contents that were read, by place.
     hashes: HashMap<PathBuf, [u8; 32]>,
     /// What a batch that was cut off was to make of paths; `None`: it removes them.
@@ -288,6 +291,13 @@ impl Repair<'_> {
                 }
             }
         }
+        // An index that lacks a finished increment is an old one.
+        let finished = names.iter().filter(|name| !lost.contains(*name));
+        let in_hand = in_hand.map(|mark| mark.name.as_str());
+        let mut unlisted = finished.filter(|name| !old.contains_key(*name));
+        if unlisted.any(|name| in_hand != Some(name.as_str())) {
+            self.whole = false;
+        }
         let known = heads.iter().map(|(name, head)| (name.clone(), head.sequence)).collect();
         let unknown = lost.iter().filter(|name| !heads.contains_key(*name)).cloned().collect();
         let (sequences, homeless) = order(&known, &unknown);
@@ -302,7 +312,7 @@ impl Repair<'_> {
         }
         self.increments.sort_by_key(|increment| increment.sequence);
         // Without an index nothing tells that the run of the newest went through: then it has a catalog.
-        if self.salvage.broken.is_some()
+        if !self.whole
             && let Some(newest) = self.increments.last_mut()
             && lost.contains(&newest.name)
         {
@@ -374,7 +384,7 @@ impl Repair<'_> {
     /// What the catalogs list and neither the mirror nor the index has left with an increment whose catalog
     /// is lost: the last such one that is not older than the listing is taken for it.
     fn infer_deletions(&mut self, mirror: &Mirror) {
-        let whole = self.salvage.broken.is_none();
+        let whole = self.whole;
         let sequence_of = |name: &str| {
             self.increments
                 .iter()

@@ -19,6 +19,7 @@ pub mod record;
 pub mod stamp;
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -355,15 +356,21 @@ fn is_free(tree: &Tree) -> Result<bool, TreeError> {
 
 /// What is wrong with a folder that has no `format.json`.
 fn missing(tree: &Tree) -> Result<RepositoryError, TreeError> {
-    let names = tree.list(Path::new(""), 1_000_000)?;
-    let has = |name: &str| names.iter().any(|n| n == name);
-    let ours = has(layout::META) || layout::increment_names(names.clone()).next().is_some();
     // The mirror is made last, so without it there never was a repository.
-    Ok(if has(layout::MIRROR) && ours {
+    let has_mirror = tree.stat(Path::new(layout::MIRROR))?.is_some();
+    Ok(if has_mirror && is_ours(&tree.list(Path::new(""), 1_000_000)?) {
         RepositoryError::Damaged("its .bkm/format.json is missing".to_owned())
     } else {
         RepositoryError::Missing(tree.shown().to_owned())
     })
+}
+
+/// Whether a folder with these names in it is what is left of a repository.
+fn is_ours(names: &[OsString]) -> bool {
+    let has = |name: &str| names.iter().any(|n| n == name);
+    has(layout::META)
+        || (has(layout::MIRROR) && has(layout::README))
+        || layout::increment_names(names.to_vec()).next().is_some()
 }
 
 /// Removes what lies in the staging area but what `keep` names.

@@ -16,10 +16,15 @@ use super::format::{self, Format, Keeping};
 use super::index::{Increment, Index};
 use super::record::Record;
 use super::stamp::Stamp;
-use super::{RepositoryError, Status, layout, lock, read_records, remove_all, stamp, write_base};
+use super::{
+    RepositoryError, Status, is_ours, layout, lock, read_records, remove_all, stamp, write_base,
+};
 use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
+
+/// Sequences in catalogs stay below this: the largest number that every reader of JSON keeps exactly.
+const MAX_SEQUENCE: u64 = 1 << 53;
 
 /// A repository under repair; its lock is held as long as this lives.
 #[derive(Debug)]
@@ -74,10 +79,7 @@ pub struct Rebuilt {
 impl<'t> Workshop<'t> {
     /// Takes the lock. An error if the folder has nothing of a repository.
     pub fn open(tree: &'t Tree) -> Result<Self, RepositoryError> {
-        let names = tree.list(Path::new(""), 1_000_000)?;
-        let has = |name: &str| names.iter().any(|n| n == name);
-        let ours = has(layout::MIRROR) || has(layout::META);
-        if !ours && layout::increment_names(names.clone()).next().is_none() {
+        if !is_ours(&tree.list(Path::new(""), 1_000_000)?) {
             return Err(RepositoryError::Missing(tree.shown().to_owned()));
         }
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
@@ -277,7 +279,7 @@ pub fn order(
     let (mut by_name, mut taken) = (BTreeMap::new(), BTreeMap::new());
     let mut homeless = Vec::new();
     for (name, sequence) in known {
-        if *sequence > 0 && !taken.contains_key(sequence) {
+        if (1..MAX_SEQUENCE).contains(sequence) && !taken.contains_key(sequence) {
             taken.insert(*sequence, name.clone());
             by_name.insert(name.clone(), *sequence);
         } else {

@@ -35,7 +35,7 @@ impl Repair<'_> {
             if records.contains_key(&path) {
                 continue;
             }
-            if self.is_whole() && !self.is_known(&path) {
+            if self.whole && !self.is_known(&path) {
                 if !found.file_type.is_dir() {
                     let line = format!("{}: is in no record", shown(&root.join(place.as_path())));
                     self.done.notes.push(line);
@@ -48,10 +48,6 @@ impl Repair<'_> {
         }
         self.missing(&mut records)?;
         Ok(records)
-    }
-
-    fn is_whole(&self) -> bool {
-        self.salvage.broken.is_none()
     }
 
     fn is_known(&self, path: &RelPath) -> bool {
@@ -98,7 +94,7 @@ impl Repair<'_> {
     /// Says that a file of the mirror is none that was backed up, as far as is known.
     fn name_edited(&mut self, path: &RelPath, at: &Path, found: &Found) {
         let at = shown(at);
-        if !self.is_whole() {
+        if !self.whole {
             if self.is_known(path) {
                 let line = format!("{at}: no increment lists this content; the next backup does");
                 self.done.notes.push(line);
@@ -122,7 +118,7 @@ impl Repair<'_> {
             no_inode(&mut record.content);
         }
         let folded = self.fold.files.get(path);
-        if !self.is_whole() || !self.is_known(path) {
+        if !self.whole || !self.is_known(path) {
             let tracked = folded.is_some();
             record.category = if tracked { Category::Tracked } else { Category::Mirrored };
         }
@@ -134,7 +130,7 @@ impl Repair<'_> {
                 if !exists(record.brought_by) {
                     record.brought_by = listed.brought_by;
                 }
-                if !self.is_whole() && !listed.meta.restores_like(&record.meta) {
+                if !self.whole && !listed.meta.restores_like(&record.meta) {
                     record.meta = listed.meta;
                 }
             }
@@ -155,7 +151,7 @@ impl Repair<'_> {
         let known = known.filter(|record| record.kind() == Kind::Folder);
         let tracked = if folded.is_some() { Category::Tracked } else { Category::Mirrored };
         let (category, meta) = match (known, folded) {
-            (Some(known), _) if self.is_whole() => (known.category, known.meta),
+            (Some(known), _) if self.whole => (known.category, known.meta),
             (Some(known), _) => (tracked, known.meta),
             (None, Some(folded)) => (tracked, folder_meta(folded)),
             (None, None) => (tracked, self.folder_on_drive(place)),
@@ -183,9 +179,14 @@ impl Repair<'_> {
     fn missing(&mut self, records: &mut Records) -> Result<(), RepairError> {
         let mut paths: BTreeSet<RelPath> =
             self.fold.files.keys().chain(self.fold.folders.keys()).cloned().collect();
-        if self.is_whole() {
+        if self.whole {
             paths.retain(|path| self.pending.contains_key(path));
             paths.extend(self.old.records().keys().cloned());
+        } else {
+            // Links that no catalog lists are nowhere else.
+            let old = self.old.records().iter();
+            let links = old.filter(|(_, record)| is_in_record_alone(record));
+            paths.extend(links.map(|(path, _)| path.clone()));
         }
         for path in paths {
             if records.contains_key(&path) {
@@ -218,10 +219,13 @@ impl Repair<'_> {
     /// What a path that the mirror lacks was last. The newest catalog knows better than an old part of the
     /// index.
     fn newest(&self, path: &RelPath) -> Option<Record> {
-        if self.is_whole() {
+        if self.whole {
             return self.known(path).next();
         }
-        let folded = folded_record(self.fold.files.get(path)?);
+        let Some(folded) = self.fold.files.get(path).map(folded_record) else {
+            let is_folder = self.fold.folders.contains_key(path);
+            return self.known(path).find(|record| !is_folder && is_in_record_alone(record));
+        };
         let mut known = self.known(path);
         known.find(|record| same_content(&record.content, &folded.content)).or(Some(folded))
     }
@@ -238,7 +242,7 @@ impl Repair<'_> {
         let mirror = layout::mirror(&place);
         let displace = self.keeping == Keeping::Displace;
         if let Content::Link { placed, .. } = &record.content
-            && (displace || *placed == 0 && self.is_whole())
+            && (displace || *placed == 0 && self.whole)
         {
             return Ok(Some(record));
         }
@@ -272,7 +276,7 @@ impl Repair<'_> {
                 return Ok(Some(record));
             }
         }
-        if record.kind() == Kind::File || self.is_whole() {
+        if record.kind() == Kind::File || self.whole {
             let what = "is missing, and no increment has it; the next backup copies it again";
             self.done.problems.push(format!("{}: {what}", shown(&mirror)));
         }
@@ -287,6 +291,10 @@ impl Repair<'_> {
         }
         Ok(Some(record))
     }
+}
+
+fn is_in_record_alone(record: &Record) -> bool {
+    matches!(record.content, Content::Link { placed: 0, .. })
 }
 
 /// Inodes mean nothing where versions are moved.
