@@ -10,13 +10,25 @@ use super::{RepositoryError, layout};
 use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Tree, TreeError};
 
-/// Takes the lock, which lasts as long as the returned file is open.
-pub(super) fn take(tree: &Tree) -> Result<DriveFile<'_>, RepositoryError> {
+/// The lock, held as long as this lives.
+#[derive(Debug)]
+pub(super) struct Lock<'t>(DriveFile<'t>);
+
+impl Drop for Lock<'_> {
+    /// Closing the file alone would not end it while a program that another thread is starting has a copy of
+    /// the handle: until it is executed.
+    fn drop(&mut self) {
+        let _ends_with_the_process = self.0.file().unlock();
+    }
+}
+
+/// Takes the lock.
+pub(super) fn take(tree: &Tree) -> Result<Lock<'_>, RepositoryError> {
     let path = Path::new(layout::LOCK);
     let missing = tree.stat(path)?.is_none();
     let file = tree.open_record_file(path, missing)?;
     match file.file().try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => {
             Err(RepositoryError::Locked { holder: holder(file.file()) })
         }
@@ -87,5 +99,17 @@ mod tests {
         assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(held);
         take(&tree).unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_the_handle_in_a_program_that_is_being_started_does_not_hold_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::open(dir.path()).unwrap();
+        tree.create_folder(Path::new(layout::META), 0o700, None).unwrap();
+        let held = take(&tree).unwrap();
+        let copy = held.0.file().try_clone().unwrap();
+        drop(held);
+        take(&tree).unwrap();
+        drop(copy);
     }
 }

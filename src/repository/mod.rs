@@ -95,7 +95,7 @@ pub struct Repository<'t> {
     index: Index,
     log: LogWriter<'t>,
     stamp: Stamp,
-    _lock: DriveFile<'t>,
+    _lock: lock::Lock<'t>,
 }
 
 /// A repository that is open for checking; no run can begin as long as it lives.
