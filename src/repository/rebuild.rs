@@ -19,7 +19,6 @@ use super::stamp::Stamp;
 use super::{
     RepositoryError, Status, is_ours, layout, lock, read_records, remove_all, stamp, write_base,
 };
-use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
 
@@ -30,7 +29,7 @@ const MAX_SEQUENCE: u64 = 1 << 53;
 #[derive(Debug)]
 pub struct Workshop<'t> {
     tree: &'t Tree,
-    _lock: DriveFile<'t>,
+    _lock: lock::Lock<'t>,
     /// Numbers of earlier repairs' folders.
     earlier: Vec<u64>,
 }
