@@ -47,6 +47,8 @@ fn every_command_explains_itself() {
       run      Back up now
       list     List the increments: what each run found new, changed or deleted
       restore  Restore files, folders or the whole tree
+      verify   Check that every version on the drive is there and is what was backed up
+      repair   Rebuild lost or broken records from the files on the drive
       status   Show the last runs of each profile and drive
       drives   Show the drives that are plugged in and the profiles for them
       check    Check the profiles: whether they are valid, and what they select
@@ -111,6 +113,37 @@ fn every_command_explains_itself() {
           --config <FILE>        The profile in this file
           --json                 Print one JSON object
       -h, --help                 Print help (see more with '--help')
+    ");
+    shown!(help(&["verify", "-h"]), @r"
+    exit 0
+    Check that every version on the drive is there and is what was backed up
+
+    Usage: bkm-agent verify [OPTIONS]
+
+    Options:
+          --quick           Compare presence and sizes only; read no content
+          --heal            Bring back what is damaged or missing, from another sound copy on the drive
+                            or from the source
+          --repo <DIR>      The repository's folder itself
+          --profile <NAME>  The profile with this name
+          --device <DEV>    The drive at this device node, e.g. /dev/sdb1
+          --config <FILE>   The profile in this file
+          --json            Print one JSON object
+      -h, --help            Print help (see more with '--help')
+    ");
+    shown!(help(&["repair", "-h"]), @r"
+    exit 0
+    Rebuild lost or broken records from the files on the drive
+
+    Usage: bkm-agent repair [OPTIONS]
+
+    Options:
+          --repo <DIR>      The repository's folder itself
+          --profile <NAME>  The profile with this name
+          --device <DEV>    The drive at this device node, e.g. /dev/sdb1
+          --config <FILE>   The profile in this file
+          --json            Print one JSON object
+      -h, --help            Print help (see more with '--help')
     ");
     shown!(help(&["status", "-h"]), @r"
     exit 0

@@ -14,11 +14,12 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
+use super::heal;
 use super::publish::{expect, folder, mismatch, with_parents};
 use crate::drive::content;
-use crate::drive::tree::{Tree, TreeError};
+use crate::drive::tree::{Found, Tree, TreeError};
 use crate::relpath::RelPath;
-use crate::repository::index::{Batch, Change, Index};
+use crate::repository::index::{Batch, Change, HealedName, Index};
 use crate::repository::record::{Content, Record};
 use crate::repository::{RepositoryError, layout};
 
@@ -63,6 +64,9 @@ pub(super) fn publish(
             Change::Folder { .. } | Change::RemoveFolder { .. } => {
                 done.occupied.extend(folder(tree, index, change, false)?);
             }
+            Change::Heal { stage, names, .. } => {
+                done.left.extend(heal::displace(tree, index, stage, names)?);
+            }
         }
         done.changes += 1;
     }
@@ -96,7 +100,13 @@ fn leave(
     let to = leaves_to(index, path, old);
     match with_parents(tree, &to, || tree.rename_new(&mirror, &to)) {
         Err(e) if e.is(Errno::EXIST) => {
-            return Err(mismatch(tree, &to, tree.stat(&to)?.as_ref()));
+            // A repository that was copied from a drive with links has the version there already.
+            if !is_content(tree, &to, old)? {
+                return Err(mismatch(tree, &to, tree.stat(&to)?.as_ref()));
+            }
+            let name = layout::leaving(path);
+            tree.rename_new(&mirror, &layout::staged(&name))?;
+            return Ok(Some(name));
         }
         other => other?,
     }
@@ -175,6 +185,28 @@ impl<'a> Undo<'a> {
                     })?;
                 }
                 Change::Note { .. } => {}
+                Change::Heal { stage, size, hash, names, .. } => {
+                    self.take_healed_back(stage, *size, hash, names)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was being healed stays if it is, else the damaged file comes back.
+    fn take_healed_back(
+        &mut self,
+        stage: &str,
+        size: u64,
+        hash: &[u8; 32],
+        names: &[HealedName],
+    ) -> Result<(), RepositoryError> {
+        for name in names {
+            let Some(path) = name.within.path(self.index, &name.place) else { continue };
+            let damaged = self.left_aside(&heal::damaged_name(stage))?;
+            if self.tree.stat(&damaged)?.is_some() && !has_content(self.tree, &path, size, hash)? {
+                self.set_aside(&path)?;
+                with_parents(self.tree, &path, || self.tree.rename_new(&damaged, &path))?;
             }
         }
         Ok(())
@@ -184,8 +216,11 @@ impl<'a> Undo<'a> {
     fn put_back(&mut self, path: &RelPath, old: &Record) -> Result<(), RepositoryError> {
         let mirror = layout::mirror(old.place(path));
         let in_increment = self.index.increment_name(old.brought_by).is_some();
-        let left =
-            if in_increment { leaves_to(self.index, path, old) } else { self.left_aside(path)? };
+        let left = if in_increment {
+            leaves_to(self.index, path, old)
+        } else {
+            self.left_aside(&layout::leaving(path))?
+        };
         if self.is_sound(&mirror, old)? {
             if in_increment {
                 self.set_aside(&left)?;
@@ -213,11 +248,10 @@ impl<'a> Undo<'a> {
         Ok(())
     }
 
-    /// Where a version that no increment keeps was set aside: now, or by a recovery that was cut off.
-    fn left_aside(&self, path: &RelPath) -> Result<PathBuf, RepositoryError> {
-        let name = layout::leaving(path);
+    /// Where a staged file was set aside: now, or by a recovery that was cut off.
+    fn left_aside(&self, name: &str) -> Result<PathBuf, RepositoryError> {
         for number in (1..=self.number).rev() {
-            let left = layout::unchecked(number).join(&name);
+            let left = layout::unchecked(number).join(name);
             if self.tree.stat(&left)?.is_some() {
                 return Ok(left);
             }
@@ -227,23 +261,11 @@ impl<'a> Undo<'a> {
 
     /// Whether the file at `place` has the content that `old` records.
     fn is_sound(&self, place: &Path, old: &Record) -> Result<bool, RepositoryError> {
-        let Content::File { size, hash, .. } = &old.content else {
-            return Ok(false);
-        };
-        let found = match self.tree.stat(place) {
-            Err(e) if e.is(Errno::IO) => return Ok(false),
-            other => other?,
-        };
-        let expected = old.identity().zip(found);
-        if !expected.is_some_and(|(identity, found)| identity.is(&found)) {
-            return Ok(false);
+        match is_content(self.tree, place, old) {
+            // What cannot be read is not sound; the run goes on without it.
+            Err(RepositoryError::Drive(e)) if e.is(Errno::IO) => Ok(false),
+            other => other,
         }
-        let Ok(Some(file)) = self.tree.open_file(place) else {
-            return Ok(false);
-        };
-        // What cannot be read is not sound; the run goes on without it.
-        let found = content::hash(&file, *size, false, &AtomicBool::new(false));
-        Ok(found.is_ok_and(|found| found == Some(*hash)))
     }
 
     /// Sets aside what is at `path`, if anything is. What the driver cannot read stays: the run finds it
@@ -296,4 +318,31 @@ impl<'a> Undo<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether the file at `place` has the content that `record` says.
+fn is_content(tree: &Tree, place: &Path, record: &Record) -> Result<bool, RepositoryError> {
+    match &record.content {
+        Content::File { size, hash, .. } => has_content(tree, place, *size, hash),
+        Content::Link { .. } | Content::Folder => Ok(false),
+    }
+}
+
+/// Whether the file at `place` has this content.
+fn has_content(
+    tree: &Tree,
+    place: &Path,
+    size: u64,
+    hash: &[u8; 32],
+) -> Result<bool, RepositoryError> {
+    let like = |found: Found| found.file_type.is_file() && found.size == size;
+    if !tree.stat(place)?.is_some_and(like) {
+        return Ok(false);
+    }
+    let Ok(Some(file)) = tree.open_file(place) else {
+        return Ok(false);
+    };
+    // What cannot be read is not sound; the run goes on without it.
+    let found = content::hash(&file, size, false, &AtomicBool::new(false));
+    Ok(found.is_ok_and(|found| found == Some(*hash)))
 }

@@ -305,7 +305,7 @@ fn rank(change: &Change) -> u8 {
         Change::Remove { .. } => 0,
         Change::RemoveFolder { .. } => 1,
         Change::Folder { .. } => 2,
-        Change::Note { .. } => 3,
+        Change::Note { .. } | Change::Heal { .. } => 3,
         Change::Put { .. } => 4,
     }
 }

@@ -7,6 +7,7 @@ mod compare;
 mod displace;
 mod examine;
 mod execute;
+pub mod heal;
 mod mass_change;
 mod obstacles;
 pub mod place;

@@ -156,7 +156,7 @@ impl Look<'_> {
             Change::Folder { .. } => {
                 expected.is_none() && found.is_some_and(|found| !found.file_type.is_dir())
             }
-            Change::RemoveFolder { .. } => false,
+            Change::RemoveFolder { .. } | Change::Heal { .. } => false,
         };
         Ok(stands_in_the_way.then(|| description(found.as_ref())))
     }

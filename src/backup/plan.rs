@@ -245,6 +245,8 @@ impl<'s> Planner<'s, '_> {
     /// A file whose content stayed; `None` if its record stays, too.
     fn note(&mut self, entry: &'s Entry, old: &Record, meta: Meta) -> Option<ToNote<'s>> {
         let was_tracked = old.is_tracked();
+        // After a repair: tracked, but no increment that is left has it.
+        let unlisted = was_tracked && old.brought_by == 0;
         let mut record = old.clone();
         let alike = old.meta.restores_like(&meta);
         record.meta = meta;
@@ -255,7 +257,7 @@ impl<'s> Planner<'s, '_> {
         if record.is_tracked() && record.brought_by == 0 {
             record.brought_by = self.sequence;
         }
-        let version = record.is_tracked() && (!alike || !was_tracked);
+        let version = record.is_tracked() && (!alike || !was_tracked || unlisted);
         self.plan.makes_increment |= version || (was_tracked && !record.is_tracked());
         if alike {
             self.plan.unchanged += 1;

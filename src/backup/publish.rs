@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::heal;
 use crate::drive::tree::{Found, Tree, TreeError};
 use crate::relpath::RelPath;
 use crate::repository::index::{Batch, Change, Index};
@@ -74,6 +75,10 @@ pub(super) fn publish(
             }
             Change::Folder { .. } | Change::RemoveFolder { .. } => {
                 occupied.extend(folder(tree, index, change, set_owner)?);
+            }
+            Change::Heal { stage, size, placed, names, .. } => {
+                let new = Identity { ino: *placed, size: *size };
+                heal::put_in_place(tree, index, stage, new, names, again)?;
             }
         }
     }

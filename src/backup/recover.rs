@@ -158,7 +158,7 @@ fn unchecked(tree: &Tree, checked: bool, recovered: &mut Recovered) -> Result<()
         .collect();
     if checked {
         for folder in &waiting {
-            remove_all(tree, folder, 0)?;
+            repository::remove_all(tree, folder, 0)?;
         }
     } else if !waiting.is_empty() {
         recovered.warnings.push(
@@ -168,25 +168,6 @@ fn unchecked(tree: &Tree, checked: bool, recovered: &mut Recovered) -> Result<()
                 .to_owned(),
         );
     }
-    Ok(())
-}
-
-/// Removes a folder with all in it.
-fn remove_all(tree: &Tree, folder: &Path, depth: u32) -> Result<(), RepositoryError> {
-    /// Deeper than any path that a backup can have.
-    const DEEPEST: u32 = 40_000;
-    for name in tree.list(folder, 1_000_000)? {
-        let path = folder.join(name);
-        match tree.stat(&path)? {
-            Some(found) if found.file_type.is_dir() && depth < DEEPEST => {
-                remove_all(tree, &path, depth + 1)?;
-            }
-            _ => {
-                tree.remove_file(&path)?;
-            }
-        }
-    }
-    tree.remove_folder(folder)?;
     Ok(())
 }
 

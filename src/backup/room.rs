@@ -245,6 +245,8 @@ impl<'a> Need<'a> {
                 let tracked = index.records().get(path).is_some_and(Record::is_tracked);
                 self.entry(path, tracked);
             }
+            // No plan has one.
+            Change::Heal { .. } => {}
         }
     }
 

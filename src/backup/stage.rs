@@ -386,7 +386,7 @@ fn placed_at(content: &Content, ino: u64) -> Content {
 }
 
 /// Set-id bits are never set on the drive, and the owner can always read a file there.
-fn mode_on_drive(mode: u32) -> u32 {
+pub(super) fn mode_on_drive(mode: u32) -> u32 {
     (mode & 0o777) | 0o400
 }
 

@@ -34,6 +34,15 @@ pub(super) struct Which {
     pub config: Option<PathBuf>,
 }
 
+/// A repository's open folder.
+pub(super) struct Opened {
+    pub(super) tree: Tree,
+    pub(super) profile: Option<Profile>,
+    /// The profile's drive.
+    pub(super) device: Option<Device>,
+    mounted: Option<Mounted>,
+}
+
 /// An open repository to read from.
 pub(super) struct Located {
     pub(super) tree: Tree,
@@ -45,16 +54,22 @@ pub(super) struct Located {
 impl Which {
     /// Opens the repository for reading. A drive that is not mounted is mounted read-only as root.
     pub(super) fn open(&self) -> Result<Located, CliError> {
+        Located::read(self.open_folder(true)?)
+    }
+
+    /// Opens the repository's folder, whatever is in it. A drive that is not mounted is mounted as root.
+    pub(super) fn open_folder(&self, read_only: bool) -> Result<Opened, CliError> {
         if let Some(repo) = &self.repo {
             let tree = Tree::open(repo).map_err(|e| CliError::new(&e, Exit::Failed))?;
-            return Located::read(tree, None, None);
+            return Ok(Opened { tree, profile: None, device: None, mounted: None });
         }
         let profile = self.one_profile()?;
-        let mounted = if drive_of(&profile).is_some() {
+        let (device, mounted) = if drive_of(&profile).is_some() {
             let device = drive_for(&profile, self.device.as_deref())?;
-            Some(open_mount(&device, true)?)
+            let mounted = open_mount(&device, read_only)?;
+            (Some(device), Some(mounted))
         } else {
-            None
+            (None, None)
         };
         let opened = place_of(&profile, mounted.as_ref()).and_then(|place| {
             if let Place::Folder(dist) = place {
@@ -64,7 +79,7 @@ impl Which {
             found.ok_or_else(|| missing(&place.shown()))
         });
         match opened {
-            Ok(tree) => Located::read(tree, Some(profile), mounted),
+            Ok(tree) => Ok(Opened { tree, profile: Some(profile), device, mounted }),
             Err(error) => {
                 release(mounted);
                 Err(error)
@@ -97,12 +112,25 @@ impl Which {
     }
 }
 
+impl Opened {
+    /// What the agent's memory knows the repository's place by; `None` where only a folder was named.
+    pub(super) fn remembered(&self) -> Option<(&Profile, Device)> {
+        let profile = self.profile.as_ref()?;
+        let folder =
+            || Device { node: crate::backup::place::folder_of(profile), ..Device::default() };
+        Some((profile, self.device.clone().unwrap_or_else(folder)))
+    }
+
+    /// Lets go of the folder, and unmounts the drive if it was mounted for this.
+    pub(super) fn close(self) {
+        drop(self.tree);
+        release(self.mounted);
+    }
+}
+
 impl Located {
-    fn read(
-        tree: Tree,
-        profile: Option<Profile>,
-        mounted: Option<Mounted>,
-    ) -> Result<Self, CliError> {
+    fn read(opened: Opened) -> Result<Self, CliError> {
+        let Opened { tree, profile, mounted, .. } = opened;
         match Repository::read_index(&tree) {
             Ok((index, _)) => Ok(Self { tree, index, profile, mounted }),
             Err(error) => {

@@ -6,10 +6,12 @@ pub mod drives;
 pub mod list;
 mod locate;
 mod progress;
+pub mod repair;
 pub mod restore;
 pub mod run;
 mod signals;
 pub mod status;
+pub mod verify;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -98,6 +100,8 @@ enum Command {
     Run(run::RunArgs),
     List(list::ListArgs),
     Restore(restore::RestoreArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
     Status(status::StatusArgs),
     Drives(drives::DrivesArgs),
     Check(check::CheckArgs),
@@ -112,6 +116,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args, &mut out),
         Command::List(args) => list::list(args, &mut out),
         Command::Restore(args) => restore::restore(args, &mut out),
+        Command::Verify(args) => verify::verify(args, &mut out),
+        Command::Repair(args) => repair::repair(args, &mut out),
         Command::Status(args) => status::status(args, &mut out).map_err(CliError::from),
         Command::Drives(args) => drives::drives(args, &mut out).map_err(CliError::from),
         Command::Check(args) => check::check(args, &mut out),

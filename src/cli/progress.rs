@@ -40,6 +40,11 @@ impl Bar {
         self.inner.set_message(phase);
     }
 
+    /// So many bytes more are to be done.
+    pub(super) fn more(&self, bytes: u64) {
+        self.inner.inc_length(bytes);
+    }
+
     /// Takes the bar away.
     pub(super) fn finish(&self) {
         self.inner.finish_and_clear();

@@ -53,12 +53,30 @@ pub fn hash(
     sparse: bool,
     stop: &AtomicBool,
 ) -> io::Result<Option<[u8; 32]>> {
+    hash_and_tell(file, size, sparse, stop, &|_| {})
+}
+
+/// The same; `told` hears of bytes as they are done.
+pub fn hash_and_tell(
+    file: &File,
+    size: u64,
+    sparse: bool,
+    stop: &AtomicBool,
+    told: &dyn Fn(u64),
+) -> io::Result<Option<[u8; 32]>> {
     let mut hasher = blake3::Hasher::new();
     let read = each_piece(file, size, sparse, stop, |piece| {
-        match piece {
-            Piece::Data(bytes, _) => hasher.update(bytes),
-            Piece::Hole(len, _) => hash_zeros(&mut hasher, len),
+        let len = match piece {
+            Piece::Data(bytes, _) => {
+                hasher.update(bytes);
+                bytes.len() as u64
+            }
+            Piece::Hole(len, _) => {
+                hash_zeros(&mut hasher, len);
+                len
+            }
         };
+        told(len);
         Ok(())
     });
     match read {

@@ -91,6 +91,8 @@ pub struct Found {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// Modification time in nanoseconds since 1970.
+    pub mtime_ns: i64,
 }
 
 /// A folder on the drive, and everything beneath it.
@@ -182,6 +184,18 @@ impl Tree {
             Ok(fd) => self.regular(fd, path).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(self.error("open", path, e)),
+        }
+    }
+
+    /// Where the symbolic link at `path` points; `None` if nothing is there. An error if it is no link.
+    pub fn read_link(&self, path: &Path) -> Result<Option<Vec<u8>>, TreeError> {
+        let read = self
+            .split(path)
+            .and_then(|(folder, name)| rustix::fs::readlinkat(&*folder, name, Vec::new()));
+        match read {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(e) => Err(self.error("read the link", path, e)),
         }
     }
 
@@ -614,6 +628,10 @@ pub(super) fn found_of(stat: &rustix::fs::Stat) -> Found {
         mode: stat.st_mode,
         uid: stat.st_uid,
         gid: stat.st_gid,
+        mtime_ns: stat
+            .st_mtime
+            .saturating_mul(1_000_000_000)
+            .saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
     }
 }
 

@@ -1,9 +1,13 @@
-//! Reads what a repository keeps: lists increments, rebuilds a point in time, restores.
+//! Reads what a repository keeps: lists increments, rebuilds a point in time, restores, verifies.
 //!
-//! It never writes to a repository. Called by `cli`.
+//! Only `repair` writes to a repository, and its records alone. Called by `cli`.
 
 mod attributes;
+mod expected;
 pub mod list;
 pub mod point;
+pub mod repair;
 pub mod restore;
 pub mod timeline;
+pub mod verify;
+mod walk;

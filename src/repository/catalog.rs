@@ -266,7 +266,7 @@ impl Serialize for Folders<'_> {
     }
 }
 
-fn entry_of(
+pub(super) fn entry_of(
     path: &RelPath,
     record: &Record,
     category: EntryCategory,
@@ -334,7 +334,8 @@ pub fn xattrs_of(text: &BTreeMap<String, String>) -> Vec<(Vec<u8>, Vec<u8>)> {
     text.iter().filter_map(exact).collect()
 }
 
-fn xattrs_text(xattrs: &[(Vec<u8>, Vec<u8>)]) -> BTreeMap<String, String> {
+/// Extended attributes as a catalog has them.
+pub fn xattrs_text(xattrs: &[(Vec<u8>, Vec<u8>)]) -> BTreeMap<String, String> {
     // Names of attributes are spelled as paths are: plain where they are UTF-8, injective else.
     let text =
         |(name, value): &(Vec<u8>, Vec<u8>)| Some((RelPath::new(name).ok()?.to_key(), hex(value)));

@@ -11,9 +11,10 @@ use std::io::{Read, Seek};
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::StageName;
+use super::format::Keeping;
+use super::layout::{StageName, Within};
 use super::log::{self, LogEnd};
-use super::record::{Content, Record};
+use super::record::{Content, Identity, Record};
 use super::{RepositoryError, Status, trust};
 use crate::budget;
 use crate::problem::Problem;
@@ -130,6 +131,41 @@ pub enum Change {
         /// Where.
         path: RelPath,
     },
+    /// Damaged names of one version get a fresh file with the content that was recorded. No version is made.
+    Heal {
+        /// The path of the first name.
+        path: RelPath,
+        /// Which staged file.
+        stage: StageName,
+        /// Its length in bytes.
+        size: u64,
+        /// BLAKE3 of its content.
+        hash: [u8; 32],
+        /// Its inode; 0 where inodes mean nothing.
+        placed: u64,
+        /// Where it is to be.
+        names: Vec<HealedName>,
+    },
+}
+
+/// A damaged name of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealedName {
+    /// In which folder.
+    pub within: Within,
+    /// The source's path.
+    pub path: RelPath,
+    /// The path in that folder.
+    pub place: RelPath,
+    /// Inode (0: it means nothing) and length of what is there; `None`: nothing.
+    pub found: Option<(u64, u64)>,
+}
+
+impl HealedName {
+    /// What the damaged file is recognised by.
+    pub fn found(&self) -> Option<Identity> {
+        self.found.map(|(ino, size)| Identity { ino, size })
+    }
 }
 
 /// How an increment ends.
@@ -199,6 +235,26 @@ impl Index {
         self.records.is_empty() && self.next_sequence == 1 && !self.unclosed
     }
 
+    /// With these records and increments (oldest first), and nothing in flight.
+    pub(super) fn rebuilt(
+        records: BTreeMap<RelPath, Record>,
+        increments: Vec<Increment>,
+        next_sequence: u64,
+    ) -> Self {
+        Self { records, increments, next_sequence, ..Self::default() }
+    }
+
+    /// Reads as much of a damaged log as is sound. The last batch is pending.
+    pub(super) fn read_prefix(file: impl Read + Seek) -> Self {
+        let mut index = Self::empty();
+        let mut base = Some(Vec::new());
+        let mut left = Some(budget::memory());
+        // Where it ends is where the damage is.
+        drop(log::read(file, None, |payload| index.take_payload(&payload, &mut left, &mut base)));
+        index.records.extend(base.unwrap_or_default());
+        index
+    }
+
     /// Reads the log. The last batch is not applied if it may be unfinished: see [`Index::pending`].
     pub(super) fn read(
         file: impl Read + Seek,
@@ -207,29 +263,37 @@ impl Index {
         let mut index = Self::empty();
         let mut base = Some(Vec::new());
         let mut left = Some(budget::memory());
-        let end = log::read(file, synced, |payload| {
-            let frame = budget::within(&mut left, || postcard::from_bytes(&payload));
-            let damaged = |what: &dyn std::fmt::Display| {
-                RepositoryError::Damaged(format!("the index: {what}"))
-            };
-            match frame {
-                _ if left.is_none() => Err(RepositoryError::TooLarge("the index".to_owned())),
-                Err(e) => Err(damaged(&format_args!("a frame: {e}"))),
-                Ok(frame) => {
-                    if let Frame::Batch(_) = frame {
-                        index.apply_pending();
-                    }
-                    match trust::frame(&frame, &index) {
-                        Some(what) => Err(damaged(&what)),
-                        None => index.take(frame, &mut base),
-                    }
-                }
-            }
-        })?;
+        let end =
+            log::read(file, synced, |payload| index.take_payload(&payload, &mut left, &mut base))?;
         if base.is_some() {
             return Err(RepositoryError::Damaged("the index: it has no whole base".to_owned()));
         }
         Ok((index, end))
+    }
+
+    /// Takes one frame, if it can be believed; `left` is what it may take in memory.
+    fn take_payload(
+        &mut self,
+        payload: &[u8],
+        left: &mut Option<u64>,
+        base: &mut Option<Vec<(RelPath, Record)>>,
+    ) -> Result<(), RepositoryError> {
+        let frame = budget::within(left, || postcard::from_bytes(payload));
+        let damaged =
+            |what: &dyn std::fmt::Display| RepositoryError::Damaged(format!("the index: {what}"));
+        match frame {
+            _ if left.is_none() => Err(RepositoryError::TooLarge("the index".to_owned())),
+            Err(e) => Err(damaged(&format_args!("a frame: {e}"))),
+            Ok(frame) => {
+                if let Frame::Batch(_) = frame {
+                    self.apply_pending();
+                }
+                match trust::frame(&frame, self) {
+                    Some(what) => Err(damaged(&what)),
+                    None => self.take(frame, base),
+                }
+            }
+        }
     }
 
     fn take(
@@ -315,6 +379,14 @@ impl Index {
         self.pending.as_ref()
     }
 
+    /// Takes the pending batch as what the next run will make of it: finished, or taken back.
+    pub(super) fn end_pending(&mut self, keeping: Keeping) {
+        match keeping {
+            Keeping::Hardlink => self.apply_pending(),
+            Keeping::Displace => self.drop_pending(&[]),
+        }
+    }
+
     /// Takes the pending batch as published.
     pub fn apply_pending(&mut self) {
         let Some(batch) = self.pending.take() else {
@@ -365,6 +437,14 @@ impl Index {
                 self.superseded += 1;
                 if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
                     open.removed_folders.push(path);
+                }
+            }
+            Change::Heal { placed, names, .. } => {
+                for name in names.iter().filter(|name| name.within == Within::Mirror) {
+                    let Some(record) = self.records.get_mut(&name.path) else { continue };
+                    if record.place_at(placed) {
+                        self.superseded += 1;
+                    }
                 }
             }
         }
@@ -489,7 +569,9 @@ impl Change {
             Self::Put { path, record, .. }
             | Self::Note { path, record, .. }
             | Self::Folder { path, record } => record.place(path),
-            Self::Remove { path } | Self::RemoveFolder { path } => index.place(path),
+            Self::Remove { path } | Self::RemoveFolder { path } | Self::Heal { path, .. } => {
+                index.place(path)
+            }
         }
     }
 
@@ -500,14 +582,15 @@ impl Change {
             | Self::Note { path, .. }
             | Self::Remove { path }
             | Self::Folder { path, .. }
-            | Self::RemoveFolder { path } => path,
+            | Self::RemoveFolder { path }
+            | Self::Heal { path, .. } => path,
         }
     }
 
     /// The staged file that it needs.
     pub fn stage(&self) -> Option<&str> {
         match self {
-            Self::Put { stage, .. } => Some(stage),
+            Self::Put { stage, .. } | Self::Heal { stage, .. } => Some(stage),
             _ => None,
         }
     }

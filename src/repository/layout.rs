@@ -7,7 +7,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::DateTime;
+use serde::{Deserialize, Serialize};
 
+use super::index::Index;
 use crate::relpath::RelPath;
 
 /// The repository's own records.
@@ -24,6 +26,8 @@ pub const LOCK: &str = ".bkm/lock";
 pub const RESERVE: &str = ".bkm/reserve";
 /// How folders of [`unchecked`] are called.
 pub const UNCHECKED: &str = "unchecked-";
+/// How folders of records that a repair replaced are called.
+pub const BEFORE_REPAIR: &str = "before-repair-";
 /// Where content is written before it is published.
 pub const STAGE: &str = ".bkm/stage";
 /// The source as of the last run.
@@ -60,6 +64,11 @@ pub fn unchecked(number: u32) -> PathBuf {
     Path::new(META).join(format!("{UNCHECKED}{number}"))
 }
 
+/// What the `number`-th repair replaced.
+pub fn before_repair(number: u64) -> PathBuf {
+    Path::new(META).join(format!("{BEFORE_REPAIR}{number}"))
+}
+
 /// The mirror's file or folder at the place `path`.
 pub fn mirror(path: &RelPath) -> PathBuf {
     Path::new(MIRROR).join(path.as_path())
@@ -73,6 +82,28 @@ pub fn track(increment: &str, path: &RelPath) -> PathBuf {
 /// An increment's copy of a file that vanished.
 pub fn deleted(increment: &str, path: &RelPath) -> PathBuf {
     Path::new(increment).join("deleted").join(path.as_path())
+}
+
+/// Where a name of a version is; increments by their sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Within {
+    /// In the mirror.
+    Mirror,
+    /// Among the new or changed files of an increment.
+    Track(u64),
+    /// Among the files that an increment found gone.
+    Deleted(u64),
+}
+
+impl Within {
+    /// The file at the place `path`; `None` if `index` knows no such increment.
+    pub fn path(self, index: &Index, path: &RelPath) -> Option<PathBuf> {
+        Some(match self {
+            Self::Mirror => mirror(path),
+            Self::Track(sequence) => track(index.increment_name(sequence)?, path),
+            Self::Deleted(sequence) => deleted(index.increment_name(sequence)?, path),
+        })
+    }
 }
 
 /// An increment's folder for new or changed files; it exists even when empty.

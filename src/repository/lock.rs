@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::{RepositoryError, layout};
 use crate::drive::drive_file::DriveFile;
-use crate::drive::tree::Tree;
+use crate::drive::tree::{Tree, TreeError};
 
 /// The lock, held as long as this lives.
 #[derive(Debug)]
@@ -33,6 +33,33 @@ pub(super) fn take(tree: &Tree) -> Result<Lock<'_>, RepositoryError> {
             Err(RepositoryError::Locked { holder: holder(file.file()) })
         }
         Err(TryLockError::Error(source)) => Err(file.error("lock", source).into()),
+    }
+}
+
+/// A reader's part in the lock: while it lives no run can begin.
+#[derive(Debug)]
+pub(super) struct Watch(File);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ends_with_the_process = self.0.unlock();
+    }
+}
+
+/// Takes a reader's part in the lock, which works on a drive that is mounted read-only as well; `None` if
+/// no run ever made the lock file.
+pub(super) fn watch(tree: &Tree) -> Result<Option<Watch>, RepositoryError> {
+    let path = Path::new(layout::LOCK);
+    let Some(file) = tree.open_file(path)? else {
+        return Ok(None);
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(Watch(file))),
+        Err(TryLockError::WouldBlock) => Err(RepositoryError::Locked { holder: holder(&file) }),
+        Err(TryLockError::Error(source)) => {
+            let path = tree.shown().join(path);
+            Err(TreeError { action: "lock", path, source }.into())
+        }
     }
 }
 

@@ -16,11 +16,14 @@ mod log;
 pub mod names;
 #[cfg(test)]
 mod parser_tests;
+pub mod rebuild;
 pub mod record;
 pub mod reserve;
 pub mod stamp;
 mod trust;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -120,6 +123,18 @@ pub struct Repository<'t> {
     _lock: lock::Lock<'t>,
 }
 
+/// A repository that is open for checking; no run can begin as long as it lives.
+#[derive(Debug)]
+pub struct Reading {
+    /// What is in the mirror.
+    pub index: Index,
+    /// How old versions are kept.
+    pub format: Format,
+    /// Paths of a batch that an interrupted run left: the mirror may have them as before or as after it.
+    pub in_flight: BTreeSet<RelPath>,
+    _lock: Option<lock::Watch>,
+}
+
 impl<'t> Repository<'t> {
     /// Opens the repository in `tree`; `None` if the folder is empty or has none. Takes the lock, and
     /// changes nothing but a torn tail of the index.
@@ -146,7 +161,10 @@ impl<'t> Repository<'t> {
     /// `format.json` comes last, so a repository either is whole or is made again.
     pub fn create(tree: &'t Tree) -> Result<Self, RepositoryError> {
         if !is_free(tree)? {
-            return Err(RepositoryError::Occupied(tree.shown().to_owned()));
+            return Err(match missing(tree)? {
+                RepositoryError::Missing(path) => RepositoryError::Occupied(path),
+                damaged => damaged,
+            });
         }
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
         tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
@@ -173,14 +191,28 @@ impl<'t> Repository<'t> {
     /// Reads the index without taking the lock; what an interrupted run left is taken as done.
     pub fn read_index(tree: &Tree) -> Result<(Index, Stamp), RepositoryError> {
         let Some(format) = format::read(tree)? else {
-            return Err(RepositoryError::Missing(tree.shown().to_owned()));
+            return Err(missing(tree)?);
         };
         let (mut index, _, stamp) = read_records(tree)?;
-        match format.keeps_versions {
-            Keeping::Hardlink => index.apply_pending(),
-            Keeping::Displace => index.drop_pending(&[]),
-        }
+        index.end_pending(format.keeps_versions);
         Ok((index, stamp))
+    }
+
+    /// Reads what is to be checked against the drive's files; no run can begin while the result lives.
+    pub fn read_to_check(tree: &Tree) -> Result<Reading, RepositoryError> {
+        if format::read(tree)?.is_none() {
+            return Err(missing(tree)?);
+        }
+        let lock = lock::watch(tree)?;
+        // Read again, now that nobody writes it.
+        let Some(format) = format::read(tree)? else {
+            return Err(missing(tree)?);
+        };
+        let (mut index, _, _) = read_records(tree)?;
+        let changes = index.pending().map_or(&[][..], |batch| &batch.changes);
+        let in_flight = changes.iter().map(|change| change.path().clone()).collect();
+        index.end_pending(format.keeps_versions);
+        Ok(Reading { index, format, in_flight, _lock: lock })
     }
 
     /// How old versions are kept, and what the drive can do.
@@ -368,6 +400,25 @@ fn is_free(tree: &Tree) -> Result<bool, TreeError> {
     }
 }
 
+/// What is wrong with a folder that has no `format.json`.
+fn missing(tree: &Tree) -> Result<RepositoryError, TreeError> {
+    // The mirror is made last, so without it there never was a repository.
+    let has_mirror = tree.stat(Path::new(layout::MIRROR))?.is_some();
+    Ok(if has_mirror && is_ours(&tree.list(Path::new(""), 1_000_000)?) {
+        RepositoryError::Damaged("its .bkm/format.json is missing".to_owned())
+    } else {
+        RepositoryError::Missing(tree.shown().to_owned())
+    })
+}
+
+/// Whether a folder with these names in it is what is left of a repository.
+fn is_ours(names: &[OsString]) -> bool {
+    let has = |name: &str| names.iter().any(|n| n == name);
+    has(layout::META)
+        || (has(layout::MIRROR) && has(layout::README))
+        || layout::increment_names(names.to_vec()).next().is_some()
+}
+
 /// Removes what lies in the staging area but what `keep` names.
 pub fn clear_stage(tree: &Tree, keep: impl Fn(&str) -> bool) -> Result<(), RepositoryError> {
     for name in tree.list(Path::new(layout::STAGE), 1_000_000)? {
@@ -382,6 +433,25 @@ pub fn clear_stage(tree: &Tree, keep: impl Fn(&str) -> bool) -> Result<(), Repos
             };
         }
     }
+    Ok(())
+}
+
+/// Removes a folder of `.bkm` with all in it; `depth` is 0.
+pub fn remove_all(tree: &Tree, folder: &Path, depth: u32) -> Result<(), RepositoryError> {
+    /// Deeper than any path that a backup can have.
+    const DEEPEST: u32 = 40_000;
+    for name in tree.list(folder, 1_000_000)? {
+        let path = folder.join(name);
+        match tree.stat(&path)? {
+            Some(found) if found.file_type.is_dir() && depth < DEEPEST => {
+                remove_all(tree, &path, depth + 1)?;
+            }
+            _ => {
+                tree.remove_file(&path)?;
+            }
+        }
+    }
+    tree.remove_folder(folder)?;
     Ok(())
 }
 

@@ -129,6 +129,20 @@ impl Record {
         }
     }
 
+    /// Takes over that the mirror's file is another one now, with the same content; `false` for what has
+    /// no inode that means something.
+    pub(super) fn place_at(&mut self, ino: u64) -> bool {
+        match &mut self.content {
+            Content::File { placed, .. } | Content::Link { placed, .. }
+                if *placed != 0 && ino != 0 =>
+            {
+                *placed = ino;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Whether old versions are kept.
     pub fn is_tracked(&self) -> bool {
         self.category == Category::Tracked

@@ -77,7 +77,7 @@ fn mark(mark: &RunMark, index: &Index) -> Option<&'static str> {
 
 fn change(change: &Change) -> Option<&'static str> {
     match change {
-        Change::Put { stage, .. } if !layout::is_stage_name(stage) => {
+        change if change.stage().is_some_and(|name| !layout::is_stage_name(name)) => {
             Some("the name of a staged file is none")
         }
         Change::Put { record, .. } if record.kind() == Kind::Folder => {

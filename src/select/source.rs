@@ -137,12 +137,7 @@ impl Source {
     /// The extended attributes of a file or folder opened for reading that are worth keeping: `user.*`,
     /// ACLs and capabilities. Sorted by name; empty where the file system has none.
     pub fn xattrs_fd(&self, handle: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let handle = handle.as_fd();
-        read_xattrs(
-            rustix::fs::flistxattr_query(handle),
-            |list| rustix::fs::flistxattr(handle, list),
-            |name, value| rustix::fs::fgetxattr(handle, name, value),
-        )
+        xattrs_of(handle)
     }
 
     /// As [`Source::xattrs_fd`], for whatever lies at `path`; a link's own.
@@ -184,6 +179,16 @@ impl Source {
         let at = folder.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
         open_beneath(at, rest, flags)
     }
+}
+
+/// The extended attributes of anything opened for reading, as [`Source::xattrs_fd`].
+pub(crate) fn xattrs_of(handle: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let handle = handle.as_fd();
+    read_xattrs(
+        rustix::fs::flistxattr_query(handle),
+        |list| rustix::fs::flistxattr(handle, list),
+        |name, value| rustix::fs::fgetxattr(handle, name, value),
+    )
 }
 
 /// Cuts a path that is too long for one system call at a `/`.

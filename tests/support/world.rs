@@ -15,6 +15,7 @@ use bkm_agent::drive::mount::Mounted;
 use bkm_agent::drive::tree::Tree;
 use bkm_agent::history::restore::{self, How, Selection};
 use bkm_agent::history::timeline::{self, Versions};
+use bkm_agent::history::verify::{self, Check, Verified};
 use bkm_agent::problem::Problem;
 use bkm_agent::relpath::RelPath;
 use bkm_agent::repository::catalog::{CatalogEntry, EntryCategory};
@@ -35,6 +36,8 @@ pub(crate) struct World {
     workers: usize,
     /// Whether the drive is to refuse hard links.
     no_links: bool,
+    /// Whether its files were copied from a drive with hard links.
+    pub(crate) was_linked: bool,
     /// Increments as they were when they were made.
     increments: BTreeMap<String, Snapshot>,
     /// Per complete increment, the tracked part of the source at that run.
@@ -50,6 +53,7 @@ impl World {
             rules,
             workers: 2,
             no_links: false,
+            was_linked: false,
             increments: BTreeMap::new(),
             points: BTreeMap::new(),
         }
@@ -88,6 +92,7 @@ impl World {
             rules: self.rules.clone(),
             workers: self.workers,
             no_links: self.no_links,
+            was_linked: self.was_linked,
             increments: self.increments.clone(),
             points: self.points.clone(),
         }
@@ -219,6 +224,7 @@ impl World {
         self.check_mirror();
         self.check_stage_empty();
         self.learn(report.increment.as_deref());
+        self.check_verified();
         let all = Snapshot::of(&self.source);
         let selected = self.selected();
         let selected = all.only(|path| selected.contains_key(path));
@@ -285,6 +291,10 @@ impl World {
                     |name: &str| self.repository().join(layout::track(name, place_of(path, entry)));
                 if entry.content_in.is_none() {
                     listed.insert(in_track(name));
+                }
+                if self.was_linked {
+                    listed.insert(in_track(name));
+                    listed.insert(folder.join("deleted").join(place_of(path, entry).as_path()));
                 }
                 let Some(hash) = entry.hash() else { continue };
                 let brought = in_track(entry.content_in.as_deref().unwrap_or(name));
@@ -420,6 +430,55 @@ impl World {
         )
         .unwrap();
         done.problems
+    }
+
+    /// The same backup on a drive that its files were copied to: other inodes.
+    pub(crate) fn copied_to(&self, drive: &Path) -> Self {
+        let mut world = self.at(drive);
+        world.relearn();
+        world
+    }
+
+    /// Takes the known increments as they are now.
+    pub(crate) fn relearn(&mut self) {
+        for name in self.increments.keys().cloned().collect::<Vec<_>>() {
+            let folder = self.repository().join(&name);
+            self.increments.insert(name, Snapshot::of(&folder));
+        }
+    }
+
+    /// Restores every complete increment and compares content alone. `may_have_more`: what was deleted by
+    /// then may come back.
+    pub(crate) fn check_contents(&self, may_have_more: bool) {
+        let files = |of: &Snapshot| -> BTreeMap<Vec<u8>, blake3::Hash> {
+            let files = of.0.iter().filter_map(|(path, node)| Some((path.clone(), node.hash?)));
+            files.collect()
+        };
+        for (sequence, expected) in &self.points {
+            let then = timeline::at(&self.tree(), &self.index(), *sequence).unwrap();
+            let to = super::scratch();
+            self.restore(&then, to.path());
+            let expected = files(expected);
+            let mut found = files(&Snapshot::of(to.path()));
+            if may_have_more {
+                found.retain(|path, _| expected.contains_key(path));
+            }
+            assert_eq!(found, expected, "restored as of increment {sequence}");
+        }
+    }
+
+    /// Compares everything on the drive with the records.
+    pub(crate) fn verify(&self, quick: bool) -> Verified {
+        let stop = AtomicBool::new(false);
+        let check = Check { quick, stop: &stop, planned: &|_| {}, told: &|_| {} };
+        verify::verify_repository(&self.tree(), &check).unwrap().0
+    }
+
+    /// Everything on the drive is as the records say.
+    pub(crate) fn check_verified(&self) {
+        let verified = self.verify(false);
+        assert_eq!(verified.findings, [], "verify found something");
+        assert_eq!(verified.notes, Vec::<String>::new(), "verify noted something");
     }
 
     /// How many increments are known.
