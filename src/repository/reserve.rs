@@ -82,6 +82,9 @@ pub fn cover(tree: &Tree, bytes: u64, inodes: u64) -> Result<(), TreeError> {
 fn give_up(tree: &Tree) -> Result<bool, RepositoryError> {
     let path = Path::new(layout::RESERVE);
     let is_file = tree.stat(path)?.is_some_and(|found| found.file_type.is_file());
+    // Xfs frees what a file had when it is cut off, but some time after it was removed.
+    let cut = open(tree)?.map_or(Ok(()), |mut file| file.set_len(0));
+    cut.or_else(|e| if e.is_full() { Ok(()) } else { Err(e) })?;
     if !is_file || !tree.remove_file(path)? {
         return Ok(false);
     }
