@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{FallocateFlags, Mode};
 
 use super::attributes::{self, Attributes, tolerate};
 use super::tree::{Found, Tree, TreeError, found_of};
@@ -41,6 +41,16 @@ impl DriveFile<'_> {
     /// Cuts off or extends (with a hole) to `len` bytes.
     pub fn set_len(&mut self, len: u64) -> Result<(), TreeError> {
         self.op("set the length of", |file| file.set_len(len))
+    }
+
+    /// Whether the file system can have a file of this length at all: FAT ends at 4 GiB. The kernel knows
+    /// that of its drivers before anything is written; a driver that does not say takes all lengths, until
+    /// it refuses a write.
+    pub fn takes_length(&self, len: u64) -> bool {
+        let last = len.saturating_sub(1).min(i64::MAX.cast_unsigned() - 1);
+        let asked = rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, last, 1);
+        // What was allocated is written over, or goes with the file.
+        asked != Err(rustix::io::Errno::FBIG)
     }
 
     /// Waits until content and size are on the device.
