@@ -34,6 +34,7 @@ impl Bench {
     }
 
     /// On a drive with the file system `fs`; `None` with the reason printed where it cannot be had.
+    #[expect(clippy::print_stdout, reason = "it says why a test was skipped")]
     pub(crate) fn on(fs: &str, rules: RawRules) -> Option<Self> {
         let drive = match LoopDrive::new(fs, 128) {
             Ok(drive) => drive,
