@@ -212,3 +212,32 @@ fn the_second_run_at_a_time_is_told_who_holds_the_lock_and_changes_nothing() {
     home.done(&["restore", "a.txt", "--to", "then"]);
     assert_eq!(home.read("then/a.txt"), "changed");
 }
+
+#[test]
+fn drives_says_how_a_drive_keeps_versions() {
+    let udev = match common::udevd::Udev::start() {
+        Ok(udev) => udev,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let Some((home, drive)) = home_with_exfat(64) else { return };
+    let uuid = common::run(
+        Command::new("blkid").args(["-p", "-o", "value", "-s", "UUID"]).arg(drive.image()),
+    );
+    home.profile("docs", &json!({ "drive": { "uuid": uuid }, "src": "~/work", "dist": "backup" }));
+    udev.settle();
+    home.done(&["run"]);
+    let shown = home.done(&["drives"]);
+    assert!(
+        shown.contains(
+            "  versions   docs: moved aside when replaced (no hard links; owners, modes and links are in \
+             the lists alone); names that Windows refuses, or that differ by case alone, are escaped\n"
+        ),
+        "{shown}"
+    );
+    let all = home.json(&["drives", "--json"]);
+    let ours = all.as_array().unwrap().iter().find(|drive| drive["uuid"] == uuid.as_str()).unwrap();
+    assert_eq!(
+        ours["repositories"],
+        json!([{ "profile": "docs", "keeps_versions": "displace", "names": "portable" }])
+    );
+}

@@ -9,9 +9,12 @@ use sysinfo::{Disk, DiskKind, DiskRefreshKind, Disks};
 
 use super::Exit;
 use crate::agent::event::drive_of;
-use crate::config::Profile;
+use crate::config::{Dist, Profile};
+use crate::drive::ability::Names;
 use crate::drive::device::{self, Device};
 use crate::drive::mount;
+use crate::drive::tree::Tree;
+use crate::repository::format::{self, Keeping};
 use crate::{human, sanitize, state_dir};
 
 /// Show the drives that are plugged in and the profiles for them.
@@ -47,6 +50,18 @@ struct Shown {
     free: Option<u64>,
     /// Names of the profiles that it matches.
     profiles: Vec<String>,
+    /// What was found out about it when these profiles were backed up to it.
+    repositories: Vec<Kept>,
+}
+
+/// A repository on a mounted drive.
+#[derive(Debug, Serialize)]
+struct Kept {
+    profile: String,
+    /// How old versions are kept there.
+    keeps_versions: Keeping,
+    /// Which names the drive takes.
+    names: Names,
 }
 
 /// Prints the drives to `out`.
@@ -63,6 +78,11 @@ pub fn drives(args: &DrivesArgs, out: &mut dyn Write) -> io::Result<Exit> {
 
 fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
     let entry = mount::find(device).ok().flatten();
+    let matching: Vec<&Profile> = profiles
+        .iter()
+        .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
+        .collect();
+    let kept = |profile: &&Profile| kept(&entry.as_ref()?.point, profile);
     let space = entry.as_ref().and_then(|entry| space(&entry.point));
     Shown {
         device: device.node.to_string_lossy().into_owned(),
@@ -81,12 +101,41 @@ fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
         read_only: entry.as_ref().map(crate::drive::mountinfo::MountEntry::read_only),
         total: space.map(|(total, _)| total),
         free: space.map(|(_, free)| free),
-        profiles: profiles
-            .iter()
-            .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
-            .map(|profile| profile.name.clone())
-            .collect(),
+        repositories: matching.iter().filter_map(kept).collect(),
+        profiles: matching.iter().map(|profile| profile.name.clone()).collect(),
     }
+}
+
+/// What the profile's repository on the drive that is mounted at `point` says; `None` if there is none that
+/// can be read.
+fn kept(point: &Path, profile: &Profile) -> Option<Kept> {
+    let Dist::Drive { path, .. } = &profile.dist else { return None };
+    let tree = Tree::open(point).ok()?.subtree(path).ok()??;
+    let format = format::read(&tree).ok()??;
+    Some(Kept {
+        profile: profile.name.clone(),
+        keeps_versions: format.keeps_versions,
+        names: format.names,
+    })
+}
+
+/// How a repository keeps versions, and what its drive cannot keep, for people.
+fn kept_words(kept: &Kept) -> String {
+    let versions = match kept.keeps_versions {
+        Keeping::Hardlink => "hard links",
+        Keeping::Displace => {
+            "moved aside when replaced (no hard links; owners, modes and links are in the lists alone)"
+        }
+    };
+    let names = match kept.names {
+        Names::Any => "",
+        Names::Text => "; names that are not UTF-8 are escaped",
+        Names::Portable => {
+            "; names that Windows refuses, or that differ by case alone, are escaped"
+        }
+        Names::Ascii => "; names with other than ASCII letters are escaped",
+    };
+    format!("{}: {versions}{names}", sanitize::line(&kept.profile))
 }
 
 /// Device nodes and what kind of medium they are.
@@ -161,6 +210,9 @@ fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
             names => sanitize::line(&names.join(", ")),
         };
         writeln!(out, "  profiles   {profiles}")?;
+        for kept in &drive.repositories {
+            writeln!(out, "  versions   {}", kept_words(kept))?;
+        }
     }
     Ok(Exit::Done)
 }
