@@ -260,7 +260,14 @@ impl Stager<'_> {
             return Err(CopyError::Source(io::Error::other("it is no regular file any more")));
         }
         let (name, mut to, there) = self.staged_file(entry, &before)?;
-        match self.copy_settled(&from, &mut to, there) {
+        // FAT takes 4 GiB at most; found out at the end of those, they are copied in vain in each run.
+        let may_be_too_large = self.keeping == Keeping::Displace && before.size > u32::MAX.into();
+        let copied = if may_be_too_large && !to.takes_length(before.size) {
+            Err(CopyError::Drive(to.error("write", Errno::FBIG.into())))
+        } else {
+            self.copy_settled(&from, &mut to, there)
+        };
+        match copied {
             Ok((content, meta, size)) => Ok((name, content, meta, size)),
             Err(e) if is_of_this_file(&e) => {
                 drop(to);

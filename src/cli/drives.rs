@@ -9,13 +9,12 @@ use sysinfo::{Disk, DiskKind, DiskRefreshKind, Disks};
 
 use super::Exit;
 use crate::agent::event::drive_of;
-use crate::backup::place::Place;
 use crate::config::{Dist, Profile};
 use crate::drive::ability::Names;
 use crate::drive::device::{self, Device};
 use crate::drive::mount;
-use crate::drive::mountinfo::MountEntry;
-use crate::repository::format::{self, Format, Keeping};
+use crate::drive::tree::Tree;
+use crate::repository::format::{self, Keeping};
 use crate::{human, sanitize, state_dir};
 
 /// Show the drives that are plugged in and the profiles for them.
@@ -51,10 +50,18 @@ struct Shown {
     free: Option<u64>,
     /// Names of the profiles that it matches.
     profiles: Vec<String>,
-    /// How old versions are kept on it: found out by the first backup.
-    keeps_versions: Option<Keeping>,
-    /// What its file system cannot keep as it is; the repository's records have all of it.
-    cannot_keep: Vec<&'static str>,
+    /// What was found out about it when these profiles were backed up to it.
+    repositories: Vec<Kept>,
+}
+
+/// A repository on a mounted drive.
+#[derive(Debug, Serialize)]
+struct Kept {
+    profile: String,
+    /// How old versions are kept there.
+    keeps_versions: Keeping,
+    /// Which names the drive takes.
+    names: Names,
 }
 
 /// Prints the drives to `out`.
@@ -71,12 +78,11 @@ pub fn drives(args: &DrivesArgs, out: &mut dyn Write) -> io::Result<Exit> {
 
 fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
     let entry = mount::find(device).ok().flatten();
-    let matching = || {
-        let is_for = |profile: &&Profile| drive_of(profile).is_some_and(|d| device.matches(d));
-        profiles.iter().filter(is_for)
-    };
-    let format =
-        entry.as_ref().and_then(|entry| matching().find_map(|p| format_on(device, entry, p)));
+    let matching: Vec<&Profile> = profiles
+        .iter()
+        .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
+        .collect();
+    let kept = |profile: &&Profile| kept(&entry.as_ref()?.point, profile);
     let space = entry.as_ref().and_then(|entry| space(&entry.point));
     Shown {
         device: device.node.to_string_lossy().into_owned(),
@@ -95,30 +101,43 @@ fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
         read_only: entry.as_ref().map(crate::drive::mountinfo::MountEntry::read_only),
         total: space.map(|(total, _)| total),
         free: space.map(|(_, free)| free),
-        profiles: matching().map(|profile| profile.name.clone()).collect(),
-        keeps_versions: format.as_ref().map(|format| format.keeps_versions),
-        cannot_keep: format.as_ref().map(cannot_keep).unwrap_or_default(),
+        repositories: matching.iter().filter_map(kept).collect(),
+        profiles: matching.iter().map(|profile| profile.name.clone()).collect(),
     }
 }
 
-/// What the profile's repository on the mounted drive says of the drive.
-fn format_on(device: &Device, entry: &MountEntry, profile: &Profile) -> Option<Format> {
+/// What the profile's repository on the drive that is mounted at `point` says; `None` if there is none that
+/// can be read.
+fn kept(point: &Path, profile: &Profile) -> Option<Kept> {
     let Dist::Drive { path, .. } = &profile.dist else { return None };
-    let mounted = mount::open(device, entry).ok()?;
-    let tree = Place::Drive(&mounted, path).existing().ok().flatten()?;
-    format::read(&tree).ok().flatten()
+    let tree = Tree::open(point).ok()?.subtree(path).ok()??;
+    let format = format::read(&tree).ok()??;
+    Some(Kept {
+        profile: profile.name.clone(),
+        keeps_versions: format.keeps_versions,
+        names: format.names,
+    })
 }
 
-fn cannot_keep(format: &Format) -> Vec<&'static str> {
-    let names = match format.names {
-        Names::Any => None,
-        Names::Text => Some("names that are not UTF-8 text"),
-        Names::Portable => Some("names with : ? * \" < > | or that differ by case only"),
-        Names::Ascii => Some("names with other letters than a to z, or that differ by case only"),
+/// How a repository keeps versions, and what its drive cannot keep, for people.
+fn kept_words(kept: &Kept) -> String {
+    let versions = match kept.keeps_versions {
+        Keeping::Hardlink => {
+            "hardlink: one file with a name in the mirror and one in its increment"
+        }
+        Keeping::Displace => {
+            "displace: moved to its increment when replaced; owners, modes and links are in the lists alone"
+        }
     };
-    let attributes = (format.keeps_versions == Keeping::Displace)
-        .then_some("symbolic links, owners, permissions, extended attributes");
-    names.into_iter().chain(attributes).collect()
+    let names = match kept.names {
+        Names::Any => "",
+        Names::Text => "; names that are not UTF-8 are escaped",
+        Names::Portable => {
+            "; names that Windows refuses, or that differ by case alone, are escaped"
+        }
+        Names::Ascii => "; names with other than ASCII letters are escaped",
+    };
+    format!("{}: {versions}{names}", sanitize::line(&kept.profile))
 }
 
 /// Device nodes and what kind of medium they are.
@@ -193,19 +212,8 @@ fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
             names => sanitize::line(&names.join(", ")),
         };
         writeln!(out, "  profiles   {profiles}")?;
-        let versions = match drive.keeps_versions {
-            None => continue,
-            Some(Keeping::Hardlink) => {
-                "hardlink: one file, named in the mirror and in its increment"
-            }
-            Some(Keeping::Displace) => "displace: moved to its increment when it is replaced",
-        };
-        writeln!(out, "  versions   {versions}")?;
-        for what in &drive.cannot_keep {
-            writeln!(
-                out,
-                "  records    {what}: not on the drive itself, a restore brings them back"
-            )?;
+        for kept in &drive.repositories {
+            writeln!(out, "  versions   {}", kept_words(kept))?;
         }
     }
     Ok(Exit::Done)

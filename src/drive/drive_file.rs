@@ -80,6 +80,16 @@ impl DriveFile<'_> {
         }
     }
 
+    /// Whether the file system can have a file of this length at all: FAT ends at 4 GiB. The kernel knows
+    /// that of its drivers before anything is written; a driver that does not say takes all lengths, until
+    /// it refuses a write.
+    pub fn takes_length(&self, len: u64) -> bool {
+        let last = len.saturating_sub(1).min(i64::MAX.cast_unsigned() - 1);
+        let asked = rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, last, 1);
+        // What was allocated is written over, or goes with the file.
+        asked != Err(Errno::FBIG)
+    }
+
     /// Waits until content and size are on the device.
     pub fn sync(&mut self) -> Result<(), TreeError> {
         self.op("sync", File::sync_data)?;

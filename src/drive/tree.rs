@@ -521,10 +521,16 @@ impl Tree {
         }
     }
 
-    /// A number for the kind of file system, or rather of the driver (`statfs(2)`, `f_type`).
+    /// A number by which another driver or kind of file system shows: `f_type` of `statfs(2)`. FUSE drivers
+    /// share one, so there it is the file system's size: another drive has another.
     pub fn file_system(&self) -> Result<i64, TreeError> {
-        let found = rustix::fs::fstatfs(&self.root);
-        found.map(|found| found.f_type).map_err(|e| self.error("look at", Path::new(""), e))
+        let found =
+            rustix::fs::fstatfs(&self.root).map_err(|e| self.error("look at", Path::new(""), e))?;
+        if found.f_type != FUSE {
+            return Ok(found.f_type);
+        }
+        let block = found.f_bsize.cast_unsigned();
+        Ok(found.f_type ^ found.f_blocks.wrapping_mul(block).cast_signed())
     }
 
     /// Free space for us, as the file system tells it.

@@ -11,6 +11,7 @@
     reason = "what fails here fails the test"
 )]
 
+pub(crate) mod bench;
 pub(crate) mod edits;
 pub(crate) mod loop_drive;
 pub(crate) mod profile;
