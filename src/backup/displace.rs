@@ -9,16 +9,19 @@
 //! brought or left is set aside, not unlinked, until the file system was checked. What is put back is
 //! recognised by its hash. Called by `execute` and `recover`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
 use super::publish::{expect, folder, mismatch, with_parents};
+use crate::drive::ability::Names;
 use crate::drive::content;
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
 use crate::repository::index::{Batch, Change, Index};
+use crate::repository::names::fold;
 use crate::repository::record::{Content, Record};
 use crate::repository::{RepositoryError, layout};
 
@@ -140,29 +143,39 @@ impl<'a> Undo<'a> {
         &self.aside
     }
 
-    /// Takes a batch back, in the opposite order.
-    pub(super) fn take_back(&mut self, batch: &Batch) -> Result<(), RepositoryError> {
+    /// Takes a batch back, in the opposite order. `names`: which names the drive takes for one another.
+    pub(super) fn take_back(&mut self, batch: &Batch, names: Names) -> Result<(), RepositoryError> {
+        let index = self.index;
+        let folded = |place: &RelPath| fold(names, place.as_bytes());
+        // What was to leave, and may still stand where the drive sees what was to come ("A" and "a").
+        let leaving: HashMap<Vec<u8>, &Record> = batch
+            .changes
+            .iter()
+            .filter(|change| matches!(change, Change::Remove { .. } | Change::RemoveFolder { .. }))
+            .filter_map(|change| {
+                let record = index.records().get(change.path())?;
+                Some((folded(change.place(index)), record))
+            })
+            .collect();
         for change in batch.changes.iter().rev() {
             let path = change.path();
-            let old = self.index.records().get(path);
-            let mirror = layout::mirror(change.place(self.index));
+            let old = index.records().get(path);
+            let place = change.place(index);
+            let mirror = layout::mirror(place);
+            let stood = leaving.get(&folded(place)).copied();
             match change {
                 Change::Put { .. } | Change::Remove { .. } => match old {
                     Some(old) if old.identity().is_some() => self.put_back(path, old)?,
-                    // What was a folder is made again by its own change.
-                    Some(old) if matches!(old.content, Content::Folder) => {
-                        if !self.is_folder(&mirror)? {
-                            self.set_aside(&mirror)?;
-                        }
-                    }
+                    _ if self.is_still(&mirror, stood)? => {}
                     _ => self.set_aside(&mirror)?,
                 },
                 Change::Folder { .. } => {
-                    if old.is_none_or(|old| !matches!(old.content, Content::Folder)) {
-                        // A file that it replaced is put back by its own change.
-                        if self.is_folder(&mirror)? {
-                            self.set_aside(&mirror)?;
-                        }
+                    // A file that it replaced is put back by its own change.
+                    if old.is_none_or(|old| !is_folder_record(old))
+                        && !stood.is_some_and(is_folder_record)
+                        && self.is_folder(&mirror)?
+                    {
+                        self.set_aside(&mirror)?;
                     }
                 }
                 Change::RemoveFolder { .. } => {
@@ -174,6 +187,16 @@ impl<'a> Undo<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what stands at `place` is what was there before the batch. (What was a folder is made again
+    /// by its own change.)
+    fn is_still(&self, place: &Path, stood: Option<&Record>) -> Result<bool, RepositoryError> {
+        match stood {
+            Some(record) if is_folder_record(record) => Ok(self.is_folder(place)?),
+            Some(record) => self.is_sound(place, record),
+            None => Ok(false),
+        }
     }
 
     /// Brings a version back into the mirror, wherever it is now.
@@ -246,7 +269,8 @@ impl<'a> Undo<'a> {
     /// in its way.
     pub(super) fn set_aside(&mut self, path: &Path) -> Result<(), RepositoryError> {
         match self.try_to_set_aside(path) {
-            Err(e) if e.is(Errno::IO) => Ok(()),
+            // A FUSE driver may remember for a moment what has left under a name in other case.
+            Err(e) if e.is(Errno::IO) || e.is(Errno::NOENT) => Ok(()),
             other => Ok(other?),
         }
     }
@@ -292,4 +316,8 @@ impl<'a> Undo<'a> {
         }
         Ok(())
     }
+}
+
+fn is_folder_record(record: &Record) -> bool {
+    matches!(record.content, Content::Folder)
 }

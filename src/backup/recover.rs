@@ -107,7 +107,7 @@ fn take_back(
     let tree = repository.tree();
     let mut undo = Undo::begin(tree, repository.index())?;
     if let Some(batch) = repository.index().pending() {
-        undo.take_back(batch)?;
+        undo.take_back(batch, repository.format().names)?;
     }
     // Its folder and catalog are made when a run ends, so they are as uncertain.
     if let Some(open) = repository.index().open() {
