@@ -32,6 +32,8 @@ pub(super) struct Published {
     pub(super) occupied: Vec<RelPath>,
     /// Staging names of what left the mirror for good: to be removed when that is durable.
     pub(super) left: Vec<String>,
+    /// Paths whose version was to go to an increment and is not on the drive any more.
+    pub(super) missing: Vec<RelPath>,
 }
 
 /// Puts all changes of `batch` in place; `index` is as it was before them.
@@ -46,7 +48,7 @@ pub(super) fn publish(
         match change {
             Change::Put { path, record, stage, .. } => {
                 if let Some(old) = old {
-                    done.left.extend(leave(tree, index, path, old)?);
+                    leave(tree, index, path, old, &mut done)?;
                 }
                 if record.identity().is_some() {
                     let mirror = layout::mirror(record.place(path));
@@ -57,7 +59,7 @@ pub(super) fn publish(
             Change::Note { .. } => {}
             Change::Remove { path } => {
                 if let Some(old) = old {
-                    done.left.extend(leave(tree, index, path, old)?);
+                    leave(tree, index, path, old, &mut done)?;
                 }
             }
             Change::Folder { .. } | Change::RemoveFolder { .. } => {
@@ -76,20 +78,24 @@ fn leaves_to(index: &Index, path: &RelPath, old: &Record) -> PathBuf {
     }
 }
 
-/// A version leaves the mirror. Returns its staging name if no increment keeps it.
+/// A version leaves the mirror.
 fn leave(
     tree: &Tree,
     index: &Index,
     path: &RelPath,
     old: &Record,
-) -> Result<Option<String>, RepositoryError> {
+    done: &mut Published,
+) -> Result<(), RepositoryError> {
     let Some(identity) = old.identity() else {
-        return Ok(None);
+        return Ok(());
     };
     let mirror = layout::mirror(old.place(path));
     if tree.stat(&mirror)?.is_none() {
         // Somebody removed it from the drive.
-        return Ok(None);
+        if index.increment_name(old.brought_by).is_some() {
+            done.missing.push(path.clone());
+        }
+        return Ok(());
     }
     expect(tree, &mirror, identity)?;
     let to = leaves_to(index, path, old);
@@ -99,7 +105,10 @@ fn leave(
         }
         other => other?,
     }
-    Ok((old.brought_by == 0).then(|| layout::leaving(path)))
+    if index.increment_name(old.brought_by).is_none() {
+        done.left.push(layout::leaving(path));
+    }
+    Ok(())
 }
 
 /// Takes back what a run that was cut off had in flight.

@@ -197,6 +197,7 @@ fn commit(
             Keeping::Displace => {
                 let published = displace::publish(tree, repository.index(), batch)?;
                 state.left = published.left;
+                committed.notes.extend(published.missing.into_iter().map(missing_note));
                 published.occupied
             }
         };
@@ -255,6 +256,14 @@ pub(super) fn files(batch: &Batch) -> u64 {
 /// What to say of a folder that could not leave the mirror.
 pub(super) fn occupied_note(folder: RelPath) -> Problem {
     Problem::new(folder, "stays in the mirror: it holds files that the backup did not put there")
+}
+
+/// What to say of a version that somebody took from the drive before an increment had it.
+fn missing_note(path: RelPath) -> Problem {
+    Problem::new(
+        path,
+        "its version before this run is lost: somebody removed it from the mirror on the drive",
+    )
 }
 
 fn paths(work: &Work<'_>) -> Vec<RelPath> {
