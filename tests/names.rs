@@ -180,3 +180,18 @@ fn a_folder_whose_name_changes_its_case_is_no_mass_change() {
 fn strict() -> MassChange {
     MassChange { percent: 1, files: 1 }
 }
+
+#[test]
+fn a_drive_without_a_journal_keeps_its_format_file_with_another_driver() {
+    let Some((_folder, _drive, mut world)) = exfat(&[("a", "1"), ("A", "2")]) else { return };
+    let file = world.repository().join(".bkm/format.json");
+    let text = fs::read_to_string(&file).unwrap();
+    let other: String = text
+        .lines()
+        .map(|line| if line.contains("file_system") { "\"file_system\": 1," } else { line })
+        .collect();
+    fs::write(&file, &other).unwrap();
+    fs::write(world.source.join("b:"), "3").unwrap();
+    world.back_up();
+    assert_eq!(fs::read_to_string(&file).unwrap(), other, "it was replaced");
+}

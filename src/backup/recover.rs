@@ -66,6 +66,9 @@ pub(super) fn recover(
         staged.clear();
     }
     unchecked(tree, how.checked, &mut recovered)?;
+    if how.checked {
+        repository.remove_spare_index()?;
+    }
     if staged.is_empty() {
         return Ok(recovered);
     }
