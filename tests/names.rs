@@ -21,13 +21,15 @@ use std::sync::Arc;
 
 use bkm_agent::config::MassChange;
 use bkm_agent::drive::faults::Faults;
+use bkm_agent::history::timeline;
 use bkm_agent::select::rules::RawRules;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use support::edits::{Edit, Editor, NASTY, any_edit};
 use support::loop_drive::LoopDrive;
 use support::profile;
-use support::world::World;
+use support::snapshot::Snapshot;
+use support::world::{World, words};
 
 /// Edits before a run, and after how many operations a first try of it, with batches of how many paths, is
 /// cut off.
@@ -111,7 +113,11 @@ fn names_that_exfat_confuses_keep_what_rules_that_change_leave() {
 
 /// A source of one folder with `files`, backed up on an exFAT drive.
 fn exfat(files: &[(&str, &str)]) -> Option<(tempfile::TempDir, LoopDrive, World)> {
-    let drive = match LoopDrive::new("exfat", 64) {
+    backed_up_on("exfat", files)
+}
+
+fn backed_up_on(fs: &str, files: &[(&str, &str)]) -> Option<(tempfile::TempDir, LoopDrive, World)> {
+    let drive = match LoopDrive::new(fs, 64) {
         Ok(drive) => drive,
         Err(why) => {
             println!("skipped: {why}");
@@ -194,4 +200,36 @@ fn a_drive_without_a_journal_keeps_its_format_file_with_another_driver() {
     fs::write(world.source.join("b:"), "3").unwrap();
     world.back_up();
     assert_eq!(fs::read_to_string(&file).unwrap(), other, "it was replaced");
+}
+
+#[test]
+fn a_drive_with_links_that_confuses_case_recovers_from_a_pulled_plug() {
+    for k in 0.. {
+        let mut drive = match LoopDrive::new("ntfs-nocase", 64) {
+            Ok(drive) => drive,
+            Err(why) => return println!("skipped: {why}"),
+        };
+        let folder = support::scratch();
+        let source = folder.path().join("source");
+        for (path, content) in [("stays", "1"), ("Dir/one", "2"), ("Dir/two", "3"), ("File", "4")] {
+            write(&source, path, content);
+        }
+        let world = World::new(&source, drive.point(), profile::all_tracked()).one_worker();
+        world.run(None).unwrap();
+        rustix::fs::rename(source.join("Dir"), source.join("dir")).unwrap();
+        rustix::fs::rename(source.join("File"), source.join("file")).unwrap();
+        let cut = world.run(Some(Arc::new(Faults::stop_after(k))));
+        drive.remount();
+        for _ in 0..2 {
+            let report = world.run(None).unwrap_or_else(|e| panic!("cut at {k}: {}", words(&e)));
+            assert_eq!(report.problems, [], "cut at {k}");
+        }
+        let to = support::scratch();
+        world.restore(&timeline::now(&world.index()), to.path());
+        let differences = Snapshot::of(&source).differences(&Snapshot::of(to.path()), false);
+        assert_eq!(differences, "", "cut at {k}");
+        if cut.is_ok() {
+            break;
+        }
+    }
 }

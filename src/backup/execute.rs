@@ -192,7 +192,7 @@ fn commit(
     if let Some(batch) = repository.index().pending() {
         let occupied = match keeping {
             Keeping::Hardlink => {
-                publish::publish(tree, repository.index(), batch, set_owner, false)?
+                publish::publish(tree, repository.index(), batch, set_owner, None)?
             }
             Keeping::Displace => {
                 let published = displace::publish(tree, repository.index(), batch)?;

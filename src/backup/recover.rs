@@ -91,7 +91,8 @@ fn has_folder(tree: &Tree, staged: &[OsString]) -> Result<bool, RepositoryError>
 /// Finishes the batch in flight.
 fn finish(repository: &mut Repository<'_>, how: &Recovery<'_>) -> Result<(), RepositoryError> {
     if let Some(batch) = repository.index().pending() {
-        publish::publish(repository.tree(), repository.index(), batch, how.set_owner, true)?;
+        let names = Some(repository.format().names);
+        publish::publish(repository.tree(), repository.index(), batch, how.set_owner, names)?;
     }
     repository.finish_batch();
     Ok(())
