@@ -9,6 +9,7 @@
 //! brought or left is set aside, not unlinked, until the file system was checked. What is put back is
 //! recognised by its hash. Called by `execute` and `recover`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -16,10 +17,12 @@ use rustix::io::Errno;
 
 use super::heal;
 use super::publish::{expect, folder, mismatch, with_parents};
+use crate::drive::ability::Names;
 use crate::drive::content;
 use crate::drive::tree::{Found, Tree, TreeError};
 use crate::relpath::RelPath;
 use crate::repository::index::{Batch, Change, HealedName, Index};
+use crate::repository::names::fold;
 use crate::repository::record::{Content, Record};
 use crate::repository::{RepositoryError, layout};
 
@@ -32,6 +35,8 @@ pub(super) struct Published {
     pub(super) occupied: Vec<RelPath>,
     /// Staging names of what left the mirror for good: to be removed when that is durable.
     pub(super) left: Vec<String>,
+    /// Paths whose version was to go to an increment and is not on the drive any more.
+    pub(super) missing: Vec<RelPath>,
 }
 
 /// Puts all changes of `batch` in place; `index` is as it was before them. Where the drive was full halfway,
@@ -47,7 +52,7 @@ pub(super) fn publish(
         match change {
             Change::Put { path, record, stage, .. } => {
                 if let Some(old) = old {
-                    done.left.extend(leave(tree, index, path, old)?);
+                    leave(tree, index, path, old, done)?;
                 }
                 if record.identity().is_some() {
                     let mirror = layout::mirror(record.place(path));
@@ -58,7 +63,7 @@ pub(super) fn publish(
             Change::Note { .. } => {}
             Change::Remove { path } => {
                 if let Some(old) = old {
-                    done.left.extend(leave(tree, index, path, old)?);
+                    leave(tree, index, path, old, done)?;
                 }
             }
             Change::Folder { .. } | Change::RemoveFolder { .. } => {
@@ -81,23 +86,28 @@ fn leaves_to(index: &Index, path: &RelPath, old: &Record) -> PathBuf {
     }
 }
 
-/// A version leaves the mirror. Returns its staging name if no increment keeps it.
+/// A version leaves the mirror.
 fn leave(
     tree: &Tree,
     index: &Index,
     path: &RelPath,
     old: &Record,
-) -> Result<Option<String>, RepositoryError> {
+    done: &mut Published,
+) -> Result<(), RepositoryError> {
     let Some(identity) = old.identity() else {
-        return Ok(None);
+        return Ok(());
     };
     let mirror = layout::mirror(old.place(path));
+    let to = leaves_to(index, path, old);
     if tree.stat(&mirror)?.is_none() {
-        // Somebody removed it from the drive.
-        return Ok(None);
+        // It left before the drive was full; or somebody removed it from the drive.
+        let is_kept = index.increment_name(old.brought_by).is_some();
+        if is_kept && !is_content(tree, &to, old)? {
+            done.missing.push(path.clone());
+        }
+        return Ok(());
     }
     expect(tree, &mirror, identity)?;
-    let to = leaves_to(index, path, old);
     match with_parents(tree, &to, || tree.rename_new(&mirror, &to)) {
         Err(e) if e.is(Errno::EXIST) => {
             // A repository that was copied from a drive with links has the version there already.
@@ -106,11 +116,15 @@ fn leave(
             }
             let name = layout::leaving(path);
             tree.rename_new(&mirror, &layout::staged(&name))?;
-            return Ok(Some(name));
+            done.left.push(name);
+            return Ok(());
         }
         other => other?,
     }
-    Ok((old.brought_by == 0).then(|| layout::leaving(path)))
+    if index.increment_name(old.brought_by).is_none() {
+        done.left.push(layout::leaving(path));
+    }
+    Ok(())
 }
 
 /// Takes back what a run that was cut off had in flight.
@@ -154,29 +168,39 @@ impl<'a> Undo<'a> {
         &self.aside
     }
 
-    /// Takes a batch back, in the opposite order.
-    pub(super) fn take_back(&mut self, batch: &Batch) -> Result<(), RepositoryError> {
+    /// Takes a batch back, in the opposite order. `names`: which names the drive takes for one another.
+    pub(super) fn take_back(&mut self, batch: &Batch, names: Names) -> Result<(), RepositoryError> {
+        let index = self.index;
+        let folded = |place: &RelPath| fold(names, place.as_bytes());
+        // What was to leave, and may still stand where the drive sees what was to come ("A" and "a").
+        let leaving: HashMap<Vec<u8>, &Record> = batch
+            .changes
+            .iter()
+            .filter(|change| matches!(change, Change::Remove { .. } | Change::RemoveFolder { .. }))
+            .filter_map(|change| {
+                let record = index.records().get(change.path())?;
+                Some((folded(change.place(index)), record))
+            })
+            .collect();
         for change in batch.changes.iter().rev() {
             let path = change.path();
-            let old = self.index.records().get(path);
-            let mirror = layout::mirror(change.place(self.index));
+            let old = index.records().get(path);
+            let place = change.place(index);
+            let mirror = layout::mirror(place);
+            let stood = leaving.get(&folded(place)).copied();
             match change {
                 Change::Put { .. } | Change::Remove { .. } => match old {
                     Some(old) if old.identity().is_some() => self.put_back(path, old)?,
-                    // What was a folder is made again by its own change.
-                    Some(old) if matches!(old.content, Content::Folder) => {
-                        if !self.is_folder(&mirror)? {
-                            self.set_aside(&mirror)?;
-                        }
-                    }
+                    _ if self.is_still(&mirror, stood)? => {}
                     _ => self.set_aside(&mirror)?,
                 },
                 Change::Folder { .. } => {
-                    if old.is_none_or(|old| !matches!(old.content, Content::Folder)) {
-                        // A file that it replaced is put back by its own change.
-                        if self.is_folder(&mirror)? {
-                            self.set_aside(&mirror)?;
-                        }
+                    // A file that it replaced is put back by its own change.
+                    if old.is_none_or(|old| !is_folder_record(old))
+                        && !stood.is_some_and(is_folder_record)
+                        && self.is_folder(&mirror)?
+                    {
+                        self.set_aside(&mirror)?;
                     }
                 }
                 Change::RemoveFolder { .. } => {
@@ -210,6 +234,16 @@ impl<'a> Undo<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what stands at `place` is what was there before the batch. (What was a folder is made again
+    /// by its own change.)
+    fn is_still(&self, place: &Path, stood: Option<&Record>) -> Result<bool, RepositoryError> {
+        match stood {
+            Some(record) if is_folder_record(record) => Ok(self.is_folder(place)?),
+            Some(record) => self.is_sound(place, record),
+            None => Ok(false),
+        }
     }
 
     /// Brings a version back into the mirror, wherever it is now.
@@ -272,7 +306,8 @@ impl<'a> Undo<'a> {
     /// in its way.
     pub(super) fn set_aside(&mut self, path: &Path) -> Result<(), RepositoryError> {
         match self.try_to_set_aside(path) {
-            Err(e) if e.is(Errno::IO) => Ok(()),
+            // A FUSE driver may remember for a moment what has left under a name in other case.
+            Err(e) if e.is(Errno::IO) || e.is(Errno::NOENT) => Ok(()),
             other => Ok(other?),
         }
     }
@@ -345,4 +380,8 @@ fn has_content(
     // What cannot be read is not sound; the run goes on without it.
     let found = content::hash(&file, size, false, &AtomicBool::new(false));
     Ok(found.is_ok_and(|found| found == Some(*hash)))
+}
+
+fn is_folder_record(record: &Record) -> bool {
+    matches!(record.content, Content::Folder)
 }

@@ -223,16 +223,20 @@ fn publish_pending(
     let mut committed = Committed::default();
     if let Some(batch) = index.pending() {
         let occupied = match repository.format().keeps_versions {
-            Keeping::Hardlink => publish::publish(tree, index, batch, set_owner, again)?,
+            Keeping::Hardlink => {
+                let again = again.then_some(repository.format().names);
+                publish::publish(tree, index, batch, set_owner, again)?
+            }
             Keeping::Displace => {
                 displace::publish(tree, index, batch, &mut state.published)?;
                 // The next batch begins anew.
                 let published = std::mem::take(&mut state.published);
                 state.left = published.left;
+                committed.notes.extend(published.missing.into_iter().map(missing_note));
                 published.occupied
             }
         };
-        committed.notes = occupied.into_iter().map(occupied_note).collect();
+        committed.notes.extend(occupied.into_iter().map(occupied_note));
         committed.files = files(batch);
     }
     repository.finish_batch();
@@ -318,6 +322,14 @@ pub(super) fn files(batch: &Batch) -> u64 {
 /// What to say of a folder that could not leave the mirror.
 pub(super) fn occupied_note(folder: RelPath) -> Problem {
     Problem::new(folder, "stays in the mirror: it holds files that the backup did not put there")
+}
+
+/// What to say of a version that somebody took from the drive before an increment had it.
+fn missing_note(path: RelPath) -> Problem {
+    Problem::new(
+        path,
+        "its version before this run is lost: somebody removed it from the mirror on the drive",
+    )
 }
 
 fn paths(work: &Work<'_>) -> Vec<RelPath> {

@@ -200,7 +200,7 @@ impl Healer<'_> {
         if let Some(batch) = repository.index().pending() {
             match self.keeping {
                 Keeping::Hardlink => {
-                    publish::publish(self.tree, repository.index(), batch, self.set_owner, false)?;
+                    publish::publish(self.tree, repository.index(), batch, self.set_owner, None)?;
                 }
                 Keeping::Displace => {
                     let mut published = displace::Published::default();

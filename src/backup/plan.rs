@@ -130,14 +130,18 @@ pub(super) fn plan<'s>(
     stop: &AtomicBool,
 ) -> Result<Plan<'s>, RunError> {
     let mut found = compare(&scan.entries, index.records(), &scan.unknown, source.stable_inodes());
-    let naming = names(index, format.names, &mut found);
-    // Without links a move is a deletion and a new copy; but nothing is lost by it.
-    let (moves, looks_moved) = match format.keeps_versions {
-        Keeping::Hardlink => (find_moves(source, &found, stop), BTreeSet::new()),
+    // Without links a move is a deletion and a new copy; but nothing is lost by it, also where only the case
+    // of a name changed.
+    let looks_moved = match format.keeps_versions {
+        Keeping::Hardlink => BTreeSet::new(),
         Keeping::Displace => {
-            let moved = candidates(source, &found);
-            (Vec::new(), moved.into_iter().map(|(_, from, _)| from.clone()).collect())
+            candidates(source, &found).into_iter().map(|(_, from, _)| from.clone()).collect()
         }
+    };
+    let naming = names(index, format.names, &mut found);
+    let moves = match format.keeps_versions {
+        Keeping::Hardlink => find_moves(source, &found, stop),
+        Keeping::Displace => Vec::new(),
     };
     let examined: Vec<_> = found
         .suspect

@@ -5,15 +5,17 @@
 //! doing a step again does no harm, so the same code finishes a batch that the power cut off. It never
 //! writes content and never touches what it did not expect. Called by `execute` and `recover`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use super::heal;
+use crate::drive::ability::Names;
 use crate::drive::tree::{Found, Tree, TreeError};
 use crate::relpath::RelPath;
 use crate::repository::index::{Batch, Change, Index};
+use crate::repository::names::fold;
 use crate::repository::record::{Identity, Record};
 use crate::repository::{RepositoryError, layout};
 use crate::select::Kind;
@@ -23,19 +25,21 @@ pub(super) fn identity_of(found: &Found) -> Identity {
     Identity { ino: found.ino, size: found.size }
 }
 
-/// Puts all changes of `batch` in place; `index` is as it was before them. `again` says that an
-/// earlier process may have begun it, so that the staged files are not taken on trust. Returns the
+/// Puts all changes of `batch` in place; `index` is as it was before them. `again`: an
+/// earlier process may have begun it, so that the staged files are not taken on trust; with which names the
+/// drive takes for one another. Returns the
 /// folders that could not be removed since something else lies in them.
 pub(super) fn publish(
     tree: &Tree,
     index: &Index,
     batch: &Batch,
     set_owner: bool,
-    again: bool,
+    again: Option<Names>,
 ) -> Result<Vec<RelPath>, RepositoryError> {
     let increment = batch.run.as_ref().map(|run| run.name.as_str());
     let mut occupied = Vec::new();
-    let turned = if again { turned(tree, index, batch)? } else { BTreeSet::new() };
+    let turned = if again.is_some() { turned(tree, index, batch)? } else { BTreeSet::new() };
+    let arrived = again.map(|names| Arrived::of(batch, names));
     for change in &batch.changes {
         if leaves(change) && is_at_or_below(change.path(), &turned) {
             continue;
@@ -48,7 +52,7 @@ pub(super) fn publish(
                 let track =
                     increment.filter(|_| record.is_tracked()).map(|i| layout::track(i, place));
                 if let Some(new) = record.identity()
-                    && again
+                    && again.is_some()
                     && tree.stat(&staged)?.is_some()
                 {
                     expect(tree, &staged, new)?;
@@ -68,6 +72,9 @@ pub(super) fn publish(
             Change::Remove { path } => {
                 let Some(record) = old else { continue };
                 let place = record.place(path);
+                if arrived.as_ref().is_some_and(|arrived| arrived.is_at(tree, place)) {
+                    continue;
+                }
                 let kept = increment.filter(|_| record.is_tracked());
                 let brought_in = index.increment_name(record.brought_by);
                 let version = brought_in.map(|i| layout::track(i, place));
@@ -78,7 +85,7 @@ pub(super) fn publish(
             }
             Change::Heal { stage, size, placed, names, .. } => {
                 let new = Identity { ino: *placed, size: *size };
-                heal::put_in_place(tree, index, stage, new, names, again)?;
+                heal::put_in_place(tree, index, stage, new, names, again.is_some())?;
             }
         }
     }
@@ -139,6 +146,38 @@ fn turned<'b>(
         }
     }
     Ok(turned)
+}
+
+/// What a batch brings, by its place as the drive sees it: where it is in place already, what the batch
+/// removes under a name in other case has left.
+struct Arrived {
+    names: Names,
+    /// The file's identity, or none for a folder.
+    by_place: HashMap<Vec<u8>, Option<Identity>>,
+}
+
+impl Arrived {
+    fn of(batch: &Batch, names: Names) -> Self {
+        let arrives = |change: &Change| match change {
+            Change::Put { path, record, .. } | Change::Folder { path, record } => {
+                let place = fold(names, record.place(path).as_bytes());
+                Some((place, record.identity()))
+            }
+            _ => None,
+        };
+        Self { names, by_place: batch.changes.iter().filter_map(arrives).collect() }
+    }
+
+    fn is_at(&self, tree: &Tree, place: &RelPath) -> bool {
+        let Some(new) = self.by_place.get(&fold(self.names, place.as_bytes())) else {
+            return false;
+        };
+        let found = tree.stat(&layout::mirror(place)).ok().flatten();
+        found.is_some_and(|found| match new {
+            Some(new) => new.is(&found),
+            None => found.file_type.is_dir(),
+        })
+    }
 }
 
 fn leaves(change: &Change) -> bool {

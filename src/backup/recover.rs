@@ -73,6 +73,9 @@ pub(super) fn recover(
         staged.clear();
     }
     unchecked(tree, how.checked, &mut recovered)?;
+    if how.checked {
+        repository.remove_spare_index()?;
+    }
     if staged.is_empty() {
         return Ok(recovered);
     }
@@ -95,7 +98,8 @@ fn has_folder(tree: &Tree, staged: &[OsString]) -> Result<bool, RepositoryError>
 /// Finishes the batch in flight.
 fn finish(repository: &mut Repository<'_>, how: &Recovery<'_>) -> Result<(), RepositoryError> {
     if let Some(batch) = repository.index().pending() {
-        publish::publish(repository.tree(), repository.index(), batch, how.set_owner, true)?;
+        let names = Some(repository.format().names);
+        publish::publish(repository.tree(), repository.index(), batch, how.set_owner, names)?;
     }
     repository.finish_batch();
     Ok(())
@@ -114,7 +118,7 @@ fn take_back(
     let tree = repository.tree();
     let mut undo = Undo::begin(tree, repository.index())?;
     if let Some(batch) = repository.index().pending() {
-        undo.take_back(batch)?;
+        undo.take_back(batch, repository.format().names)?;
     }
     // Its folder and catalog are made when a run ends, so they are as uncertain.
     if let Some(open) = repository.index().open() {

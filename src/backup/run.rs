@@ -250,8 +250,11 @@ impl Run<'_> {
         let most_paths = most_paths.unwrap_or(execute::BATCH_PATHS);
         let mark = mark.as_ref();
         if let Err(e) = execute(&mut repository, work, mark, &stager, most_paths, done) {
-            // Where that fails as well, the next run takes back what was in flight.
-            let _settled = repository.settle();
+            // Where that fails as well, the next run takes back what was in flight. So it does after an error
+            // of the drive: that is told once, and a later sync says nothing of what was lost with it.
+            if !is_failing(&e) {
+                let _settled = repository.settle();
+            }
             let full = matches!(&e, RunError::Repository(e) if e.is_full());
             if full && repository.forget_unwritten().is_ok() {
                 // Others may need the room, and the next run would begin with that.
@@ -342,6 +345,11 @@ impl Run<'_> {
     fn rules_changed(&self, stamp: &Stamp) -> bool {
         stamp.counter > 0 && stamp.rules != self.profile.rules.fingerprint()
     }
+}
+
+/// Whether an error says that the drive may have lost what was written to it.
+fn is_failing(e: &RunError) -> bool {
+    matches!(e, RunError::Repository(RepositoryError::Drive(e)) if !e.is(rustix::io::Errno::NOSPC))
 }
 
 /// The increment of this run: named after the time, or the next free second.

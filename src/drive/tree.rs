@@ -388,8 +388,11 @@ impl Tree {
 
     /// Removes the empty folder at `path`; `false` if nothing is there.
     pub fn remove_folder(&self, path: &Path) -> Result<bool, TreeError> {
-        self.folders.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
-        self.remove(path, AtFlags::REMOVEDIR, "remove the folder")
+        let removed = self.remove(path, AtFlags::REMOVEDIR, "remove the folder");
+        // All of them: the drive may know this folder by names in other case as well, and nothing can be
+        // made in one that is gone.
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        removed
     }
 
     fn remove(&self, path: &Path, flags: AtFlags, action: &'static str) -> Result<bool, TreeError> {

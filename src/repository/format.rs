@@ -129,7 +129,10 @@ impl Format {
         }
         // What was stored under an escaped name stays so: only new names follow.
         let format = Self { file_system, names: ability.names, ..self };
-        write(tree, &format)?;
+        // Without a journal replacing it could leave none; there it is asked again each time.
+        if format.keeps_versions == Keeping::Hardlink {
+            write(tree, &format)?;
+        }
         Ok(format)
     }
 }

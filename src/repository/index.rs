@@ -366,12 +366,29 @@ impl Index {
         self.torn
     }
 
-    /// Takes the pending batch as not done, and forgets the paths in `lost`.
+    /// Takes the pending batch as not done, and forgets the paths in `lost`. What was tracked of them is
+    /// listed as deleted: where the source has it, the next run brings it back, and where it has not, no
+    /// later increment would say that it is gone.
     pub fn drop_pending(&mut self, lost: &[RelPath]) {
-        self.pending = None;
+        let mark = self.pending.take().and_then(|batch| batch.run);
         for path in lost {
-            self.superseded += u64::from(self.records.remove(path).is_some());
+            let Some(record) = self.records.remove(path) else { continue };
+            self.superseded += 1;
+            if !record.is_tracked() {
+                continue;
+            }
+            if let (None, Some(mark)) = (&self.open, &mark) {
+                self.open_increment(mark.clone());
+            }
+            if let Some(open) = &mut self.open {
+                open.entries.insert(path.clone(), Entry::Deleted(Box::new(record)));
+            }
         }
+    }
+
+    fn open_increment(&mut self, mark: RunMark) {
+        self.next_sequence = self.next_sequence.max(mark.sequence.saturating_add(1));
+        self.open.get_or_insert_with(|| OpenIncrement::new(mark));
     }
 
     /// The last batch of the log, if it may not be wholly published.
@@ -393,8 +410,7 @@ impl Index {
             return;
         };
         if let Some(mark) = batch.run {
-            self.next_sequence = self.next_sequence.max(mark.sequence.saturating_add(1));
-            self.open.get_or_insert_with(|| OpenIncrement::new(mark));
+            self.open_increment(mark);
         }
         for change in batch.changes {
             self.apply(change);

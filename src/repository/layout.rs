@@ -18,6 +18,8 @@ pub const META: &str = ".bkm";
 pub const FORMAT: &str = ".bkm/format.json";
 /// Base, journal and deltas of what is in the mirror.
 pub const INDEX: &str = ".bkm/index";
+/// The name that the next base gets where a rename could lose the index; then the other way round.
+pub const INDEX_TOO: &str = ".bkm/index-2";
 /// The two-slot stamp.
 pub const STAMP: &str = ".bkm/stamp";
 /// Locked while a run works; always empty.

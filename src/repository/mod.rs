@@ -119,6 +119,8 @@ pub struct Repository<'t> {
     format: Format,
     index: Index,
     log: LogWriter<'t>,
+    /// Which file the log is.
+    log_name: &'static str,
     stamp: Stamp,
     _lock: lock::Lock<'t>,
 }
@@ -150,11 +152,11 @@ impl<'t> Repository<'t> {
             tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
         }
         let format = format.checked(tree)?;
-        let (index, end, stamp) = read_records(tree)?;
+        let (index, end, stamp, log_name) = read_records(tree)?;
         is_folder(tree, layout::MIRROR)?;
-        let file = tree.open_record_file(Path::new(layout::INDEX), false).map_err(record_error)?;
+        let file = tree.open_record_file(Path::new(log_name), false).map_err(record_error)?;
         let log = LogWriter::resume(file, &end)?;
-        Ok(Some(Self { tree, format, index, log, stamp, _lock: lock }))
+        Ok(Some(Self { tree, format, index, log, log_name, stamp, _lock: lock }))
     }
 
     /// Makes a repository in `tree`, whose folder must be empty but for what an earlier attempt left.
@@ -179,13 +181,14 @@ impl<'t> Repository<'t> {
         let format = Format::found(tree)?;
         let index = Index::empty();
         let log = write_base(tree, &index, 1)?;
+        let log_name = layout::INDEX;
         format::write_readme(tree, format.keeps_versions)?;
         reserve::make(tree)?;
         tree.sync()?;
         format::write(tree, &format)?;
         tree.create_folder(Path::new(layout::MIRROR), 0o755, None)?;
         tree.sync()?;
-        Ok(Self { tree, format, index, log, stamp: Stamp::default(), _lock: lock })
+        Ok(Self { tree, format, index, log, log_name, stamp: Stamp::default(), _lock: lock })
     }
 
     /// Reads the index without taking the lock; what an interrupted run left is taken as done.
@@ -193,7 +196,7 @@ impl<'t> Repository<'t> {
         let Some(format) = format::read(tree)? else {
             return Err(missing(tree)?);
         };
-        let (mut index, _, stamp) = read_records(tree)?;
+        let (mut index, _, stamp, _) = read_records(tree)?;
         index.end_pending(format.keeps_versions);
         Ok((index, stamp))
     }
@@ -208,7 +211,7 @@ impl<'t> Repository<'t> {
         let Some(format) = format::read(tree)? else {
             return Err(missing(tree)?);
         };
-        let (mut index, _, _) = read_records(tree)?;
+        let (mut index, _, _, _) = read_records(tree)?;
         let changes = index.pending().map_or(&[][..], |batch| &batch.changes);
         let in_flight = changes.iter().map(|change| change.path().clone()).collect();
         index.end_pending(format.keeps_versions);
@@ -369,15 +372,50 @@ impl<'t> Repository<'t> {
 
     /// Writes the index anew; a drive without the room for that keeps the one it has.
     fn compact(&mut self) -> Result<(), RepositoryError> {
-        match write_base(self.tree, &self.index, self.log.generation().saturating_add(1)) {
-            Ok(log) => self.log = log,
+        match self.write_anew() {
             Err(e) if e.is_full() => {
                 self.tree.remove_file(&layout::staged(BASE))?;
-                return Ok(());
+                if self.format.keeps_versions == Keeping::Displace {
+                    self.tree.remove_file(Path::new(self.spare_index()))?;
+                }
+                Ok(())
             }
-            Err(e) => return Err(e),
+            other => other,
+        }
+    }
+
+    /// Writes the index anew. Without a journal a rename over it could leave none, or a second name for what
+    /// is in use: there the new one gets a name of its own, and the old one goes when that is durable.
+    fn write_anew(&mut self) -> Result<(), RepositoryError> {
+        let generation = self.log.generation().saturating_add(1);
+        match self.format.keeps_versions {
+            Keeping::Hardlink => self.log = write_base(self.tree, &self.index, generation)?,
+            // What is left of an earlier try is not touched before the file system was checked.
+            Keeping::Displace if self.has_spare_index()? => return Ok(()),
+            Keeping::Displace => {
+                let (old, new) = (Path::new(self.log_name), self.spare_index());
+                let log = write_base_at(self.tree, &self.index, generation, Path::new(new))?;
+                self.tree.sync()?;
+                (self.log, self.log_name) = (log, new);
+                self.tree.remove_file(old)?;
+            }
         }
         self.index.compacted();
+        Ok(())
+    }
+
+    fn spare_index(&self) -> &'static str {
+        if self.log_name == layout::INDEX { layout::INDEX_TOO } else { layout::INDEX }
+    }
+
+    fn has_spare_index(&self) -> Result<bool, RepositoryError> {
+        Ok(self.tree.stat(Path::new(self.spare_index()))?.is_some())
+    }
+
+    /// Removes what is left of an index that was not finished, or was replaced. Only after a check of the
+    /// file system.
+    pub fn remove_spare_index(&self) -> Result<(), RepositoryError> {
+        self.tree.remove_file(Path::new(self.spare_index()))?;
         Ok(())
     }
 
@@ -518,14 +556,30 @@ pub fn now_ns() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
-fn read_records(tree: &Tree) -> Result<(Index, log::LogEnd, Stamp), RepositoryError> {
+/// Reads index and stamp; says which file the index is. Where two are there (`compact`), the newer one
+/// counts if it is whole.
+fn read_records(tree: &Tree) -> Result<(Index, log::LogEnd, Stamp, &'static str), RepositoryError> {
     let stamp = stamp::read(tree).map_err(record_error)?.unwrap_or_default();
-    let file = tree
-        .open_file(Path::new(layout::INDEX))
-        .map_err(record_error)?
-        .ok_or_else(|| RepositoryError::Damaged("its index is missing".to_owned()))?;
-    let (index, end) = Index::read(&file, Some((stamp.generation, stamp.synced)))?;
-    Ok((index, end, stamp))
+    let (mut newest, mut failed) = (None, None);
+    for name in [layout::INDEX, layout::INDEX_TOO] {
+        let Some(file) = tree.open_file(Path::new(name)).map_err(record_error)? else { continue };
+        match Index::read(&file, Some((stamp.generation, stamp.synced))) {
+            Ok((index, end)) => {
+                let is_newer = |other: &(_, log::LogEnd, _)| other.1.generation < end.generation;
+                if newest.as_ref().is_none_or(is_newer) {
+                    newest = Some((index, end, name));
+                }
+            }
+            Err(e) => failed = Some(e),
+        }
+    }
+    match (newest, failed) {
+        // One that the stamp knows was finished is not to be replaced by the one before it.
+        (Some((_, end, _)), Some(e)) if end.generation < stamp.generation => Err(e),
+        (Some((index, end, name)), _) => Ok((index, end, stamp, name)),
+        (None, Some(e)) => Err(e),
+        (None, None) => Err(RepositoryError::Damaged("its index is missing".to_owned())),
+    }
 }
 
 /// Writes a new index beside the old one and puts it in its place.
@@ -536,13 +590,24 @@ fn write_base<'t>(
 ) -> Result<LogWriter<'t>, RepositoryError> {
     let staged = layout::staged(BASE);
     tree.remove_file(&staged)?;
-    let mut log = LogWriter::start(tree.create_file(&staged, 0o600)?, generation)?;
+    let log = write_base_at(tree, index, generation, &staged)?;
+    tree.rename_over(&staged, Path::new(layout::INDEX))?;
+    tree.sync()?;
+    Ok(log)
+}
+
+/// Writes a new index to a file that must not be there, and makes its content durable.
+fn write_base_at<'t>(
+    tree: &'t Tree,
+    index: &Index,
+    generation: u64,
+    path: &Path,
+) -> Result<LogWriter<'t>, RepositoryError> {
+    let mut log = LogWriter::start(tree.create_file(path, 0o600)?, generation)?;
     for frame in index.base_frames() {
         log.append(&encode(&frame)?)?;
     }
     log.sync()?;
-    tree.rename_over(&staged, Path::new(layout::INDEX))?;
-    tree.sync()?;
     Ok(log)
 }
 

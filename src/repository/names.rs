@@ -57,10 +57,16 @@ impl Naming {
         let name = path.name().as_bytes();
         let candidates = std::iter::once((!must_escape(self.names, name)).then(|| name.to_vec()))
             .flatten()
-            .chain([8, 16, 64].map(|digits| escaped(self.names, name, digits)));
+            .chain([8, 16, 64].map(|digits| escaped(self.names, name, name, digits)))
+            // Somebody called his files like that; nobody can have called them all.
+            .chain((1_u64..).map(|n| {
+                let other = [name, b"/", n.to_string().as_bytes()].concat();
+                escaped(self.names, name, &other, 64)
+            }));
         for candidate in candidates {
             let Ok(place) = RelPath::child(above.as_ref(), OsStr::from_bytes(&candidate)) else {
-                continue;
+                // Too long as a whole.
+                return;
             };
             if self.taken.insert(fold(self.names, place.as_bytes())) {
                 if place != *path {
@@ -144,10 +150,10 @@ fn is_short_alias(text: &str) -> bool {
     numbered && stem.chars().count() <= 8 && ending.chars().count() <= 3
 }
 
-/// A readable name that every drive takes: what is refused becomes `_`, and `digits` of the true name's
-/// hash stand before the ending.
-fn escaped(names: Names, name: &[u8], digits: usize) -> Vec<u8> {
-    let hash = blake3::hash(name).to_hex();
+/// A readable name that every drive takes: what is refused becomes `_`, and `digits` of the hash of
+/// `hashed` stand before the ending.
+fn escaped(names: Names, name: &[u8], hashed: &[u8], digits: usize) -> Vec<u8> {
+    let hash = blake3::hash(hashed).to_hex();
     let text: String = String::from_utf8_lossy(name)
         .chars()
         .map(|c| if is_refused(names.max(Names::Portable), c) || c == '\u{fffd}' { '_' } else { c })
@@ -228,6 +234,16 @@ mod tests {
         assert!(stored[2].starts_with("dir~"));
         assert_eq!(stored[3], format!("{}/f", stored[2]));
         assert!(stored[4].starts_with(&format!("{}/F~", stored[2])));
+    }
+
+    #[test]
+    fn a_name_whose_other_names_are_all_taken_gets_one_of_its_own() {
+        let hash = blake3::hash(b"a:").to_hex();
+        let taken = [8, 16, 64].map(|digits| format!("a_~{}", &hash[..digits]));
+        let mut all: Vec<&[u8]> = taken.iter().map(String::as_bytes).collect();
+        all.push(b"a:");
+        let stored = places(Names::Portable, &all);
+        assert!(stored[3].starts_with("a_~") && !stored[..3].contains(&stored[3]), "{stored:?}");
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl<'t> Workshop<'t> {
         };
         let stamp = stamp::read(self.tree).ok().flatten().unwrap_or_default();
         let (index, broken, generation) = match read_records(self.tree) {
-            Ok((index, end, _)) => (index, None, end.generation),
+            Ok((index, end, ..)) => (index, None, end.generation),
             Err(e) => (self.prefix(), Some(crate::in_words::in_words(&e)), 0),
         };
         let generation = generation.max(stamp.generation);
@@ -112,7 +112,7 @@ impl<'t> Workshop<'t> {
     fn prefix(&self) -> Index {
         let moved =
             self.earlier.iter().rev().map(|number| layout::before_repair(*number).join("index"));
-        let places = std::iter::once(PathBuf::from(layout::INDEX)).chain(moved);
+        let places = [layout::INDEX, layout::INDEX_TOO].map(PathBuf::from).into_iter().chain(moved);
         for place in places {
             if let Ok(Some(file)) = self.tree.open_file(&place) {
                 let index = Index::read_prefix(&file);
@@ -167,6 +167,7 @@ impl<'t> Workshop<'t> {
         }
         if !same_index {
             self.move_away(Path::new(layout::INDEX), &aside)?;
+            self.move_away(Path::new(layout::INDEX_TOO), &aside)?;
             self.move_away(Path::new(layout::STAMP), &aside)?;
             let files = new.records.len() as u64;
             let index = Index::rebuilt(new.records, new.increments, new.next_sequence);

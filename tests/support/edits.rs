@@ -136,16 +136,44 @@ const NAMES: [&[u8]; 12] = [
     b"a b\\c",
 ];
 
+/// Names that FAT and exFAT refuse, or take for one another, or that escaped names could meet.
+pub(crate) const NASTY: [&[u8]; 16] = [
+    b"a",
+    b"A",
+    b"f1",
+    b"F1",
+    b"a:",
+    b"A:",
+    b"dot.",
+    b"DOT",
+    b"LONGFI~1.TXT",
+    b"longfile name.txt",
+    b"caf\xe9",
+    "\u{e9}".as_bytes(),
+    "\u{c9}".as_bytes(),
+    // What "a" and "a:" are called where their own names are taken or refused.
+    b"a~17762fdd",
+    b"a_~b6174c7a",
+    b"aux",
+];
+
 /// Does edits to the tree at `root`.
 pub(crate) struct Editor {
     root: PathBuf,
+    names: &'static [&'static [u8]],
     counter: u64,
     is_root: bool,
 }
 
 impl Editor {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), counter: 0, is_root: rustix::process::geteuid().is_root() }
+        Self::with_names(root, &NAMES)
+    }
+
+    /// One that gives other names.
+    pub(crate) fn with_names(root: &Path, names: &'static [&'static [u8]]) -> Self {
+        let is_root = rustix::process::geteuid().is_root();
+        Self { root: root.to_owned(), names, counter: 0, is_root }
     }
 
     fn content(&mut self, size: usize) -> Vec<u8> {
@@ -199,7 +227,8 @@ impl Editor {
 
     /// A free path, if that name is free there and the tree does not become too deep.
     fn free(&self, folder: u8, name: u8) -> Option<PathBuf> {
-        let path = self.folder(folder).join(pick_name(name));
+        let name = self.names[usize::from(name) % self.names.len()];
+        let path = self.folder(folder).join(OsStr::from_bytes(name));
         let deep = path.strip_prefix(&self.root).unwrap().components().count();
         (deep <= 6 && fs::symlink_metadata(&path).is_err()).then_some(path)
     }
@@ -343,10 +372,6 @@ impl Editor {
 
 fn pick_of(paths: &[PathBuf], pick: u8) -> Option<PathBuf> {
     (!paths.is_empty()).then(|| paths[usize::from(pick) % paths.len()].clone())
-}
-
-fn pick_name(pick: u8) -> &'static OsStr {
-    OsStr::from_bytes(NAMES[usize::from(pick) % NAMES.len()])
 }
 
 fn size_of(path: &Path) -> usize {

@@ -30,11 +30,11 @@ impl LoopDrive {
         let folder = super::scratch();
         let image = folder.path().join("image");
         File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
-        let mut mkfs = Command::new(format!("mkfs.{fs}"));
+        let mut mkfs = Command::new(format!("mkfs.{}", fs.trim_end_matches("-nocase")));
         match fs {
             "exfat" => mkfs.args(["-L", "TESTS"]),
             "vfat" => mkfs.args(["-F", "32", "-n", "TESTS"]),
-            "ntfs" => mkfs.args(["-F", "-Q", "-q", "-L", "TESTS"]),
+            "ntfs" | "ntfs-nocase" => mkfs.args(["-F", "-Q", "-q", "-L", "TESTS"]),
             "ext4" => mkfs.args(["-q", "-F", "-L", "TESTS"]),
             "xfs" => mkfs.args(["-q", "-f", "-L", "TESTS"]),
             _ => mkfs.args(["-q", "-f", "-L", "TESTS", "-m", "single"]),
@@ -95,6 +95,7 @@ impl LoopDrive {
         let (driver, arguments): (&str, &[&str]) = match self.fs.as_str() {
             "exfat" => ("mount.exfat-fuse", &[]),
             "ntfs" => ("ntfs-3g", &[]),
+            "ntfs-nocase" => ("lowntfs-3g", &["-o", "ignore_case"]),
             "vfat" => ("fusefat", &["-f", "-s", "-o", "rw+"]),
             fs => {
                 mount(node, &self.point, fs, MountFlags::empty(), None).unwrap();

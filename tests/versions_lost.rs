@@ -1,0 +1,108 @@
+//! Drives without hard links that lost or may have lost a version: what is said of it, and what later points
+//! in time bring back.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here fails the test")]
+
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bkm_agent::drive::faults::Faults;
+use bkm_agent::history::timeline;
+use bkm_agent::relpath::RelPath;
+use bkm_agent::repository::{Repository, layout};
+use rustix::io::Errno;
+use support::profile;
+use support::world::World;
+
+fn world() -> (tempfile::TempDir, World) {
+    let folder = support::scratch();
+    let (source, drive) = (folder.path().join("source"), folder.path().join("drive"));
+    fs::create_dir(&source).unwrap();
+    fs::create_dir(&drive).unwrap();
+    let mut world =
+        World::new(&source, &drive, profile::all_tracked()).one_worker().without_links();
+    fs::write(source.join("stays"), "stays").unwrap();
+    fs::write(source.join("file"), "one").unwrap();
+    world.back_up();
+    (folder, world)
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text.as_bytes()).unwrap()
+}
+
+fn version_in_an_increment(world: &World) -> PathBuf {
+    let first = world.index().increments()[0].name.clone();
+    world.repository().join(layout::track(&first, &path("file")))
+}
+
+#[test]
+fn what_vanished_and_was_lost_while_it_was_removed_is_not_in_later_points() {
+    let mut lost = 0;
+    for k in 0..60 {
+        let (_folder, world) = self::world();
+        fs::remove_file(world.source.join("file")).unwrap();
+        if world.run(Some(Arc::new(Faults::stop_after(k).without_links()))).is_ok() {
+            break;
+        }
+        let version = version_in_an_increment(&world);
+        if !version.exists() || !world.index().is_torn() {
+            continue;
+        }
+        // What the drive had of it went with the plug.
+        fs::remove_file(version).unwrap();
+        let report = world.run(None).unwrap();
+        if report.problems.is_empty() {
+            continue;
+        }
+        lost += 1;
+        assert_eq!(report.problems[0].path, path("file"));
+        fs::write(world.source.join("more"), "more").unwrap();
+        let report = world.run(None).unwrap();
+        assert_eq!(report.problems, []);
+        let sequence = world.index().increments().last().unwrap().sequence;
+        let then = timeline::at(&world.tree(), &world.index(), sequence).unwrap();
+        let paths: Vec<_> = then.keys().map(ToString::to_string).collect();
+        assert_eq!(paths, ["more", "stays"], "cut off after {k} operations");
+    }
+    assert!(lost > 0, "no cut lost anything");
+}
+
+#[test]
+fn a_version_that_somebody_took_from_the_mirror_is_named_when_it_is_replaced() {
+    let (_folder, world) = world();
+    fs::remove_file(world.mirror().join("file")).unwrap();
+    fs::write(world.source.join("file"), "other").unwrap();
+    let report = world.run(None).unwrap();
+    let named = report.notes.iter().find(|note| note.path == path("file"));
+    assert!(named.is_some_and(|note| note.reason.contains("lost")), "{:?}", report.notes);
+}
+
+#[test]
+fn after_an_error_of_the_drive_nothing_counts_as_durable() {
+    let index = |world: &World| {
+        let tree = world.tree();
+        Repository::read_index(&tree).unwrap().0
+    };
+    for k in 1.. {
+        let (_folder, mut world) = world();
+        for n in 0..6 {
+            fs::write(world.source.join(format!("new{n}")), format!("{n}")).unwrap();
+        }
+        let faults = Faults::fail_at(k, Errno::IO).with_batches_of(2).without_links();
+        if world.run(Some(Arc::new(faults))).is_ok() {
+            assert!(k > 30, "only {k} operations");
+            break;
+        }
+        let begun = index(&world).is_unclosed();
+        assert!(
+            !begun || index(&world).is_torn(),
+            "operation {k} failed, and all counts as durable"
+        );
+        world.back_up();
+    }
+}
