@@ -106,3 +106,28 @@ fn after_an_error_of_the_drive_nothing_counts_as_durable() {
         world.back_up();
     }
 }
+
+#[test]
+fn what_somebody_put_into_the_mirror_outlives_a_torn_batch_and_the_check_after_it() {
+    let mut torn = 0;
+    for k in 0..80 {
+        let (_folder, world) = self::world();
+        let theirs = world.mirror().join("new/theirs");
+        fs::create_dir(theirs.parent().unwrap()).unwrap();
+        fs::write(&theirs, "not ours").unwrap();
+        fs::create_dir(world.source.join("new")).unwrap();
+        fs::write(world.source.join("new/ours"), "ours").unwrap();
+        if world.run(Some(Arc::new(Faults::stop_after(k).without_links()))).is_ok() {
+            break;
+        }
+        torn += u32::from(world.index().is_torn());
+        world.run_checked(None, true).unwrap();
+        let aside = (1..9).map(|n| world.repository().join(layout::unchecked(n)));
+        let aside = aside.flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
+        let mut places =
+            aside.map(|entry| entry.unwrap().path().join("theirs")).chain([theirs.clone()]);
+        assert!(places.any(|place| fs::read(place).is_ok_and(|found| found == b"not ours")), "{k}");
+        assert_eq!(fs::read(world.mirror().join("new/ours")).unwrap(), b"ours");
+    }
+    assert!(torn > 5, "only {torn} runs were torn");
+}

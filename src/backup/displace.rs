@@ -316,13 +316,16 @@ impl<'a> Undo<'a> {
         let Some(found) = self.tree.stat(path)? else {
             return Ok(());
         };
-        let to = loop {
+        // An increment keeps its name, by which it is known for ours.
+        let mut to = self.aside.join(path.file_name().unwrap_or_default());
+        let is_increment = path.to_str().is_some_and(layout::is_increment_name);
+        while !is_increment || self.tree.stat(&to)?.is_some() {
             self.next += 1;
-            let to = self.aside.join(format!("aside-{}", self.next));
+            to = self.aside.join(format!("aside-{}", self.next));
             if self.tree.stat(&to)?.is_none() {
-                break to;
+                break;
             }
-        };
+        }
         if found.file_type.is_dir() {
             self.tree.rename_folder(path, &to)
         } else {

@@ -162,7 +162,13 @@ fn unchecked(tree: &Tree, checked: bool, recovered: &mut Recovered) -> Result<()
         .collect();
     if checked {
         for folder in &waiting {
-            repository::remove_all(tree, folder, 0)?;
+            if !remove_ours(tree, folder)? {
+                recovered.warnings.push(format!(
+                    "{} has folders that were in the mirror, with files that the backup did not put \
+                     there: take out what you need and remove it",
+                    tree.shown().join(folder).display()
+                ));
+            }
         }
     } else if !waiting.is_empty() {
         recovered.warnings.push(
@@ -173,6 +179,39 @@ fn unchecked(tree: &Tree, checked: bool, recovered: &mut Recovered) -> Result<()
         );
     }
     Ok(())
+}
+
+/// Removes what was set aside, but for folders of the mirror that still hold something: each file of ours
+/// that was in them was set aside by itself. Says whether nothing is left.
+fn remove_ours(tree: &Tree, folder: &Path) -> Result<bool, RepositoryError> {
+    let mut all = true;
+    for name in tree.list(folder, 1_000_000)? {
+        let path = folder.join(&name);
+        let is_folder = tree.stat(&path)?.is_some_and(|found| found.file_type.is_dir());
+        if !is_folder {
+            tree.remove_file(&path)?;
+        } else if name.to_str().is_some_and(layout::is_increment_name) {
+            repository::remove_all(tree, &path, 0)?;
+        } else {
+            all &= remove_empty(tree, &path)?;
+        }
+    }
+    if all {
+        tree.remove_folder(folder)?;
+    }
+    Ok(all)
+}
+
+/// Removes a folder in which there are folders alone; says whether it did.
+fn remove_empty(tree: &Tree, folder: &Path) -> Result<bool, RepositoryError> {
+    for name in tree.list(folder, 1_000_000)? {
+        let path = folder.join(name);
+        let is_folder = tree.stat(&path)?.is_some_and(|found| found.file_type.is_dir());
+        if !is_folder || !remove_empty(tree, &path)? {
+            return Ok(false);
+        }
+    }
+    Ok(tree.remove_folder(folder)?)
 }
 
 impl Recovery<'_> {
