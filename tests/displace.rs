@@ -449,7 +449,10 @@ fn a_drive_behind_another_driver_is_probed_again() {
     edit_format(&bench, "names", "any".into());
     bench.write("where? there", "two");
     bench.back_up();
-    assert_eq!(format_of(&bench), before, "probed and written anew");
+    // Replacing format.json could leave none on such a drive.
+    assert_eq!(format_of(&bench)["file_system"], 4711);
+    let stored = bench.place("where? there");
+    assert!(stored.starts_with("where_ there~"), "{stored}");
     bench.world.check_points();
 }
 
