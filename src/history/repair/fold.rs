@@ -23,9 +23,9 @@ pub(super) struct Fold {
 
 /// A file or link as the newest catalog that lists it has it.
 pub(super) struct Folded {
-    pub(super) entry: CatalogEntry,
+    entry: CatalogEntry,
     /// Sequence of the increment that brought its content.
-    pub(super) brought_by: u64,
+    brought_by: u64,
     /// Name of the one that lists it.
     pub(super) listed_in: String,
 }
