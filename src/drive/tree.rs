@@ -8,8 +8,12 @@
 //! replaces a file unless asked by name ([`Tree::rename_over`]). Tests inject faults here
 //! ([`super::faults`]). Called by `repository`, `backup` and `history`.
 
+mod error;
+mod folders;
+mod sync;
+
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,6 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+
+pub use error::TreeError;
+use sync::is_fuse;
 
 use super::attributes::{self, Attributes, tolerate};
 use super::drive_file::DriveFile;
@@ -30,47 +37,6 @@ const OPEN_FOLDERS: usize = 64;
 
 /// What is said of a FIFO, a device, or a folder where a file belongs.
 const NOT_REGULAR: &str = "not a regular file";
-
-/// A failed operation: what, on which path.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}{}", crate::sanitize::line(&path.to_string_lossy()), self.hint())]
-pub struct TreeError {
-    /// What was tried, to follow "cannot".
-    pub action: &'static str,
-    /// On which path, as the user would name it.
-    pub path: PathBuf,
-    /// Why it failed.
-    pub source: io::Error,
-}
-
-impl TreeError {
-    /// Whether the cause is `errno`.
-    pub fn is(&self, errno: Errno) -> bool {
-        self.source.raw_os_error() == Some(errno.raw_os_error())
-    }
-
-    /// Whether something else than what is expected stands at the path or on the way to it.
-    pub fn is_foreign(&self) -> bool {
-        self.source.kind() == io::ErrorKind::InvalidData
-            || [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR, Errno::NXIO].iter().any(|e| self.is(*e))
-    }
-
-    /// What the system's own words leave open.
-    fn hint(&self) -> &'static str {
-        if self.is(Errno::LOOP) {
-            " (a symbolic link is there or on the way, and none is followed on a drive)"
-        } else if self.is(Errno::XDEV) {
-            " (something else is mounted there or on the way; unmount it)"
-        } else {
-            ""
-        }
-    }
-
-    /// Whether the drive has no more room, or the user may take no more of it.
-    pub fn is_full(&self) -> bool {
-        self.is(Errno::NOSPC) || self.is(Errno::DQUOT)
-    }
-}
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +72,6 @@ pub struct Tree {
     /// one, each of which has to be synced by itself.
     unsynced: Option<Mutex<BTreeSet<PathBuf>>>,
 }
-
-/// `FUSE_SUPER_MAGIC` of linux/magic.h. The kernel passes a sync of the whole file system on to few FUSE
-/// drivers; a sync of a file or folder reaches them all.
-const FUSE: i64 = 0x6573_5546;
 
 impl Tree {
     /// Opens the folder at `path` of this computer. Symbolic links in `path` itself are followed: it
@@ -255,76 +217,6 @@ impl Tree {
             .map_err(at("set the time of"))
     }
 
-    /// Creates a folder with exactly these permission bits, whatever the umask (the service's would close
-    /// all of a repository that is to be open); one that is there already is left as it is (`false`).
-    pub fn create_folder(
-        &self,
-        path: &Path,
-        mode: u32,
-        owner: Option<(u32, u32)>,
-    ) -> Result<bool, TreeError> {
-        if !self.make_folder(path, mode)? {
-            return Ok(false);
-        }
-        let at = |e| self.error("create the folder", path, e);
-        let (folder, name) = self.split(path).map_err(at)?;
-        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-        if let Some((uid, gid)) = owner {
-            let (uid, gid) = attributes::ids(uid, gid);
-            tolerate(rustix::fs::chownat(&*folder, name, uid, gid, nofollow)).map_err(at)?;
-        }
-        let made = rustix::fs::statat(&*folder, name, nofollow).map_err(at)?.st_mode;
-        if made & 0o777 != mode {
-            let mode = Mode::from_raw_mode(mode | (made & 0o7000));
-            let folder = self.open_folder(path).map_err(at)?;
-            tolerate(rustix::fs::fchmod(&folder, mode)).map_err(at)?;
-        }
-        Ok(true)
-    }
-
-    /// Creates a folder with these permission bits less the umask; `false` if one is there already.
-    fn make_folder(&self, path: &Path, mode: u32) -> Result<bool, TreeError> {
-        let at = |e| self.error("create the folder", path, e);
-        self.step("create the folder", path)?;
-        let (folder, name) = self.split(path).map_err(at)?;
-        self.changed(path);
-        match rustix::fs::mkdirat(&*folder, name, Mode::from_raw_mode(mode)) {
-            Ok(()) => Ok(true),
-            Err(Errno::EXIST) => match self.stat(path)? {
-                Some(found) if found.file_type.is_dir() => Ok(false),
-                _ => Err(at(Errno::NOTDIR)),
-            },
-            Err(e) => Err(at(e)),
-        }
-    }
-
-    /// Creates a folder and those above it, down from the tree's own folder, each as by
-    /// [`Tree::create_folder`].
-    pub fn create_folders(&self, path: &Path, mode: u32) -> Result<(), TreeError> {
-        self.each_missing(path, |folder| self.create_folder(folder, mode, None))
-    }
-
-    /// Creates a folder and those above it where they are not ours to open: 0755 less the umask.
-    pub fn create_folders_by_umask(&self, path: &Path) -> Result<(), TreeError> {
-        self.each_missing(path, |folder| self.make_folder(folder, 0o755))
-    }
-
-    fn each_missing(
-        &self,
-        path: &Path,
-        make: impl Fn(&Path) -> Result<bool, TreeError>,
-    ) -> Result<(), TreeError> {
-        let mut above: Vec<&Path> =
-            path.ancestors().filter(|p| !p.as_os_str().is_empty()).collect();
-        above.reverse();
-        for folder in above {
-            if self.stat(folder)?.is_none_or(|found| !found.file_type.is_dir()) {
-                make(folder)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Gives the file at `from` a second name; nothing may be at `to`.
     pub fn link(&self, from: &Path, to: &Path) -> Result<(), TreeError> {
         self.step("link", to)?;
@@ -348,13 +240,6 @@ impl Tree {
     /// Renames, replacing a file at `to`.
     pub fn rename_over(&self, from: &Path, to: &Path) -> Result<(), TreeError> {
         self.rename(from, to, RenameFlags::empty())
-    }
-
-    /// Renames a folder; nothing may be at `to`.
-    pub fn rename_folder(&self, from: &Path, to: &Path) -> Result<(), TreeError> {
-        // The open handles would lead to the new place under the old name.
-        self.folders.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.rename_new(from, to)
     }
 
     fn rename(&self, from: &Path, to: &Path, flags: RenameFlags) -> Result<(), TreeError> {
@@ -386,15 +271,6 @@ impl Tree {
         self.remove(path, AtFlags::empty(), "remove")
     }
 
-    /// Removes the empty folder at `path`; `false` if nothing is there.
-    pub fn remove_folder(&self, path: &Path) -> Result<bool, TreeError> {
-        let removed = self.remove(path, AtFlags::REMOVEDIR, "remove the folder");
-        // All of them: the drive may know this folder by names in other case as well, and nothing can be
-        // made in one that is gone.
-        self.folders.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        removed
-    }
-
     fn remove(&self, path: &Path, flags: AtFlags, action: &'static str) -> Result<bool, TreeError> {
         self.step(action, path)?;
         self.changed(path);
@@ -405,146 +281,6 @@ impl Tree {
             Err(Errno::NOENT) => Ok(false),
             Err(e) => Err(self.error(action, path, e)),
         }
-    }
-
-    /// Sets the modification time of a folder.
-    pub fn set_folder_time(&self, path: &Path, mtime_ns: i64) -> Result<(), TreeError> {
-        self.step("set the time of", path)?;
-        let set = self
-            .folder(path)
-            .and_then(|fd| rustix::fs::futimens(&*fd, &attributes::times(mtime_ns)));
-        tolerate(set).map_err(|e| self.error("set the time of", path, e))
-    }
-
-    /// Sets owner, mode and time of a folder.
-    pub fn set_folder_attributes(
-        &self,
-        path: &Path,
-        attributes: &Attributes,
-    ) -> Result<(), TreeError> {
-        let at = |e| self.error("set the attributes of", path, e);
-        self.step("set the attributes of", path)?;
-        let folder = self.open_folder(path).map_err(at)?;
-        if let Some((uid, gid)) = attributes.owner {
-            let (uid, gid) = attributes::ids(uid, gid);
-            tolerate(rustix::fs::fchown(&folder, uid, gid)).map_err(at)?;
-        }
-        let mode = Mode::from_raw_mode(attributes.mode & 0o7777);
-        tolerate(rustix::fs::fchmod(&folder, mode)).map_err(at)?;
-        tolerate(rustix::fs::futimens(&folder, &attributes.times())).map_err(at)
-    }
-
-    /// Sets an extended attribute of a folder; `false` where the file system cannot hold it.
-    pub fn set_folder_xattr(
-        &self,
-        path: &Path,
-        name: &[u8],
-        value: &[u8],
-    ) -> Result<bool, TreeError> {
-        let at = |e| self.error("set an attribute of", path, e);
-        self.step("set an attribute of", path)?;
-        attributes::set_xattr(&self.open_folder(path).map_err(at)?, name, value).map_err(at)
-    }
-
-    /// Takes away the ACLs that a folder got from the one above it, but those among `xattrs`.
-    pub fn remove_inherited_acls(
-        &self,
-        path: &Path,
-        xattrs: &[(Vec<u8>, Vec<u8>)],
-    ) -> Result<(), TreeError> {
-        let at = |e| self.error("set an attribute of", path, e);
-        self.step("set an attribute of", path)?;
-        let acls = [attributes::ACL, attributes::DEFAULT_ACL];
-        attributes::remove_acls(&self.open_folder(path).map_err(at)?, xattrs, &acls).map_err(at)
-    }
-
-    /// The names in a folder, at most `limit` of them (more is an error: the drive is not trusted to
-    /// be sane); an empty list if there is no such folder.
-    pub fn list(&self, path: &Path, limit: usize) -> Result<Vec<OsString>, TreeError> {
-        let at = |e| self.error("list the folder", path, e);
-        let fd = match self.open_folder(path) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT) => return Ok(Vec::new()),
-            Err(e) => return Err(at(e)),
-        };
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&fd).map_err(at)? {
-            let entry = entry.map_err(at)?;
-            let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") {
-                if names.len() == limit {
-                    return Err(at(Errno::TOOBIG));
-                }
-                names.push(OsStr::from_bytes(name).to_owned());
-            }
-        }
-        names.sort();
-        Ok(names)
-    }
-
-    /// Waits until everything written to the drive's file system so far is on the device.
-    pub fn sync(&self) -> Result<(), TreeError> {
-        self.step("sync", Path::new(""))?;
-        self.sync_folders()?;
-        rustix::fs::syncfs(&self.root).map_err(|e| self.error("sync", Path::new(""), e))?;
-        self.tell_synced();
-        Ok(())
-    }
-
-    /// Whether each file has to be synced by itself, since a sync of the file system says nothing.
-    pub fn syncs_each_file(&self) -> bool {
-        self.unsynced.is_some()
-    }
-
-    fn sync_folders(&self) -> Result<(), TreeError> {
-        let Some(unsynced) = &self.unsynced else { return Ok(()) };
-        let folders = std::mem::take(&mut *unsynced.lock().unwrap_or_else(PoisonError::into_inner));
-        for path in folders {
-            match self.open_folder(&path).and_then(rustix::fs::fsync) {
-                // Removed again, or something else now; or a driver that does not know how.
-                Ok(())
-                | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL | Errno::NOSYS) => {
-                }
-                Err(e) => return Err(self.error("sync the folder", &path, e)),
-            }
-        }
-        Ok(())
-    }
-
-    /// What is in the folder above `path` changes.
-    fn changed(&self, path: &Path) {
-        if let (Some(unsynced), Some(folder)) = (&self.unsynced, path.parent()) {
-            unsynced.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
-        }
-    }
-
-    pub(super) fn tell_synced(&self) {
-        if let Some(faults) = &self.faults {
-            faults.synced();
-        }
-    }
-
-    /// A number by which another driver or kind of file system shows: `f_type` of `statfs(2)`. FUSE drivers
-    /// share one, so there it is the file system's size: another drive has another.
-    pub fn file_system(&self) -> Result<i64, TreeError> {
-        let found =
-            rustix::fs::fstatfs(&self.root).map_err(|e| self.error("look at", Path::new(""), e))?;
-        if found.f_type != FUSE {
-            return Ok(found.f_type);
-        }
-        let block = found.f_bsize.cast_unsigned();
-        Ok(found.f_type ^ found.f_blocks.wrapping_mul(block).cast_signed())
-    }
-
-    /// Free space for us, as the file system tells it.
-    pub fn space(&self) -> Result<rustix::fs::StatVfs, TreeError> {
-        rustix::fs::fstatvfs(&self.root)
-            .map_err(|e| self.error("ask for the free space of", Path::new(""), e))
-    }
-
-    /// Bytes of an allocation unit.
-    pub fn block(&self) -> Result<u64, TreeError> {
-        Ok(self.space()?.f_frsize.max(512))
     }
 
     pub(super) fn step(&self, action: &'static str, path: &Path) -> Result<(), TreeError> {
@@ -621,10 +357,6 @@ impl Tree {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         Ok((self.folder(path.parent().unwrap_or(Path::new("")))?, name))
     }
-}
-
-fn is_fuse(root: &OwnedFd) -> bool {
-    rustix::fs::fstatfs(root).is_ok_and(|found| found.f_type == FUSE)
 }
 
 pub(super) fn found_of(stat: &rustix::fs::Stat) -> Found {

@@ -6,18 +6,23 @@
 //! be unfinished ([`Index::pending`]), and finishing it again does no harm. See `docs/format.md`,
 //! "Index". Called by `repository`, `backup` and, for reading, `history`.
 
+mod change;
+mod open;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
 use serde::{Deserialize, Serialize};
 
+pub use change::{Batch, Change, HealedName};
+pub use open::{Closing, Entry, OpenIncrement, RunMark};
+
 use super::format::Keeping;
-use super::layout::{StageName, Within};
+use super::layout::Within;
 use super::log::{self, LogEnd};
-use super::record::{Content, Identity, Record};
+use super::record::Record;
 use super::{RepositoryError, Status, trust};
 use crate::budget;
-use crate::problem::Problem;
 use crate::relpath::RelPath;
 
 /// Records per base frame: large enough that frames cost nothing, small enough to stay bounded.
@@ -68,146 +73,6 @@ pub struct Increment {
     pub status: Status,
     /// Modification time of its folder, in seconds: follows `sequence`.
     pub folder_time_s: i64,
-}
-
-/// The increment that a run writes to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunMark {
-    /// Place in the order of increments.
-    pub sequence: u64,
-    /// Name of the folder.
-    pub name: String,
-    /// When the run started, with UTC offset.
-    pub timestamp: String,
-}
-
-/// Changes that are published together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
-    /// The increment they go to; `None` if the run changes nothing that is tracked.
-    pub run: Option<RunMark>,
-    /// The changes, in the order in which they are published.
-    pub changes: Vec<Change>,
-}
-
-/// One change of the mirror.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
-    /// A staged file or link takes its place.
-    Put {
-        /// Where.
-        path: RelPath,
-        /// What it is from now on.
-        record: Record,
-        /// Which staged file.
-        stage: StageName,
-        /// The path that it had before.
-        moved_from: Option<RelPath>,
-    },
-    /// The file stays as it is, its record changes.
-    Note {
-        /// Where.
-        path: RelPath,
-        /// What it is from now on.
-        record: Record,
-        /// Whether the increment lists it as a version: other attributes, or tracked from now on.
-        /// Otherwise what a restore brings back is the same.
-        version: bool,
-    },
-    /// A file or link leaves the mirror.
-    Remove {
-        /// Where.
-        path: RelPath,
-    },
-    /// A folder is made, or its record changes.
-    Folder {
-        /// Where.
-        path: RelPath,
-        /// What it is from now on.
-        record: Record,
-    },
-    /// A folder leaves the mirror.
-    RemoveFolder {
-        /// Where.
-        path: RelPath,
-    },
-    /// Damaged names of one version get a fresh file with the content that was recorded. No version is made.
-    Heal {
-        /// The path of the first name.
-        path: RelPath,
-        /// Which staged file.
-        stage: StageName,
-        /// Its length in bytes.
-        size: u64,
-        /// BLAKE3 of its content.
-        hash: [u8; 32],
-        /// Its inode; 0 where inodes mean nothing.
-        placed: u64,
-        /// Where it is to be.
-        names: Vec<HealedName>,
-    },
-}
-
-/// A damaged name of a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HealedName {
-    /// In which folder.
-    pub within: Within,
-    /// The source's path.
-    pub path: RelPath,
-    /// The path in that folder.
-    pub place: RelPath,
-    /// Inode (0: it means nothing) and length of what is there; `None`: nothing.
-    pub found: Option<(u64, u64)>,
-}
-
-impl HealedName {
-    /// What the damaged file is recognised by.
-    pub fn found(&self) -> Option<Identity> {
-        self.found.map(|(ino, size)| Identity { ino, size })
-    }
-}
-
-/// How an increment ends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closing {
-    /// Whether it is a point in time.
-    pub status: Status,
-    /// Modification time for its folder, in seconds.
-    pub folder_time_s: i64,
-    /// What could not be backed up.
-    pub problems: Vec<Problem>,
-    /// What was left out on purpose.
-    pub notes: Vec<Problem>,
-}
-
-/// The increment in hand: what its catalog will list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenIncrement {
-    /// Which one.
-    pub mark: RunMark,
-    /// Files and links.
-    pub entries: BTreeMap<RelPath, Entry>,
-    /// Folders that are new or changed.
-    pub folders: BTreeMap<RelPath, Record>,
-    /// Folders that vanished.
-    pub removed_folders: Vec<RelPath>,
-    /// Files that are only mirrored from now on.
-    pub ended: Vec<RelPath>,
-    /// How it ends, once that is decided.
-    pub closing: Option<Closing>,
-}
-
-/// What an increment says of a file or link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    /// A new version; the index has its record.
-    Version {
-        /// The path that it had before.
-        moved_from: Option<RelPath>,
-    },
-    /// It vanished; this was its last record.
-    Deleted(Box<Record>),
 }
 
 /// The index in memory.
@@ -555,69 +420,6 @@ impl Index {
 /// Whether so many superseded records are worth writing a base of so many anew.
 fn outweighs(superseded: u64, records: u64) -> bool {
     superseded > records / 2 + SLACK
-}
-
-impl OpenIncrement {
-    fn new(mark: RunMark) -> Self {
-        Self {
-            mark,
-            entries: BTreeMap::new(),
-            folders: BTreeMap::new(),
-            removed_folders: Vec::new(),
-            ended: Vec::new(),
-            closing: None,
-        }
-    }
-
-    /// Whether its catalog would list nothing.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-            && self.folders.is_empty()
-            && self.removed_folders.is_empty()
-            && self.ended.is_empty()
-    }
-}
-
-impl Change {
-    /// Where it acts in the mirror; `index` is as it was before.
-    pub fn place<'a>(&'a self, index: &'a Index) -> &'a RelPath {
-        match self {
-            Self::Put { path, record, .. }
-            | Self::Note { path, record, .. }
-            | Self::Folder { path, record } => record.place(path),
-            Self::Remove { path } | Self::RemoveFolder { path } | Self::Heal { path, .. } => {
-                index.place(path)
-            }
-        }
-    }
-
-    /// The path it concerns.
-    pub fn path(&self) -> &RelPath {
-        match self {
-            Self::Put { path, .. }
-            | Self::Note { path, .. }
-            | Self::Remove { path }
-            | Self::Folder { path, .. }
-            | Self::RemoveFolder { path }
-            | Self::Heal { path, .. } => path,
-        }
-    }
-
-    /// The staged file that it needs.
-    pub fn stage(&self) -> Option<&str> {
-        match self {
-            Self::Put { stage, .. } | Self::Heal { stage, .. } => Some(stage),
-            _ => None,
-        }
-    }
-
-    /// Bytes of content that it brings to the drive, if it was copied.
-    pub fn content_size(&self) -> u64 {
-        match self {
-            Self::Put { record: Record { content: Content::File { size, .. }, .. }, .. } => *size,
-            _ => 0,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! `docs/format.md`.
 
 pub mod catalog;
+mod error;
 pub mod format;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
@@ -25,10 +26,12 @@ mod trust;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+
+pub use error::RepositoryError;
 
 use crate::budget;
 use crate::drive::drive_file::DriveFile;
@@ -54,62 +57,6 @@ pub enum Status {
     Complete,
     /// The run was cut off; the increment supplies versions, but is no point in time.
     Interrupted,
-}
-
-/// Why the repository cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RepositoryError {
-    /// An operation on the drive failed.
-    #[error(transparent)]
-    Drive(#[from] TreeError),
-    /// One of its records cannot be read.
-    #[error("cannot read the repository's records")]
-    Read(#[source] io::Error),
-    /// Another run works on it.
-    #[error("another run works on this repository: {holder} holds its lock; wait for it to end")]
-    Locked {
-        /// Who, in words.
-        holder: String,
-    },
-    /// Its records contradict themselves or fail their checksums.
-    #[error(
-        "the repository is damaged ({0}); `bkm-agent repair` rebuilds its records from the files on the drive"
-    )]
-    Damaged(String),
-    /// What is on the drive is not what the records say.
-    #[error("{} is not what the repository's record says ({found}); nothing was changed there; `bkm-agent repair` brings the record in line", crate::sanitize::line(&path.to_string_lossy()))]
-    Mismatch {
-        /// Where.
-        path: PathBuf,
-        /// What is there instead.
-        found: String,
-    },
-    /// A drive without a journal was pulled out during a run, and cannot be read everywhere now.
-    #[error(
-        "the drive was pulled out during a backup, and its file system has to be checked before it is used: unmount it and run `sudo fsck -a` on its device (/dev/sdb1, say), then back up again; nothing that earlier runs backed up is concerned"
-    )]
-    NeedsCheck(#[source] TreeError),
-    /// Reading it would take more memory than there is.
-    #[error(
-        "{0} needs more memory than this computer has for it; use one with more (what is on the drive are plain files, too: see its README.txt)"
-    )]
-    TooLarge(String),
-    /// It was made by a later version of the program.
-    #[error("the repository has format {0}, this program knows formats up to {known}; use a newer bkm-agent", known = format::VERSION)]
-    Newer(u64),
-    /// There is none.
-    #[error("{} is not a backup repository (it has no .bkm/format.json)", crate::sanitize::line(&.0.to_string_lossy()))]
-    Missing(PathBuf),
-    /// The folder holds something else.
-    #[error("{} is not empty and is not a backup repository; choose another `dist`", crate::sanitize::line(&.0.to_string_lossy()))]
-    Occupied(PathBuf),
-}
-
-impl RepositoryError {
-    /// Whether the cause is that the drive has no more room.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Drive(e) if e.is_full())
-    }
 }
 
 /// A repository that is open for a run; the lock is held as long as it lives.

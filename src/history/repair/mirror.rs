@@ -1,9 +1,14 @@
 //! The records of what lies in the mirror, and of what should.
+//!
+//! It makes folders that the mirror lacks, and gives a file that only an increment has its name there back;
+//! what is there is never changed or removed. Called by `repair` once the increments are known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Mirror, Repair, RepairError, folded_record, same_content, shown};
+use super::files::same_content;
+use super::fold::folded_record;
+use super::{Mirror, Repair, RepairError, shown};
 use crate::drive::tree::Found;
 use crate::relpath::RelPath;
 use crate::repository::catalog::{CatalogFolder, xattrs_of};

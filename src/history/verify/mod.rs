@@ -1,0 +1,265 @@
+//! Compares what lies on the drive with what the records say: every version of the mirror and of the
+//! increments, its presence and size, and (unless quick) its content.
+//!
+//! It only reads, each file once however many names it has, and one catalog at a time. Called by `cli`.
+
+mod finding;
+mod group;
+mod reading;
+mod version;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+pub use finding::{Damage, Finding, Verified};
+pub(super) use reading::hash_files;
+use reading::{Key, Seen, readers};
+
+use super::expected::{Expected, Listing, current};
+use super::walk::walk;
+use crate::drive::tree::{Found, Tree, TreeError};
+use crate::relpath::RelPath;
+use crate::repository::format::Keeping;
+use crate::repository::index::Index;
+use crate::repository::layout::{self, Within};
+use crate::repository::{Repository, RepositoryError, read_catalog};
+
+/// Versions that are looked at together: bounds the memory.
+const CHUNK: usize = 8192;
+
+/// How to verify, and whom to tell.
+pub struct Check<'a> {
+    /// Compares presence and size only.
+    pub quick: bool,
+    /// Becomes true when it is to stop.
+    pub stop: &'a AtomicBool,
+    /// Hears of bytes that are to be read, as they are found.
+    pub planned: &'a (dyn Fn(u64) + Sync),
+    /// Hears of bytes that were read.
+    pub told: &'a (dyn Fn(u64) + Sync),
+}
+
+/// Why it cannot be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Told to stop.
+    #[error("stopped; nothing was changed")]
+    Stopped,
+    /// Worker threads cannot be started.
+    #[error("cannot start the worker threads")]
+    Workers(#[source] rayon::ThreadPoolBuildError),
+    /// The records cannot be read.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+}
+
+/// Opens the repository in `tree` and verifies it; no run can begin meanwhile.
+pub fn verify_repository(tree: &Tree, check: &Check<'_>) -> Result<(Verified, bool), VerifyError> {
+    let reading = Repository::read_to_check(tree)?;
+    let done =
+        verify(tree, &reading.index, reading.format.keeps_versions, &reading.in_flight, check)?;
+    Ok((done, reading.index.is_unclosed()))
+}
+
+/// Verifies everything that `index` and the catalogs list, but for the paths in `in_flight`.
+pub fn verify(
+    tree: &Tree,
+    index: &Index,
+    keeping: Keeping,
+    in_flight: &BTreeSet<RelPath>,
+    check: &Check<'_>,
+) -> Result<Verified, VerifyError> {
+    let begun = Instant::now();
+    let pool = readers().map_err(VerifyError::Workers)?;
+    let mut verifier = Verifier {
+        tree,
+        index,
+        keeping,
+        check,
+        pool,
+        seen: HashMap::new(),
+        wrong: Vec::new(),
+        done: Verified::default(),
+    };
+    verifier.mirror(in_flight)?;
+    verifier.increments()?;
+    if index.is_unclosed() {
+        let n = crate::human::count(in_flight.len() as u64, "path", "paths");
+        verifier.done.notes.push(format!(
+            "an interrupted backup is to be ended by the next one; {n} of it were not looked at"
+        ));
+    }
+    verifier.group()?;
+    let mut done = verifier.done;
+    done.duration_s = begun.elapsed().as_secs_f64();
+    Ok(done)
+}
+
+/// A version that is not as it should be.
+struct Wrong {
+    at: usize,
+    key: Key,
+    expected: Expected,
+    within: Within,
+    found: Option<Found>,
+}
+
+struct Verifier<'a> {
+    tree: &'a Tree,
+    index: &'a Index,
+    keeping: Keeping,
+    check: &'a Check<'a>,
+    pool: rayon::ThreadPool,
+    seen: HashMap<Key, Seen>,
+    /// Findings of versions, with what is needed to group and heal them.
+    wrong: Vec<Wrong>,
+    done: Verified,
+}
+
+impl Verifier<'_> {
+    fn mirror(&mut self, in_flight: &BTreeSet<RelPath>) -> Result<(), VerifyError> {
+        let records = self.index.records();
+        let mut chunk = Vec::new();
+        for (path, record) in records {
+            if !in_flight.contains(path) {
+                chunk.push(current(path, record));
+            }
+            if chunk.len() == CHUNK {
+                self.versions(std::mem::take(&mut chunk))?;
+            }
+        }
+        self.versions(chunk)?;
+        if !self.check.quick {
+            let mut places: HashSet<&RelPath> =
+                records.iter().map(|(path, record)| record.place(path)).collect();
+            places.extend(in_flight);
+            self.unknown(Path::new(layout::MIRROR), &places, in_flight);
+        }
+        Ok(())
+    }
+
+    fn increments(&mut self) -> Result<(), VerifyError> {
+        let index = self.index;
+        let listing = Listing::new(index, self.keeping);
+        for increment in index.increments() {
+            let name = &increment.name;
+            let folder = Path::new(name);
+            match self.tree.stat(folder) {
+                Ok(Some(found)) if found.file_type.is_dir() => {}
+                Ok(None) => {
+                    let reason = "the increment is listed, but its folder is missing";
+                    self.record_finding(name, Damage::Missing, reason.to_owned(), folder);
+                    continue;
+                }
+                Ok(Some(_)) => {
+                    let reason = "the increment is listed, but is no folder";
+                    self.record_finding(name, Damage::Damaged, reason.to_owned(), folder);
+                    continue;
+                }
+                Err(e) => {
+                    self.record_finding(name, Damage::Unreadable, reason_of(&e), folder);
+                    continue;
+                }
+            }
+            let file = layout::catalog(name);
+            let catalog = match read_catalog(self.tree, name) {
+                Ok(catalog) => catalog,
+                Err(e) => {
+                    let missing = matches!(self.tree.stat(&file), Ok(None));
+                    let (damage, reason) = if missing {
+                        (Damage::Missing, "the increment's catalog is missing".to_owned())
+                    } else {
+                        let why = crate::in_words::in_words(&e);
+                        (Damage::Damaged, format!("the increment's catalog cannot be read: {why}"))
+                    };
+                    self.record_finding(name, damage, reason, &file);
+                    continue;
+                }
+            };
+            if (catalog.sequence, catalog.status) != (increment.sequence, increment.status) {
+                let reason = "the increment's catalog and the index contradict one another";
+                self.record_finding(name, Damage::Damaged, reason.to_owned(), &file);
+            }
+            let expected = listing.catalog(increment.sequence, &catalog);
+            drop(catalog);
+            if !self.check.quick {
+                let mut lies: BTreeMap<&str, HashSet<&RelPath>> = BTreeMap::new();
+                for version in &expected {
+                    for within in &version.within {
+                        let folder = match within {
+                            Within::Track(sequence) if *sequence == increment.sequence => "track",
+                            Within::Deleted(sequence) if *sequence == increment.sequence => {
+                                "deleted"
+                            }
+                            _ => continue,
+                        };
+                        lies.entry(folder).or_default().insert(&version.place);
+                    }
+                }
+                for part in ["track", "deleted"] {
+                    let places = lies.remove(part).unwrap_or_default();
+                    self.unknown(&folder.join(part), &places, &BTreeSet::new());
+                }
+            }
+            self.versions(expected)?;
+        }
+        let open = index.open().map(|open| open.mark.name.as_str());
+        let names = self.tree.list(Path::new(""), 1_000_000).map_err(RepositoryError::from)?;
+        for name in layout::increment_names(names) {
+            let listed = index.increments().iter().any(|i| i.name == name);
+            if !listed && open != Some(name.as_str()) {
+                let reason = "the index does not list this increment".to_owned();
+                self.record_finding(&name, Damage::Unlisted, reason, Path::new(&name));
+            }
+        }
+        Ok(())
+    }
+
+    /// A finding of an increment as a whole.
+    fn record_finding(&mut self, increment: &str, damage: Damage, reason: String, place: &Path) {
+        self.done.findings.push(Finding {
+            path: None,
+            increment: Some(increment.to_owned()),
+            damage,
+            reason,
+            place: place.to_owned(),
+            shared_with: Vec::new(),
+        });
+    }
+
+    /// Notes what lies in `folder` and is none of `places`, nor of `more`, nor above one of them.
+    fn unknown(&mut self, folder: &Path, places: &HashSet<&RelPath>, more: &BTreeSet<RelPath>) {
+        match self.tree.stat(folder) {
+            Ok(Some(found)) if found.file_type.is_dir() => {}
+            _ => return,
+        }
+        let (mut unknown, mut notes) = (Vec::new(), Vec::new());
+        walk(
+            self.tree,
+            folder,
+            |path, found| {
+                let known = places.contains(&path) || more.contains(&path);
+                if !known && !found.file_type.is_dir() {
+                    unknown.push(path);
+                }
+            },
+            |place, e| notes.push(format!("{}: {}", shown(&place), reason_of(&e))),
+        );
+        self.done.notes.extend(notes);
+        self.done.notes.extend(
+            unknown
+                .into_iter()
+                .map(|path| format!("{}: is in no record", shown(&folder.join(path.as_path())))),
+        );
+    }
+}
+
+fn reason_of(e: &TreeError) -> String {
+    e.source.to_string()
+}
+
+fn shown(place: &Path) -> String {
+    crate::sanitize::line(&place.to_string_lossy())
+}
