@@ -5,8 +5,9 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// An image that is attached and mounted as long as this lives.
@@ -132,7 +133,12 @@ impl LoopDrive {
 
     /// Takes it away from its point, which is an empty folder then.
     pub(crate) fn unmount(&mut self) {
-        unmount(&self.point, UnmountFlags::empty()).unwrap();
+        // A program that another test is just starting holds a copy of every open file until it runs.
+        let until = Instant::now() + Duration::from_secs(10);
+        while let Err(e) = unmount(&self.point, UnmountFlags::empty()) {
+            assert!(e == Errno::BUSY && Instant::now() < until, "cannot unmount: {e}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.mounted = false;
         // A FUSE driver writes until it ends.
         if let Some(mut driver) = self.driver.take() {
