@@ -192,7 +192,7 @@ fn by_default_half_of_the_files_and_more_than_a_thousand_are_refused() {
     write(&path(1000), "changed");
     let error = world.run(None).unwrap_err();
     let expected = RunError::MassChange {
-        profile: "test".to_owned(),
+        which: "--config test.json".to_owned(),
         path: world.source.clone(),
         tracked: 2001,
         deleted: 1000,

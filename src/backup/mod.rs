@@ -97,10 +97,10 @@ pub enum RunError {
         held: u64,
     },
     /// So much of the source vanished or changed that the user is asked first.
-    #[error("{} of the {tracked} tracked files in the backup vanished from the source {} ({deleted}) or have other content ({changed}): more than {} % and more than {} files. This is what ransomware, a disk that is not mounted or a wiped folder look like, so the backup stays as it is. Look at the source; if it is as you want it: bkm-agent run --profile {} --accept-mass-change", deleted.saturating_add(*changed), crate::sanitize::line(&path.to_string_lossy()), limits.percent, limits.files, crate::sanitize::line(profile))]
+    #[error("{} of the {tracked} tracked files in the backup vanished from the source {} ({deleted}) or have other content ({changed}): more than {} % and more than {} files. This is what ransomware, a disk that is not mounted or a wiped folder look like, so the backup stays as it is. Look at the source; if it is as you want it: bkm-agent run {} --accept-mass-change", deleted.saturating_add(*changed), crate::sanitize::line(&path.to_string_lossy()), limits.percent, limits.files, crate::sanitize::line(which))]
     MassChange {
-        /// The profile.
-        profile: String,
+        /// The profile, as `run` takes it.
+        which: String,
         /// The source.
         path: PathBuf,
         /// Tracked files that the backup holds.

@@ -309,8 +309,15 @@ impl Run<'_> {
         if !mass_change::is_beyond(&Losses { tracked, deleted, changed }, &limits) {
             return Ok(());
         }
+        let known = crate::state_dir::profile_dirs();
+        let is_known = known.iter().any(|dir| self.profile.file.starts_with(dir));
+        let which = if is_known {
+            format!("--profile {}", self.profile.name)
+        } else {
+            format!("--config {}", self.profile.file.display())
+        };
         Err(RunError::MassChange {
-            profile: self.profile.name.clone(),
+            which,
             path: self.profile.source.clone(),
             tracked,
             deleted,

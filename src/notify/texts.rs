@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_run_that_is_refused_asks_with_figures_and_the_command() {
         let error = crate::backup::RunError::MassChange {
-            profile: "docs".to_owned(),
+            which: "--profile docs".to_owned(),
             path: "/home/anna/a\x1bb".into(),
             tracked: 3000,
             deleted: 1500,
