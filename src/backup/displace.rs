@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use rustix::io::Errno;
 
 use super::heal;
-use super::publish::{arrive, expect, folder, mismatch, with_parents};
+use super::publish::{expect, folder, mismatch, with_parents};
 use crate::drive::ability::Names;
 use crate::drive::content;
 use crate::drive::tree::{Found, Tree, TreeError};
@@ -57,7 +57,7 @@ pub(super) fn publish(
                 if record.identity().is_some() {
                     let mirror = layout::mirror(record.place(path));
                     let staged = layout::staged(stage);
-                    arrive(tree, &staged, &mirror)?;
+                    with_parents(tree, &mirror, || tree.rename_new(&staged, &mirror))?;
                 }
             }
             Change::Note { .. } => {}

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -220,7 +219,7 @@ fn put(
         }
     }
     match old.and_then(Record::identity) {
-        None => match arrive(tree, staged, &mirror) {
+        None => match with_parents(tree, &mirror, || tree.rename_new(staged, &mirror)) {
             Ok(()) => Ok(()),
             Err(e) if e.is(Errno::EXIST) || e.is(Errno::NOENT) => {
                 expect(tree, &mirror, new)?;
@@ -289,23 +288,6 @@ fn link(tree: &Tree, from: &Path, to: &Path, identity: Identity) -> Result<(), R
     match with_parents(tree, to, || tree.link(from, to)) {
         Err(e) if e.is(Errno::EXIST) => expect(tree, to, identity),
         other => Ok(other?),
-    }
-}
-
-/// How long the kernel believes what a FUSE driver said of a name (libfuse, `entry_timeout`: 1 s), and a
-/// little more.
-const FUSE_REMEMBERS: Duration = Duration::from_millis(1100);
-
-/// A staged file takes a place in the mirror that must be free.
-pub(super) fn arrive(tree: &Tree, staged: &Path, mirror: &Path) -> Result<(), TreeError> {
-    let go = || with_parents(tree, mirror, || tree.rename_new(staged, mirror));
-    match go() {
-        // A folder that left is still seen under its name in other case, so none was made.
-        Err(e) if e.is(Errno::NOENT) && tree.syncs_each_file() && tree.stat(staged)?.is_some() => {
-            std::thread::sleep(FUSE_REMEMBERS);
-            go()
-        }
-        other => other,
     }
 }
 
