@@ -49,7 +49,6 @@ tests() {
     have exfat-fuse mount.exfat-fuse
     have exfatprogs fsck.exfat
     have dosfstools mkfs.vfat
-    have fusefat fusefat
     have ntfs-3g ntfs-3g
     have rsync rsync
     have acl setfacl
