@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Index, RunMark};
 use crate::relpath::RelPath;
 use crate::repository::layout::{StageName, Within};
-use crate::repository::record::{Content, Identity, Record};
+use crate::repository::record::{Identity, Record};
 
 /// Changes that are published together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,14 +107,6 @@ impl Change {
         match self {
             Self::Put { stage, .. } | Self::Heal { stage, .. } => Some(stage),
             _ => None,
-        }
-    }
-
-    /// Bytes of content that it brings to the drive, if it was copied.
-    pub fn content_size(&self) -> u64 {
-        match self {
-            Self::Put { record: Record { content: Content::File { size, .. }, .. }, .. } => *size,
-            _ => 0,
         }
     }
 }
