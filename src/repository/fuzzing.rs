@@ -7,9 +7,11 @@
 
 use std::io::Cursor;
 
+use super::catalog::Catalog;
 use super::catalog::xattrs_of;
+use super::catalog_file::parse_catalog;
 use super::index::{Change, Index};
-use super::{Catalog, RepositoryError, encode, format, layout, lock, log, parse_catalog, stamp};
+use super::{RepositoryError, encode, format, layout, lock, log, stamp};
 
 /// A log with sound checksums around these payloads.
 pub(crate) fn log_of(payloads: &[Vec<u8>]) -> Vec<u8> {

@@ -6,6 +6,7 @@
 //! `docs/format.md`.
 
 pub mod catalog;
+mod catalog_file;
 mod error;
 pub mod format;
 #[cfg(any(fuzzing, test))]
@@ -25,7 +26,7 @@ mod trust;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::io;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -33,11 +34,9 @@ use serde::{Deserialize, Serialize};
 
 pub use error::RepositoryError;
 
-use crate::budget;
-use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
-use catalog::Catalog;
+pub use catalog_file::read_catalog;
 use format::{Format, Keeping};
 use index::{Batch, Closing, Frame, Index};
 use log::LogWriter;
@@ -45,9 +44,6 @@ use stamp::Stamp;
 
 /// Staging name of an index that is written anew.
 const BASE: &str = "index";
-
-/// Largest catalog that is read, in bytes: a million files need some 400 MB.
-const MAX_CATALOG: u64 = 2 << 30;
 
 /// Whether an increment is a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -280,17 +276,9 @@ impl<'t> Repository<'t> {
         let staged = layout::staged("catalog");
         self.tree.create_folder(Path::new(name), 0o755, None)?;
         self.tree.create_folder(&layout::track_folder(name), 0o755, None)?;
-        self.tree.remove_file(&staged)?;
-        let mut file = self.tree.create_file(&staged, 0o600)?;
-        let mut out = BufWriter::with_capacity(1 << 20, DriveWriter(&mut file));
-        let written =
-            catalog::write(&self.index, open, closing, self.format.keeps_versions, &mut out)
-                .map_err(io::Error::from)
-                .and_then(|()| out.flush());
-        drop(out);
-        written.map_err(|source| file.error("write", source))?;
-        file.sync()?;
-        drop(file);
+        catalog_file::stage(self.tree, &staged, |out| {
+            catalog::write(&self.index, open, closing, self.format.keeps_versions, out)
+        })?;
         self.tree.rename_over(&staged, &catalog::path_of(name))?;
         // The Python tool sorts increments by this time.
         self.tree.set_folder_time(
@@ -440,38 +428,6 @@ pub fn remove_all(tree: &Tree, folder: &Path, depth: u32) -> Result<(), Reposito
     Ok(())
 }
 
-/// Reads the catalog of an increment.
-pub fn read_catalog(tree: &Tree, increment: &str) -> Result<Catalog, RepositoryError> {
-    let path = catalog::path_of(increment);
-    let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", path.display()));
-    let file = tree
-        .open_file(&path)
-        .map_err(record_error)?
-        .ok_or_else(|| damaged("it is missing".to_owned()))?;
-    let size = file.metadata().map_err(RepositoryError::Read)?.len();
-    if size > MAX_CATALOG {
-        return Err(damaged("it is too large for a catalog".to_owned()));
-    }
-    parse_catalog(BufReader::with_capacity(1 << 20, file.take(MAX_CATALOG)), increment)
-}
-
-/// Reads the text of a catalog as a stream: it takes no memory itself.
-fn parse_catalog(text: impl io::Read, increment: &str) -> Result<Catalog, RepositoryError> {
-    let name = catalog::path_of(increment).display().to_string();
-    let damaged = |what: String| RepositoryError::Damaged(format!("{name}: {what}"));
-    let mut left = Some(budget::memory());
-    let read = budget::within(&mut left, || serde_json::from_reader::<_, Catalog>(text));
-    match read {
-        _ if left.is_none() => Err(RepositoryError::TooLarge(name)),
-        Err(e) if e.is_io() => Err(RepositoryError::Read(e.into())),
-        Err(e) => Err(damaged(short(&e))),
-        Ok(catalog) => match trust::catalog(&catalog, increment) {
-            Some(what) => Err(damaged(what.to_owned())),
-            None => Ok(catalog),
-        },
-    }
-}
-
 /// Whether a folder of the repository's own is there; something else in its place is damage.
 fn is_folder(tree: &Tree, path: &str) -> Result<bool, RepositoryError> {
     Ok(tree.subtree(Path::new(path)).map_err(record_error)?.is_some())
@@ -560,18 +516,4 @@ fn write_base_at<'t>(
 
 fn encode(frame: &Frame) -> Result<Vec<u8>, RepositoryError> {
     postcard::to_stdvec(frame).map_err(|e| RepositoryError::Read(io::Error::other(e)))
-}
-
-/// Lets a JSON stream write to a file of the drive.
-struct DriveWriter<'a, 't>(&'a mut DriveFile<'t>);
-
-impl io::Write for DriveWriter<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_all(bytes).map_err(|e| e.source)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -1,0 +1,80 @@
+//! A catalog as a file of the drive: written to the staging area, read back within bounds.
+//!
+//! It knows nothing of what a catalog says (that is `catalog`) and puts none in its place (`repository`).
+//! Called by `repository` and `history`.
+
+use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::path::Path;
+
+use super::catalog::{self, Catalog};
+use super::{RepositoryError, record_error, short, trust};
+use crate::budget;
+use crate::drive::drive_file::DriveFile;
+use crate::drive::tree::Tree;
+
+/// Largest catalog that is read, in bytes: a million files need some 400 MB.
+const MAX_CATALOG: u64 = 2 << 30;
+
+/// Reads the catalog of an increment.
+pub fn read_catalog(tree: &Tree, increment: &str) -> Result<Catalog, RepositoryError> {
+    let path = catalog::path_of(increment);
+    let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", path.display()));
+    let file = tree
+        .open_file(&path)
+        .map_err(record_error)?
+        .ok_or_else(|| damaged("it is missing".to_owned()))?;
+    let size = file.metadata().map_err(RepositoryError::Read)?.len();
+    if size > MAX_CATALOG {
+        return Err(damaged("it is too large for a catalog".to_owned()));
+    }
+    parse_catalog(BufReader::with_capacity(1 << 20, file.take(MAX_CATALOG)), increment)
+}
+
+/// Reads the text of a catalog as a stream: it takes no memory itself.
+pub(super) fn parse_catalog(
+    text: impl io::Read,
+    increment: &str,
+) -> Result<Catalog, RepositoryError> {
+    let name = catalog::path_of(increment).display().to_string();
+    let damaged = |what: String| RepositoryError::Damaged(format!("{name}: {what}"));
+    let mut left = Some(budget::memory());
+    let read = budget::within(&mut left, || serde_json::from_reader::<_, Catalog>(text));
+    match read {
+        _ if left.is_none() => Err(RepositoryError::TooLarge(name)),
+        Err(e) if e.is_io() => Err(RepositoryError::Read(e.into())),
+        Err(e) => Err(damaged(short(&e))),
+        Ok(catalog) => match trust::catalog(&catalog, increment) {
+            Some(what) => Err(damaged(what.to_owned())),
+            None => Ok(catalog),
+        },
+    }
+}
+
+/// Writes a catalog to the file `staged`, and makes it durable.
+pub(super) fn stage(
+    tree: &Tree,
+    staged: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> serde_json::Result<()>,
+) -> Result<(), RepositoryError> {
+    tree.remove_file(staged)?;
+    let mut file = tree.create_file(staged, 0o600)?;
+    let mut out = BufWriter::with_capacity(1 << 20, DriveWriter(&mut file));
+    let written = write(&mut out).map_err(io::Error::from).and_then(|()| out.flush());
+    drop(out);
+    written.map_err(|source| file.error("write", source))?;
+    Ok(file.sync()?)
+}
+
+/// Lets a JSON stream write to a file of the drive.
+struct DriveWriter<'a, 't>(&'a mut DriveFile<'t>);
+
+impl io::Write for DriveWriter<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes).map_err(|e| e.source)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
