@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{After, Dist, DriveMatch, MassChange, Profile};
+use crate::config::{After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile};
 use crate::select::rules::{RawRules, Rules};
 
 /// A profile of all of `/source` for the drive that `drive` describes.
@@ -11,10 +11,15 @@ pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
         name: name.to_owned(),
         file: PathBuf::from(format!("/profiles/{name}.json")),
         source: PathBuf::from("/source"),
-        dist: Dist::Drive { drive, path: PathBuf::from("Backups") },
+        dist: Dist::Drive { drive, path: PathBuf::from("Backups"), given: true },
         every: None,
         min_interval: None,
         after: After::AsFound,
+        pairing: Pairing::Off,
+        on_battery: OnBattery::Run,
+        remind_after: None,
+        keyfile: None,
+        hooks: Hooks::default(),
         max_workers: None,
         one_file_system: true,
         private: true,

@@ -45,6 +45,16 @@ pub struct Profile {
     pub min_interval: Option<Duration>,
     /// What becomes of the drive after a run.
     pub after: After,
+    /// How a drive is tied to the profile.
+    pub pairing: Pairing,
+    /// What is done while the computer runs on battery.
+    pub on_battery: OnBattery,
+    /// The user is reminded when the last complete run is older than this.
+    pub remind_after: Option<Duration>,
+    /// File that holds the key of an encrypted drive.
+    pub keyfile: Option<PathBuf>,
+    /// Programs that are run around a run.
+    pub hooks: Hooks,
     /// Threads that read and hash the source; `None`: chosen by the program.
     pub max_workers: Option<usize>,
     /// Whether other mounts below the source are left out.
@@ -86,6 +96,52 @@ impl Default for MassChange {
     }
 }
 
+/// How a drive is tied to a profile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pairing {
+    /// The first drive that matches is paired; from then on only it and drives added by `pair`.
+    #[default]
+    FirstUse,
+    /// Only drives added by `pair`.
+    Required,
+    /// Label or UUID alone decides.
+    Off,
+}
+
+/// What is done with a drive that is plugged in while the computer runs on battery.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnBattery {
+    /// It is backed up to all the same.
+    #[default]
+    Run,
+    /// A notification asks.
+    Ask,
+    /// It waits until the computer is on mains again.
+    Skip,
+}
+
+/// Programs that are run around a run, each as a list of arguments; an empty list is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before the run; it is not begun if this one fails.
+    pub before: Vec<String>,
+    /// After a run that completed.
+    pub after: Vec<String>,
+    /// After one that did not.
+    pub failed: Vec<String>,
+    /// How long each may take.
+    pub timeout: Duration,
+}
+
+impl Default for Hooks {
+    /// None. Ten minutes: long enough to dump a database, and a hanging program does not hold a
+    /// drive for the day.
+    fn default() -> Self {
+        let none = Vec::new;
+        Self { before: none(), after: none(), failed: none(), timeout: Duration::from_mins(10) }
+    }
+}
+
 /// Where a profile's repository is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dist {
@@ -95,6 +151,8 @@ pub enum Dist {
         drive: DriveMatch,
         /// Where on it.
         path: PathBuf,
+        /// Whether the profile says so, as opposed to the default, which depends on the host's name.
+        given: bool,
     },
     /// A folder, absolute.
     Folder(PathBuf),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::json::Given;
 use super::later;
-use super::raw::{RawDrive, RawMassChange, RawProfile};
-use super::{After, Dist, DriveMatch, MassChange, Profile};
+use super::raw::{RawDrive, RawHooks, RawMassChange, RawProfile, RawUnlock};
+use super::{After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile};
 use crate::select::Rules;
 use crate::select::rules::{DirectoryPriority, RawRules, RuleField};
 
@@ -49,8 +49,10 @@ pub(super) fn check(
         (given, other_name) => given.as_ref().or(other_name.as_ref()),
     };
     let dist = match (drive(&raw.drive)?, given) {
-        (Some(drive), Some(dist)) => Dist::Drive { drive, path: on_drive(dist)? },
-        (Some(drive), None) => Dist::Drive { drive, path: default_place(&name, here) },
+        (Some(drive), Some(dist)) => Dist::Drive { drive, path: on_drive(dist)?, given: true },
+        (Some(drive), None) => {
+            Dist::Drive { drive, path: default_place(&name, here), given: false }
+        }
         (None, Some(dist)) => {
             let folder = absolute(dist, here)?;
             if folder.parent().is_none() {
@@ -67,11 +69,7 @@ pub(super) fn check(
             return Err(missing("dist", hint));
         }
     };
-    let mut warnings = later::check(&raw.later)?;
-    let after = after(raw.after.as_ref())?;
-    if after == After::PowerOff {
-        warnings.push("\"after\": powering off is not built yet; the drive is unmounted".into());
-    }
+    let warnings = later::check(&raw.later)?;
     let max_workers = match &raw.max_workers {
         None => None,
         Some(given) => Some(
@@ -91,7 +89,12 @@ pub(super) fn check(
         dist,
         every,
         min_interval: raw.min_interval.as_ref().map(duration).transpose()?,
-        after,
+        after: after(raw.after.as_ref())?,
+        pairing: pairing(raw.pairing.as_ref())?,
+        on_battery: on_battery(raw.on_battery.as_ref())?,
+        remind_after: raw.remind_after.as_ref().map(duration).transpose()?,
+        keyfile: keyfile(&raw.unlock, here)?,
+        hooks: hooks(&raw.hooks)?,
         max_workers,
         one_file_system: raw.one_file_system.as_ref().is_none_or(|given| given.value),
         private: raw.private.as_ref().is_none_or(|given| given.value),
@@ -200,6 +203,62 @@ fn after(given: Option<&Given<'_, String>>) -> Result<After, ConfigError> {
         "keep" => Ok(After::Keep),
         _ => Err(given.place.error("must be \"as-found\", \"unmount\", \"power-off\" or \"keep\"")),
     }
+}
+
+fn pairing(given: Option<&Given<'_, String>>) -> Result<Pairing, ConfigError> {
+    let Some(given) = given else {
+        return Ok(Pairing::default());
+    };
+    match given.value.as_str() {
+        "first-use" => Ok(Pairing::FirstUse),
+        "required" => Ok(Pairing::Required),
+        "off" => Ok(Pairing::Off),
+        _ => Err(given.place.error("must be \"first-use\", \"required\" or \"off\"")),
+    }
+}
+
+fn on_battery(given: Option<&Given<'_, String>>) -> Result<OnBattery, ConfigError> {
+    let Some(given) = given else {
+        return Ok(OnBattery::default());
+    };
+    match given.value.as_str() {
+        "run" => Ok(OnBattery::Run),
+        "ask" => Ok(OnBattery::Ask),
+        "skip" => Ok(OnBattery::Skip),
+        _ => Err(given.place.error("must be \"run\", \"ask\" or \"skip\"")),
+    }
+}
+
+fn keyfile(raw: &RawUnlock<'_>, here: &Surroundings) -> Result<Option<PathBuf>, ConfigError> {
+    match (&raw.place, &raw.keyfile) {
+        (Some(place), None) => Err(place.error("must name a \"keyfile\"")),
+        (_, given) => given.as_ref().map(|given| absolute(given, here)).transpose(),
+    }
+}
+
+fn hooks(raw: &RawHooks<'_>) -> Result<Hooks, ConfigError> {
+    let command = |given: &Option<Given<'_, Vec<String>>>| match given {
+        Some(given) if given.value.first().is_none_or(String::is_empty) => Err(given
+            .place
+            .error("must be a program and its arguments, such as [\"/usr/bin/logger\", \"done\"]")),
+        Some(given) if given.value.iter().any(|argument| argument.contains('\0')) => {
+            Err(given.place.error("must not contain a NUL character"))
+        }
+        given => Ok(given.as_ref().map(|given| given.value.clone()).unwrap_or_default()),
+    };
+    let timeout = match &raw.timeout {
+        None => Hooks::default().timeout,
+        Some(given) => match duration(given)? {
+            Duration::ZERO => return Err(given.place.error("must be longer than nothing")),
+            timeout => timeout,
+        },
+    };
+    Ok(Hooks {
+        before: command(&raw.before)?,
+        after: command(&raw.after)?,
+        failed: command(&raw.failed)?,
+        timeout,
+    })
 }
 
 fn mass_change(raw: &RawMassChange<'_>) -> Result<MassChange, ConfigError> {

@@ -44,7 +44,7 @@ fn a_file_of_the_python_tool_is_a_profile() {
 fn with_a_drive_dist_is_a_folder_on_it() {
     let profile = load(r#"{ "$schema": "x", "src": "~", "drive": { "label": "PHOTOS" } }"#);
     assert_eq!(profile.source, Path::new("/home/ann"));
-    let Dist::Drive { drive, path } = profile.dist else {
+    let Dist::Drive { drive, path, given: false } = profile.dist else {
         panic!("a drive was given");
     };
     assert_eq!(drive.label.as_deref(), Some("PHOTOS"));
@@ -63,21 +63,37 @@ fn with_a_drive_dist_is_a_folder_on_it() {
 }
 
 #[test]
+fn what_the_agent_is_to_do_is_read() {
+    let profile = load(
+        r#"{ "src": "/s", "drive": { "label": "A" }, "after": "power-off", "remind_after": "14d",
+        "pairing": "required", "on_battery": "ask", "unlock": { "keyfile": "~/k" },
+        "hooks": { "before": ["a"], "after": ["b", "c"], "failed": ["d"], "timeout": "30s" } }"#,
+    );
+    assert_eq!(profile.after, After::PowerOff);
+    assert_eq!(profile.remind_after, Some(Duration::from_hours(14 * 24)));
+    assert_eq!((profile.pairing, profile.on_battery), (Pairing::Required, OnBattery::Ask));
+    assert_eq!(profile.keyfile.as_deref(), Some(Path::new("/home/ann/k")));
+    assert_eq!(profile.hooks.before, ["a"]);
+    assert_eq!(profile.hooks.after, ["b", "c"]);
+    assert_eq!(profile.hooks.failed, ["d"]);
+    assert_eq!(profile.hooks.timeout, Duration::from_secs(30));
+    assert_eq!(profile.warnings, [""; 0]);
+    let usual = load(r#"{ "src": "/s", "drive": { "label": "A" } }"#);
+    assert_eq!((usual.pairing, usual.on_battery), (Pairing::FirstUse, OnBattery::Run));
+    assert_eq!((usual.keyfile, usual.remind_after, usual.hooks), (None, None, Hooks::default()));
+}
+
+#[test]
 fn what_has_no_effect_yet_is_told() {
     let profile = load(
-        r#"{ "src": "/s", "dist": "/d", "after": "power-off", "remind_after": "14d",
+        r#"{ "src": "/s", "dist": "/d",
         "retention": { "keep_last": 10, "keep_within": "30d", "keep_hourly": 1, "keep_daily": 14,
-            "keep_weekly": 8, "keep_monthly": 24, "keep_yearly": 5 },
-        "pairing": "first-use", "on_battery": "skip", "unlock": { "keyfile": "/k" },
-        "hooks": { "before": ["a"], "after": ["b", "c"], "failed": ["d"] } }"#,
+            "keep_weekly": 8, "keep_monthly": 24, "keep_yearly": 5 } }"#,
     );
     let about: Vec<&str> =
         profile.warnings.iter().filter_map(|text| text.split('"').nth(1)).collect();
-    assert_eq!(
-        about,
-        ["retention", "remind_after", "pairing", "on_battery", "unlock", "hooks", "after"]
-    );
-    let quiet = load(r#"{ "src": "/s", "dist": "/d", "pairing": "off", "retention": {} }"#);
+    assert_eq!(about, ["retention"]);
+    let quiet = load(r#"{ "src": "/s", "dist": "/d", "retention": {} }"#);
     assert_eq!(quiet.warnings, [""; 0]);
 }
 
@@ -142,7 +158,9 @@ fn errors_name_line_and_field() {
             r#""hooks": { "before": [] }"#,
             r#""hooks.before" must be a program and its arguments, such as ["/usr/bin/logger", "done"]"#,
         ),
+        (r#""hooks": { "timeout": "0s" }"#, r#""hooks.timeout" must be longer than nothing"#),
         (r#""unlock": {}"#, r#""unlock" must name a "keyfile""#),
+        (r#""on_battery": "no""#, r#""on_battery" must be "run", "ask" or "skip""#),
         (r#""mass_change": { "percent": 0 }"#, r#""mass_change.percent" must be from 1 to 100"#),
         (r#""mass_change": { "percent": 101 }"#, r#""mass_change.percent" must be from 1 to 100"#),
         (r#""pairing": "on""#, r#""pairing" must be "first-use", "required" or "off""#),

@@ -32,6 +32,11 @@ pub(super) struct RawProfile<'t> {
     pub(super) min_interval: Text<'t>,
     pub(super) after: Text<'t>,
     pub(super) mass_change: RawMassChange<'t>,
+    pub(super) pairing: Text<'t>,
+    pub(super) on_battery: Text<'t>,
+    pub(super) remind_after: Text<'t>,
+    pub(super) unlock: RawUnlock<'t>,
+    pub(super) hooks: RawHooks<'t>,
     pub(super) later: RawLater<'t>,
 }
 
@@ -51,6 +56,20 @@ pub(super) struct RawMassChange<'t> {
     pub(super) files: Number<'t>,
 }
 
+/// `unlock`
+pub(super) struct RawUnlock<'t> {
+    pub(super) place: Option<Place<'t>>,
+    pub(super) keyfile: Text<'t>,
+}
+
+/// `hooks`
+pub(super) struct RawHooks<'t> {
+    pub(super) before: List<'t>,
+    pub(super) after: List<'t>,
+    pub(super) failed: List<'t>,
+    pub(super) timeout: Text<'t>,
+}
+
 /// Fields that are accepted and checked, and not acted on yet.
 pub(super) struct RawLater<'t> {
     /// Place of `retention`, if it is given.
@@ -58,13 +77,6 @@ pub(super) struct RawLater<'t> {
     /// Its counts.
     pub(super) keep: Vec<Given<'t, u64>>,
     pub(super) keep_within: Text<'t>,
-    pub(super) remind_after: Text<'t>,
-    pub(super) pairing: Text<'t>,
-    pub(super) on_battery: Text<'t>,
-    pub(super) unlock: Option<Place<'t>>,
-    pub(super) keyfile: Text<'t>,
-    pub(super) hooks: Option<Place<'t>>,
-    pub(super) commands: Vec<Given<'t, Vec<String>>>,
 }
 
 impl<'t> RawProfile<'t> {
@@ -92,6 +104,11 @@ impl<'t> RawProfile<'t> {
             min_interval: object.take("min_interval")?,
             after: object.take("after")?,
             mass_change: RawMassChange::take(&mut object)?,
+            pairing: object.take("pairing")?,
+            on_battery: object.take("on_battery")?,
+            remind_after: object.take("remind_after")?,
+            unlock: RawUnlock::take(&mut object)?,
+            hooks: RawHooks::take(&mut object)?,
             later: RawLater::take(&mut object)?,
         };
         // Of the Python tool: it kept empty folders by it, which here are kept anyway.
@@ -126,6 +143,29 @@ impl<'t> RawMassChange<'t> {
     }
 }
 
+impl<'t> RawUnlock<'t> {
+    fn take(profile: &mut Object<'t>) -> Result<Self, ConfigError> {
+        let (mut object, place) = profile.object("unlock")?;
+        let raw = Self { place, keyfile: object.take("keyfile")? };
+        object.finish()?;
+        Ok(raw)
+    }
+}
+
+impl<'t> RawHooks<'t> {
+    fn take(profile: &mut Object<'t>) -> Result<Self, ConfigError> {
+        let (mut object, _) = profile.object("hooks")?;
+        let raw = Self {
+            before: object.take("before")?,
+            after: object.take("after")?,
+            failed: object.take("failed")?,
+            timeout: object.take("timeout")?,
+        };
+        object.finish()?;
+        Ok(raw)
+    }
+}
+
 impl<'t> RawLater<'t> {
     fn take(profile: &mut Object<'t>) -> Result<Self, ConfigError> {
         let (mut object, retention) = profile.object("retention")?;
@@ -138,28 +178,6 @@ impl<'t> RawLater<'t> {
         let keep_within = object.take("keep_within")?;
         object.finish()?;
 
-        let (mut object, unlock) = profile.object("unlock")?;
-        let keyfile = object.take("keyfile")?;
-        object.finish()?;
-
-        let (mut object, hooks) = profile.object("hooks")?;
-        let mut commands = Vec::new();
-        for name in ["before", "after", "failed"] {
-            commands.extend(object.take(name)?);
-        }
-        object.finish()?;
-
-        Ok(Self {
-            retention,
-            keep,
-            keep_within,
-            remind_after: profile.take("remind_after")?,
-            pairing: profile.take("pairing")?,
-            on_battery: profile.take("on_battery")?,
-            unlock,
-            keyfile,
-            hooks,
-            commands,
-        })
+        Ok(Self { retention, keep, keep_within })
     }
 }

@@ -60,7 +60,7 @@ pub enum SummaryError {
 pub fn summary(profile: &Profile, mounted_at: Option<&Path>) -> Result<CheckSummary, SummaryError> {
     let source = Source::open(&profile.source)?;
     let (drive, dist) = match &profile.dist {
-        Dist::Drive { drive, path } => (Some(drive.clone()), path),
+        Dist::Drive { drive, path, .. } => (Some(drive.clone()), path),
         Dist::Folder(path) => (None, path),
     };
     let mut warnings = profile.warnings.clone();
@@ -146,7 +146,7 @@ mod tests {
     fn profile(source: &Path, dist: &Path) -> Profile {
         let file = source.join("p.json");
         let text = format!(
-            r#"{{ "src": {source:?}, "dist": {dist:?}, "exclude_dirs": ["none"], "on_battery": "ask",
+            r#"{{ "src": {source:?}, "dist": {dist:?}, "exclude_dirs": ["none"], "retention": {{ "keep_last": 1 }},
                 "track_dirs": ["a"], "include_files": ["p.json"] }}"#
         );
         fs::write(&file, text).unwrap();
