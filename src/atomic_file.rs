@@ -6,9 +6,24 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Writes `content` to `path`, mode 0600; makes the folders above it (0700) if they are missing.
+/// Writes `content` to `path`, mode 0600; makes the folders above it (0700) if they are missing. Durable
+/// when it returns.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    stage(path, content, true)?;
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// The same without waiting for the disk: for what may be lost with the computer's power.
+pub fn replace_soon(path: &Path, content: &[u8]) -> io::Result<()> {
+    stage(path, content, false)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn stage(path: &Path, content: &[u8], sync: bool) -> io::Result<()> {
+    let folder = folder_of(path);
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
@@ -16,13 +31,14 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
     file.write_all(content)?;
-    file.sync_all()?;
+    if sync {
+        file.sync_all()?;
+    }
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place for files of the computer"
     )]
-    std::fs::rename(&staged, path)?;
-    File::open(folder)?.sync_all()
+    std::fs::rename(&staged, path)
 }
 
 #[cfg(test)]
@@ -33,6 +49,8 @@ mod tests {
         let path = dir.path().join("a/b/state.json");
         super::replace(&path, b"one").unwrap();
         super::replace(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        super::replace_soon(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }

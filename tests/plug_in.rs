@@ -497,7 +497,7 @@ fn a_stop_in_the_middle_of_a_large_file_takes_seconds_and_the_next_start_goes_on
     assert!(time < Duration::from_secs(5), "{time:?}");
     assert_eq!(mounts_of_ours(), 0);
     let log = read(&dir.path().join("agent.log"));
-    assert!(log.contains("stopped; ") && log.contains("unmounted"), "in order: {log}");
+    assert!(log.contains("stopped: ") && log.contains("unmounted"), "in order: {log}");
 
     source.shrink();
     let agent = Agent::start(dir.path(), NO_BUS);

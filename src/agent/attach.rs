@@ -1,55 +1,91 @@
 //! What becomes of each attach of a drive: a state machine without I/O.
 //!
-//! Inputs are what happened (udev events, mounts, timers, runs that ended); outputs are actions for
-//! the event loop in `agent`. One attach runs each matching profile once, however many events tell
-//! of it. It must never start a run of a profile while another uses the same source or the same file
-//! system, nor any after a stop. Time and memory come in as values, so captures of real plug-ins are
-//! replayed in its tests.
+//! Inputs are what happened (udev events, mounts, timers, runs that ended, what the user asks for); outputs
+//! are actions for the event loop in `agent`. One attach runs each matching profile once, however many
+//! events tell of it; an encrypted drive is one attach, locked or not. It must never start a run of a
+//! profile while another uses the same source or the same file system, nor any after a stop. Time and
+//! memory come in as values, so recordings of real plug-ins are replayed, in its tests and by `why`.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::due;
-use super::event::{Action, AttachId, Input, Release, State, Timer, World, drive_of};
+use super::consider::{consider, match_profiles};
+use super::event::{
+    Action, AttachId, Input, MountOutcome, Release, RunOutcome, Timer, Unopened, Wish, World,
+};
+use super::state::State;
 use crate::drive::device::Device;
 use crate::drive::monitor::Action as Happened;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Nothing to do now.
     Idle,
-    /// For somebody to mount it.
-    Waiting,
+    /// Its container is being opened.
+    Unlocking,
+    /// For somebody to do something.
+    Waiting(WaitsFor),
     /// Being mounted or opened.
     Mounting,
     /// Open; the next run may start when its source is free.
     Ready,
     /// This profile runs.
     Running(String),
+    /// A run failed: whether the drive was pulled is known in a moment.
+    Settling,
     /// Being let go of.
     Releasing,
 }
 
+/// How long udev is given to tell that a drive was pulled, after a run failed. A write fails within 0.1 s
+/// of the pull, and udev tells within another.
+const SETTLE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// For a mount; the desktop has its time, or nobody here can make one.
+    Mount,
+    /// For the right to mount.
+    Login,
+    /// For somebody who opens the container.
+    Key,
+    /// For the right to open it.
+    LoginToUnlock,
+}
+
 #[derive(Debug)]
-struct Attach {
-    id: AttachId,
-    device: Device,
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent of each other and of the phase"
+)]
+pub(super) struct Attach {
+    pub(super) id: AttachId,
+    pub(super) device: Device,
     /// Profiles that were considered since the attach; each once.
-    considered: Vec<String>,
+    pub(super) considered: Vec<String>,
     /// Profiles that are to run.
-    queue: VecDeque<String>,
+    pub(super) queue: VecDeque<String>,
+    /// Profiles that wait for mains power.
+    pub(super) await_mains: Vec<String>,
     /// Profiles that ran since the drive was mounted.
     ran: Vec<String>,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Whether it was told that the next run waits for its source.
     queued: bool,
+    /// Whether the run that is being stopped goes on when the computer is awake again.
+    resumes: bool,
+    /// Whether we opened its container.
+    unlocked: bool,
+    /// Whether the user wants it ejected.
+    eject: bool,
     /// The device is not there any more; only what was begun is brought to its end.
-    gone: bool,
+    pub(super) gone: bool,
 }
 
 impl Attach {
     /// Whether a handle on the drive is or will be held.
     fn holds_drive(&self) -> bool {
-        !matches!(self.phase, Phase::Idle | Phase::Waiting)
+        !matches!(self.phase, Phase::Idle | Phase::Waiting(_))
     }
 }
 
@@ -59,6 +95,7 @@ pub struct Attaches {
     list: Vec<Attach>,
     last_id: u64,
     stopping: bool,
+    asleep: bool,
 }
 
 impl Attaches {
@@ -66,12 +103,7 @@ impl Attaches {
     pub fn handle(&mut self, input: Input, world: &World<'_>) -> Vec<Action> {
         let mut out = Vec::new();
         match input {
-            Input::Device(Happened::Remove, device) => {
-                self.vanished(&mut out, |attach| {
-                    attach.device.devpath == device.devpath
-                        && attach.device.diskseq == device.diskseq
-                });
-            }
+            Input::Device(Happened::Remove, device) => self.removed(&device, &mut out),
             Input::Device(Happened::Add | Happened::Change, device) => {
                 self.seen(*device, world, &mut out);
             }
@@ -85,29 +117,14 @@ impl Attaches {
             }
             // What waits for a mount looks for it below, whatever happened.
             Input::Device(Happened::Other, _) | Input::Mounts => {}
-            Input::Timer(id, Timer::Mount) => {
-                if let Some(attach) = self.get(id)
-                    && attach.phase == Phase::Waiting
-                {
-                    attach.phase = Phase::Mounting;
-                    out.push(mount(attach, true));
-                }
-            }
-            Input::Timer(id, Timer::Every(profile)) => {
-                if let Some(attach) = self.get(id)
-                    && !attach.gone
-                {
-                    consider(attach, &profile, world, &mut out);
-                }
-            }
-            Input::Mounted(id, ok) => self.mounted(id, ok, &mut out),
-            Input::RunEnded(id) => self.run_ended(id, world, &mut out),
-            Input::Released(id) => {
-                if let Some(attach) = self.get(id) {
-                    attach.phase = Phase::Idle;
-                    attach.ran.clear();
-                }
-            }
+            Input::Login => self.login(),
+            Input::Sleep(asleep) => self.sleep(asleep, &mut out),
+            Input::Timer(id, timer) => self.timer(id, timer, world, &mut out),
+            Input::Unlocked(id, result) => self.unlocked(id, result, world, &mut out),
+            Input::Mounted(id, outcome) => self.mounted(id, outcome, &mut out),
+            Input::RunEnded(id, outcome) => self.run_ended(id, outcome, world, &mut out),
+            Input::Released(id) => self.released(id),
+            Input::Asked(id, wish) => self.asked(id, wish, &mut out),
             Input::Reloaded => {
                 for attach in self.list.iter_mut().filter(|attach| !attach.gone) {
                     match_profiles(attach, world, &mut out);
@@ -145,21 +162,31 @@ impl Attaches {
 
     /// A device was told of, for the first time or again.
     fn seen(&mut self, device: Device, world: &World<'_>, out: &mut Vec<Action>) {
-        let known = self.list.iter_mut().find(|attach| same_attach(&attach.device, &device));
-        if device.has_file_system()
-            && let Some(attach) = known
-        {
-            // It may have got another label, and with it another profile.
-            if !attach.gone && !self.stopping {
-                attach.device = device;
-                match_profiles(attach, world, out);
+        let usable = device.has_file_system() || device.is_luks();
+        if usable && let Some(attach) = self.list.iter_mut().find(|a| is_of(&a.device, &device)) {
+            if attach.gone || self.stopping {
+                return;
             }
+            if is_container_of(&device, &attach.device) {
+                // It is open, and what is in it is looked at.
+                return;
+            }
+            let opened = attach.device.is_luks() && !device.is_luks();
+            // It may have got another label, and with it another profile.
+            attach.device = device;
+            if opened {
+                opened_container(attach, "by the desktop, or by hand", out);
+            }
+            match_profiles(attach, world, out);
             return;
         }
         // Something else is at its place: another medium in a card reader, a new file system, or
         // nothing. A loop device that is detached tells only so.
-        self.vanished(out, |attach| attach.device.devpath == device.devpath);
-        if !device.has_file_system() || self.stopping {
+        self.vanished(out, |attach| {
+            attach.device.devpath == device.devpath
+                || container_path(attach) == Some(&device.devpath)
+        });
+        if !usable || self.stopping {
             return;
         }
         self.last_id += 1;
@@ -168,14 +195,39 @@ impl Attaches {
             device,
             considered: Vec::new(),
             queue: VecDeque::new(),
+            await_mains: Vec::new(),
             ran: Vec::new(),
             phase: Phase::Idle,
             queued: false,
+            resumes: false,
+            unlocked: false,
+            eject: false,
             gone: false,
         };
-        out.push(state(&attach, None, State::Seen));
+        out.push(state(&attach, None, State::Seen(what_it_is(&attach.device))));
         match_profiles(&mut attach, world, out);
+        if attach.considered.is_empty() {
+            out.push(state(&attach, None, State::NotOurs));
+        }
         self.list.push(attach);
+    }
+
+    /// udev says that this device is not there any more.
+    fn removed(&mut self, device: &Device, out: &mut Vec<Action>) {
+        let is_it = |of: &Device| of.devpath == device.devpath && of.diskseq == device.diskseq;
+        for attach in self.list.iter_mut().filter(|attach| is_it(&attach.device) && !attach.gone) {
+            // A volume that was locked: its container is still plugged in.
+            if let Some(container) = attach.device.container.take() {
+                if let Phase::Running(_) = attach.phase {
+                    out.push(Action::Cancel(attach.id));
+                }
+                attach.device = *container;
+                attach.unlocked = false;
+            }
+        }
+        self.vanished(out, |attach| {
+            is_it(&attach.device) || attach.device.container.as_deref().is_some_and(is_it)
+        });
     }
 
     /// The attaches that `which` picks are gone: what runs on them is stopped.
@@ -195,32 +247,183 @@ impl Attaches {
         }
     }
 
-    fn mounted(&mut self, id: AttachId, ok: bool, out: &mut Vec<Action>) {
-        let Some(attach) = self.get(id) else {
-            return;
-        };
-        if ok {
-            attach.phase = Phase::Ready;
-        } else {
-            // The reason was told; it is tried again at the next plug-in or `every`.
-            attach.queue.clear();
-            attach.phase = Phase::Releasing;
-            out.push(Action::Release(id, Release::AsFound));
+    /// What was not authorised may be now.
+    fn login(&mut self) {
+        for attach in &mut self.list {
+            if let Phase::Waiting(WaitsFor::Login | WaitsFor::LoginToUnlock) = attach.phase {
+                attach.phase = Phase::Idle;
+            }
         }
     }
 
-    fn run_ended(&mut self, id: AttachId, world: &World<'_>, out: &mut Vec<Action>) {
+    /// Before the computer sleeps, runs stop where the next one goes on.
+    fn sleep(&mut self, asleep: bool, out: &mut Vec<Action>) {
+        self.asleep = asleep;
+        for attach in self.list.iter_mut().filter(|attach| asleep && !attach.gone) {
+            if let Phase::Running(name) = &attach.phase {
+                attach.resumes = true;
+                out.push(state(attach, Some(name.clone()), State::Asleep));
+                out.push(Action::Cancel(attach.id));
+            }
+        }
+    }
+
+    fn timer(&mut self, id: AttachId, timer: Timer, world: &World<'_>, out: &mut Vec<Action>) {
+        let Some(attach) = self.list.iter_mut().find(|a| a.id == id && !a.gone) else {
+            return;
+        };
+        match timer {
+            Timer::Mount if attach.phase == Phase::Waiting(WaitsFor::Mount) => {
+                attach.phase = Phase::Mounting;
+                out.push(mount(attach, true));
+            }
+            Timer::Settled if attach.phase == Phase::Settling => attach.phase = Phase::Ready,
+            Timer::Mount | Timer::Settled => {}
+            Timer::Every(profile) => consider(attach, &profile, false, world, out),
+            Timer::Mains => {
+                for profile in std::mem::take(&mut attach.await_mains) {
+                    consider(attach, &profile, true, world, out);
+                }
+            }
+        }
+    }
+
+    fn unlocked(
+        &mut self,
+        id: AttachId,
+        result: Result<Box<Device>, Unopened>,
+        world: &World<'_>,
+        out: &mut Vec<Action>,
+    ) {
         let Some(attach) = self.get(id) else {
             return;
         };
+        match result {
+            Ok(device) => {
+                // udev may have told of it before we were told that it is open.
+                if attach.device.is_luks() {
+                    attach.device = *device;
+                    opened_container(attach, "by us", out);
+                }
+                attach.unlocked = true;
+                if attach.phase == Phase::Unlocking {
+                    attach.phase = Phase::Idle;
+                }
+                match_profiles(attach, world, out);
+            }
+            // Somebody else was quicker.
+            Err(_) if !attach.device.is_luks() => {
+                if attach.phase == Phase::Unlocking {
+                    attach.phase = Phase::Idle;
+                }
+            }
+            Err(Unopened::NotAuthorised) => {
+                attach.phase = Phase::Waiting(WaitsFor::LoginToUnlock);
+                out.push(state(attach, None, State::NotAuthorised));
+            }
+            Err(Unopened::No(why)) => {
+                attach.phase = Phase::Waiting(WaitsFor::Key);
+                out.push(state(attach, None, State::Locked(why)));
+            }
+        }
+    }
+
+    fn mounted(&mut self, id: AttachId, outcome: MountOutcome, out: &mut Vec<Action>) {
+        let Some(attach) = self.get(id) else {
+            return;
+        };
+        attach.phase = match outcome {
+            MountOutcome::Open => Phase::Ready,
+            MountOutcome::NotAuthorised => {
+                out.push(state(attach, None, State::NotAuthorised));
+                Phase::Waiting(WaitsFor::Login)
+            }
+            MountOutcome::Nobody => Phase::Waiting(WaitsFor::Mount),
+            MountOutcome::Failed => {
+                // The reason was told; it is tried again at the next plug-in or `every`.
+                attach.queue.clear();
+                out.push(release_as(attach, Release::AsFound));
+                Phase::Releasing
+            }
+        };
+    }
+
+    fn run_ended(
+        &mut self,
+        id: AttachId,
+        outcome: RunOutcome,
+        world: &World<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let stopping = self.stopping;
+        let Some(attach) = self.get(id) else {
+            return;
+        };
+        let resumes = std::mem::take(&mut attach.resumes) && !stopping;
         if let Phase::Running(name) = std::mem::replace(&mut attach.phase, Phase::Ready) {
+            if resumes && outcome == RunOutcome::Stopped && !attach.gone {
+                attach.queue.push_front(name);
+                return;
+            }
             // From the end of the run, whatever came of it: a run that fails is not tried in a loop.
             if let Some(every) = world.profile(&name).and_then(|profile| profile.every)
                 && !attach.gone
+                && outcome != RunOutcome::Refused
             {
                 out.push(Action::SetTimer(id, Timer::Every(name.clone()), every));
             }
             attach.ran.push(name);
+            if outcome == RunOutcome::Failed && !attach.gone && !stopping {
+                attach.phase = Phase::Settling;
+                out.push(Action::SetTimer(id, Timer::Settled, SETTLE));
+            }
+        }
+    }
+
+    fn released(&mut self, id: AttachId) {
+        let asleep = self.asleep;
+        if let Some(attach) = self.get(id) {
+            attach.phase = Phase::Idle;
+            attach.eject = false;
+            if !asleep || attach.queue.is_empty() {
+                attach.ran.clear();
+            }
+        }
+    }
+
+    /// What the user asked for by a button: never more than the command line can do.
+    fn asked(&mut self, id: AttachId, wish: Wish, out: &mut Vec<Action>) {
+        let Some(attach) = self.list.iter_mut().find(|a| a.id == id && !a.gone) else {
+            return;
+        };
+        match wish {
+            Wish::RunNow => {
+                let running = match &attach.phase {
+                    Phase::Running(name) => Some(name.clone()),
+                    _ => None,
+                };
+                for name in attach.considered.clone() {
+                    if Some(&name) != running.as_ref() && !attach.queue.contains(&name) {
+                        let why = "you asked for it".to_owned();
+                        out.push(state(attach, Some(name.clone()), State::Due(why)));
+                        attach.queue.push_back(name);
+                    }
+                }
+            }
+            Wish::Stop => {
+                attach.queue.clear();
+                if let Phase::Running(_) = attach.phase {
+                    out.push(Action::Cancel(id));
+                }
+            }
+            Wish::Eject => {
+                attach.eject = true;
+                if let Phase::Idle | Phase::Waiting(_) = attach.phase {
+                    attach.queue.clear();
+                    attach.phase = Phase::Releasing;
+                    out.push(release_as(attach, Release::PowerOff));
+                }
+            }
         }
     }
 
@@ -243,33 +446,52 @@ impl Attaches {
             }) else {
                 break;
             };
-            let stopping = self.stopping;
+            let (stopping, asleep) = (self.stopping, self.asleep);
             let Some(attach) = self.list.get_mut(at) else {
                 break;
             };
+            if attach.gone && !attach.holds_drive() {
+                continue;
+            }
+            if attach.phase == Phase::Settling && (attach.gone || stopping) {
+                attach.phase = Phase::Ready;
+            }
             match attach.phase {
-                Phase::Idle if !attach.queue.is_empty() && !busy_drive => {
-                    if (world.is_mounted)(&attach.device) {
-                        attach.phase = Phase::Mounting;
-                        out.push(mount(attach, false));
-                    } else {
-                        attach.phase = Phase::Waiting;
-                        out.push(state(attach, None, State::WaitingForMount));
-                        if world.may_mount {
-                            let wait = world.mount_wait;
-                            out.push(Action::SetTimer(attach.id, Timer::Mount, wait));
-                        }
+                Phase::Idle | Phase::Waiting(_) if asleep || stopping => {}
+                Phase::Waiting(_) if attach.queue.is_empty() => attach.phase = Phase::Idle,
+                Phase::Idle if attach.queue.is_empty() || busy_drive => {}
+                Phase::Idle if attach.device.is_luks() => {
+                    if let Some(next) = attach.queue.front().cloned() {
+                        attach.phase = Phase::Unlocking;
+                        let device = Box::new(attach.device.clone());
+                        out.push(Action::Unlock(attach.id, device, next));
                     }
                 }
-                Phase::Waiting if attach.queue.is_empty() => attach.phase = Phase::Idle,
-                Phase::Waiting if (world.is_mounted)(&attach.device) => {
+                Phase::Idle | Phase::Waiting(WaitsFor::Mount | WaitsFor::Login)
+                    if (world.is_mounted)(&attach.device) =>
+                {
                     attach.phase = Phase::Mounting;
                     out.push(mount(attach, false));
                 }
-                Phase::Ready if attach.queue.is_empty() || stopping => {
+                Phase::Idle if attach.unlocked => {
+                    // What we opened, nobody else is about to mount.
+                    attach.phase = Phase::Mounting;
+                    out.push(mount(attach, true));
+                }
+                Phase::Idle => {
+                    attach.phase = Phase::Waiting(WaitsFor::Mount);
+                    out.push(state(attach, None, State::WaitingForMount));
+                    out.push(Action::SetTimer(attach.id, Timer::Mount, world.mount_wait));
+                }
+                Phase::Ready if attach.queue.is_empty() || stopping || asleep || attach.gone => {
                     attach.phase = Phase::Releasing;
-                    let how = if attach.gone { Release::Gone } else { release(&attach.ran, world) };
-                    out.push(Action::Release(attach.id, how));
+                    let how = match attach {
+                        _ if attach.gone => Release::Gone,
+                        _ if asleep && !attach.queue.is_empty() => Release::Pause,
+                        _ if attach.eject => Release::PowerOff,
+                        _ => release(&attach.ran, world),
+                    };
+                    out.push(release_as(attach, how));
                 }
                 Phase::Ready if busy_source && attach.queued => {}
                 Phase::Ready if busy_source => {
@@ -302,6 +524,27 @@ fn same_attach(a: &Device, b: &Device) -> bool {
     a.devpath == b.devpath && a.diskseq == b.diskseq && a.uuid == b.uuid
 }
 
+/// Whether `told` is of the attach that `known` is: the same device, what is in it, or what it is in.
+fn is_of(known: &Device, told: &Device) -> bool {
+    same_attach(known, told) || is_container_of(told, known) || is_container_of(known, told)
+}
+
+fn is_container_of(container: &Device, volume: &Device) -> bool {
+    volume.container.as_deref().is_some_and(|own| same_attach(own, container))
+}
+
+fn container_path(attach: &Attach) -> Option<&std::path::PathBuf> {
+    attach.device.container.as_ref().map(|container| &container.devpath)
+}
+
+/// The attach has an open container now: whatever waited for that goes on.
+fn opened_container(attach: &mut Attach, by: &str, out: &mut Vec<Action>) {
+    out.push(state(attach, None, State::Unlocked(by.to_owned())));
+    if let Phase::Waiting(_) = attach.phase {
+        attach.phase = Phase::Idle;
+    }
+}
+
 fn runs_same_source(attach: &Attach, profile: &str, world: &World<'_>) -> bool {
     let Phase::Running(running) = &attach.phase else {
         return false;
@@ -313,65 +556,43 @@ fn runs_same_source(attach: &Attach, profile: &str, world: &World<'_>) -> bool {
     }
 }
 
-/// Considers every profile that matches and was not considered since the attach.
-fn match_profiles(attach: &mut Attach, world: &World<'_>, out: &mut Vec<Action>) {
-    for profile in world.profiles {
-        let matches = drive_of(profile).is_some_and(|drive| attach.device.matches(drive));
-        if !matches || attach.considered.contains(&profile.name) {
-            continue;
-        }
-        attach.considered.push(profile.name.clone());
-        out.push(state(attach, Some(profile.name.clone()), State::Matched));
-        consider(attach, &profile.name, world, out);
-    }
-}
-
-/// Queues a profile if it is due; else waits for its `every`.
-fn consider(attach: &mut Attach, name: &str, world: &World<'_>, out: &mut Vec<Action>) {
-    let Some(profile) = world.profile(name) else {
-        return;
-    };
-    let busy = matches!(&attach.phase, Phase::Running(running) if running == name);
-    if busy || attach.queue.iter().any(|queued| queued == name) {
-        return;
-    }
-    let last = (world.last_complete)(name, &attach.device);
-    match due::not_before(profile, last, world.now) {
-        None => {
-            out.push(state(attach, Some(name.to_owned()), State::Due));
-            attach.queue.push_back(name.to_owned());
-        }
-        Some(wait) => {
-            let when = crate::human::duration(wait.as_secs_f64());
-            let not_due = State::NotDue(format!("next backup in {when} at the earliest"));
-            out.push(state(attach, Some(name.to_owned()), not_due));
-            if let Some(after) = due::every_after(profile, last, world.now) {
-                let timer = Timer::Every(name.to_owned());
-                out.push(Action::SetTimer(attach.id, timer, after));
-            }
-        }
-    }
-}
-
 /// How to let go of a drive on which these profiles ran. One that is to stay mounted outweighs one
 /// that is to be unmounted: "eject before you pull" is said then, which is never wrong.
 fn release(ran: &[String], world: &World<'_>) -> Release {
-    let mut wishes =
-        ran.iter().filter_map(|name| world.profile(name)).map(|profile| profile.after.into());
-    let first = wishes.next().unwrap_or(Release::AsFound);
-    wishes.fold(first, |so_far, wish| match (so_far, wish) {
-        (Release::Keep, _) | (_, Release::Keep) => Release::Keep,
-        (Release::Unmount, _) | (_, Release::Unmount) => Release::Unmount,
-        _ => Release::AsFound,
-    })
+    let wishes = ran.iter().filter_map(|name| world.profile(name)).map(|p| Release::from(p.after));
+    let rank = |wish: &Release| match wish {
+        Release::Keep => 3,
+        Release::PowerOff => 2,
+        Release::Unmount => 1,
+        Release::AsFound | Release::Pause | Release::Gone => 0,
+    };
+    wishes.max_by_key(rank).unwrap_or(Release::AsFound)
+}
+
+/// Lets go of a drive; one that we unlocked is locked again, unless it stays in use.
+fn release_as(attach: &Attach, how: Release) -> Action {
+    let lock = match how {
+        Release::Keep | Release::Pause => false,
+        Release::PowerOff => attach.device.container.is_some(),
+        Release::AsFound | Release::Unmount | Release::Gone => attach.unlocked,
+    };
+    Action::Release { attach: attach.id, how, lock }
 }
 
 fn mount(attach: &Attach, make: bool) -> Action {
     Action::Mount { attach: attach.id, device: Box::new(attach.device.clone()), make }
 }
 
-fn state(attach: &Attach, profile: Option<String>, state: State) -> Action {
+pub(super) fn state(attach: &Attach, profile: Option<String>, state: State) -> Action {
     Action::State(attach.id, Box::new(attach.device.clone()), profile, state)
+}
+
+/// `ext4, 128 MB`
+fn what_it_is(device: &Device) -> String {
+    let kind = if device.is_luks() { Some("LUKS, locked") } else { device.fs_type.as_deref() };
+    let size = device.size.map(crate::human::size);
+    let parts: Vec<&str> = kind.into_iter().chain(size.as_deref()).collect();
+    parts.join(", ")
 }
 
 #[cfg(test)]

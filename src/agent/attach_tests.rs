@@ -9,9 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
+use crate::agent::event::{Tie, Wanted, drive_of};
 use crate::agent::test_profile;
-use crate::config::After;
-use crate::config::{DriveMatch, Profile};
+use crate::config::{After, DriveMatch, OnBattery, Profile};
 use crate::drive::capture;
 
 /// An event loop in which runs take no time unless a test holds them.
@@ -20,7 +20,12 @@ struct Replay {
     profiles: Vec<Profile>,
     mounted: RefCell<Vec<PathBuf>>,
     last_complete: HashMap<String, Timestamp>,
-    may_mount: bool,
+    /// What mounting comes to where nobody has mounted the drive.
+    mounting: MountOutcome,
+    tie: Tie,
+    on_battery: bool,
+    /// What opening a container comes to.
+    unlocking: Result<Box<Device>, Unopened>,
     hold_runs: bool,
     /// Everything that was asked for, in words.
     log: Vec<String>,
@@ -36,7 +41,10 @@ impl Replay {
             profiles,
             mounted: RefCell::default(),
             last_complete: HashMap::new(),
-            may_mount: true,
+            mounting: MountOutcome::Open,
+            tie: Tie::Off,
+            on_battery: false,
+            unlocking: Err(Unopened::No("no key".to_owned())),
             hold_runs: false,
             log: Vec::new(),
             timers: Vec::new(),
@@ -49,31 +57,42 @@ impl Replay {
             let world = World {
                 profiles: &self.profiles,
                 now: Timestamp::from_second(NOW).unwrap(),
+                wanted: &|profile, device| {
+                    let by = device.matches(drive_of(profile)?).then(String::new)?;
+                    Some(Wanted { by, tie: self.tie.clone() })
+                },
                 last_complete: &|name, _| self.last_complete.get(name).copied(),
                 is_mounted: &|device| self.mounted.borrow().contains(&device.node),
-                may_mount: self.may_mount,
+                on_battery: &|| self.on_battery,
                 mount_wait: Duration::from_secs(2),
             };
             for action in self.attaches.handle(input, &world) {
                 match action {
                     Action::State(_, device, profile, state) => {
                         let profile = profile.unwrap_or_default();
-                        self.log.push(format!("{state:?} {} {profile}", device.node.display()));
+                        let node = device.node.display();
+                        self.log.push(format!("{} {node} {profile}", state.word()));
+                    }
+                    Action::Unlock(id, device, profile) => {
+                        self.log.push(format!("unlock {} {profile}", device.node.display()));
+                        inputs.push_back(Input::Unlocked(id, self.unlocking.clone()));
                     }
                     Action::Mount { attach, device, make } => {
                         self.log.push(format!("mount {} make={make}", device.node.display()));
-                        inputs.push_back(Input::Mounted(attach, true));
+                        let outcome = if make { self.mounting } else { MountOutcome::Open };
+                        inputs.push_back(Input::Mounted(attach, outcome));
                     }
                     Action::Run(id, profile) => {
                         self.log.push(format!("run {profile}"));
                         if !self.hold_runs {
-                            inputs.push_back(Input::RunEnded(id));
+                            inputs.push_back(Input::RunEnded(id, RunOutcome::Over));
                         }
                     }
                     Action::Cancel(_) => self.log.push("cancel".to_owned()),
-                    Action::Release(id, how) => {
-                        self.log.push(format!("release {how:?}"));
-                        inputs.push_back(Input::Released(id));
+                    Action::Release { attach, how, lock } => {
+                        let lock = if lock { " and lock" } else { "" };
+                        self.log.push(format!("release {how:?}{lock}"));
+                        inputs.push_back(Input::Released(attach));
                     }
                     Action::SetTimer(id, timer, after) => self.timers.push((id, timer, after)),
                     Action::Forget(_) => self.log.push("forget".to_owned()),
@@ -201,7 +220,7 @@ fn a_locked_luks_volume_is_no_drive_but_the_opened_one_is() {
         test_profile::drive("open", labelled("SECRET")),
     ]);
     replay.play(&plug);
-    assert!(replay.log.is_empty(), "{:#?}", replay.log);
+    assert_eq!((replay.count("run"), replay.count("locked")), (0, 1), "{:#?}", replay.log);
     let mut opened = loop_device(16, Some("SECRET"));
     opened.devpath = "/devices/virtual/block/dm-0".into();
     replay.give(Input::Device(Happened::Change, opened));
@@ -228,7 +247,7 @@ fn a_pulled_drive_stops_its_run_and_the_same_drive_waits_for_its_end() {
     replay.give(Input::Device(Happened::Add, Box::new(again)));
     replay.fire_mount_timers();
     assert_eq!(replay.count("run docs"), 1, "{:#?}", replay.log);
-    replay.give(Input::RunEnded(first));
+    replay.give(Input::RunEnded(first, RunOutcome::Stopped));
     assert_eq!(replay.count("release Gone"), 1);
     replay.fire_mount_timers();
     assert_eq!(replay.count("run docs"), 2, "{:#?}", replay.log);
@@ -252,9 +271,11 @@ fn a_loop_device_tells_of_both_by_change() {
 #[test]
 fn a_user_waits_until_the_desktop_mounts() {
     let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("A"))]);
-    replay.may_mount = false;
+    replay.mounting = MountOutcome::Nobody;
     replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+    replay.fire_mount_timers();
     assert!(replay.timers.is_empty(), "no wake-ups while it waits");
+    assert_eq!(replay.count("mount /dev/loop0 make=true"), 1);
     replay.give(Input::Mounts);
     assert_eq!(replay.count("run"), 0);
     replay.mounted.borrow_mut().push("/dev/loop0".into());
@@ -296,8 +317,8 @@ fn one_source_runs_on_one_drive_at_a_time() {
     assert_eq!(replay.count("run a"), 1);
     assert_eq!(replay.count("run b"), 0, "{:#?}", replay.log);
     assert_eq!(replay.count("run c"), 1, "another source runs side by side");
-    assert_eq!(replay.count("Queued"), 1);
-    replay.give(Input::RunEnded(ids[0]));
+    assert_eq!(replay.count("waiting for another run"), 1);
+    replay.give(Input::RunEnded(ids[0], RunOutcome::Over));
     assert_eq!(replay.count("run b"), 1);
 }
 
@@ -311,7 +332,7 @@ fn too_soon_is_not_due_and_every_runs_again() {
     let hour_ago = Timestamp::from_second(NOW - 3600).unwrap();
     replay.last_complete.insert("docs".to_owned(), hour_ago);
     replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
-    assert_eq!((replay.count("NotDue"), replay.count("run")), (1, 0));
+    assert_eq!((replay.count("not due"), replay.count("run")), (1, 0));
     let (id, timer, after) = replay.timers.pop().unwrap();
     assert_eq!(after, Duration::from_hours(23));
     replay.last_complete.clear();
@@ -337,7 +358,7 @@ fn a_stop_cancels_what_runs_and_starts_nothing_more() {
     replay.give(Input::Stop);
     assert_eq!(replay.count("cancel"), 1);
     assert!(!replay.attaches.quiet());
-    replay.give(Input::RunEnded(id));
+    replay.give(Input::RunEnded(id, RunOutcome::Stopped));
     assert_eq!(replay.count("run"), 1, "{:#?}", replay.log);
     assert_eq!(replay.count("release AsFound"), 1);
     assert!(replay.attaches.quiet());
@@ -355,7 +376,7 @@ fn a_drive_that_gets_its_label_while_plugged_in_is_recognised() {
     device.label = Some("NEW".to_owned());
     replay.give(Input::Device(Happened::Change, device.clone()));
     replay.give(Input::Device(Happened::Change, device));
-    assert_eq!((replay.count("Seen"), replay.count("run docs")), (1, 1));
+    assert_eq!((replay.count("seen"), replay.count("run docs")), (1, 1));
 }
 
 #[test]
@@ -363,9 +384,252 @@ fn a_new_profile_finds_the_drive_that_is_there() {
     let mut replay = Replay::new(Vec::new());
     replay.mounted.borrow_mut().push("/dev/loop0".into());
     replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
-    assert_eq!(replay.count("Seen"), 1);
+    assert_eq!(replay.count("seen"), 1);
     replay.profiles.push(test_profile::drive("docs", labelled("A")));
     replay.give(Input::Reloaded);
     replay.give(Input::Reloaded);
     assert_eq!(replay.count("run docs"), 1);
+}
+
+/// The LUKS partition of the recording, and what is in it.
+fn luks() -> (Events, Device) {
+    let (plug, _) = split(capture::load("luks.txt"));
+    let container = plug.iter().find(|(_, device)| device.is_luks()).unwrap().1.clone();
+    let mut opened = *loop_device(16, Some("SECRET"));
+    opened.node = "/dev/dm-0".into();
+    opened.devpath = "/devices/virtual/block/dm-0".into();
+    opened.container = Some(Box::new(container));
+    (plug, opened)
+}
+
+#[test]
+fn a_luks_drive_with_a_key_is_one_attach_that_is_unlocked_run_and_locked_again() {
+    let (plug, opened) = luks();
+    let mut profile = test_profile::drive("docs", labelled("BKPLUKS"));
+    profile.every = Some(Duration::from_hours(1));
+    let mut replay = Replay::new(vec![profile]);
+    replay.unlocking = Ok(Box::new(opened.clone()));
+    replay.play(&plug);
+    // What udev tells of it meanwhile.
+    replay.give(Input::Device(Happened::Add, Box::new(opened.clone())));
+    replay.give(Input::Device(Happened::Change, Box::new(opened.clone())));
+    let log = replay.log.join("\n");
+    assert_eq!((replay.count("run docs"), replay.attaches.list.len()), (1, 1), "{log}");
+    assert_eq!(replay.count("unlock /dev/sda1 docs"), 1, "{log}");
+    assert_eq!(replay.count("mount /dev/dm-0 make=true"), 1, "at once: {log}");
+    assert_eq!(replay.count("release AsFound and lock"), 1, "{log}");
+    // It is locked; the stick is still there, and `every` opens it again.
+    replay.give(Input::Device(Happened::Remove, Box::new(opened)));
+    assert_eq!(replay.count("unplugged"), 0, "{:#?}", replay.log);
+    let (id, timer, _) = replay.timers.pop().unwrap();
+    replay.give(Input::Timer(id, timer));
+    assert_eq!(replay.count("unlock /"), 2, "{:#?}", replay.log);
+    assert_eq!(replay.count("run docs"), 2, "{:#?}", replay.log);
+}
+
+#[test]
+fn a_luks_drive_without_a_key_waits_for_whoever_opens_it_and_stays_open() {
+    let (plug, opened) = luks();
+    let mut replay = Replay::new(vec![
+        test_profile::drive("outside", labelled("BKPLUKS")),
+        test_profile::drive("inside", labelled("SECRET")),
+    ]);
+    replay.profiles[1].source = "/other".into();
+    replay.play(&plug);
+    assert_eq!((replay.count("locked"), replay.count("run")), (1, 0));
+    replay.give(Input::Device(Happened::Add, Box::new(opened.clone())));
+    replay.give(Input::Device(Happened::Change, Box::new(opened)));
+    replay.fire_mount_timers();
+    let log = replay.log.join("\n");
+    assert_eq!((replay.count("run outside"), replay.count("run inside")), (1, 1), "{log}");
+    assert_eq!(replay.count("release AsFound and lock"), 0, "{log}");
+    assert_eq!(replay.count("release AsFound"), 1, "{log}");
+}
+
+#[test]
+fn a_luks_drive_that_is_pulled_while_open_is_gone() {
+    let (plug, opened) = luks();
+    let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("BKPLUKS"))]);
+    replay.unlocking = Ok(Box::new(opened.clone()));
+    replay.hold_runs = true;
+    replay.play(&plug);
+    let id = replay.attaches.list.iter().find(|a| a.holds_drive()).unwrap().id;
+    let pulled: Vec<_> = plug.iter().map(|(_, d)| (Happened::Remove, d.clone())).collect();
+    replay.play(&pulled);
+    assert_eq!(replay.count("cancel"), 1);
+    replay.give(Input::RunEnded(id, RunOutcome::Stopped));
+    assert_eq!(replay.count("release Gone and lock"), 1, "{:#?}", replay.log);
+    assert!(replay.attaches.list.is_empty());
+}
+
+#[test]
+fn what_is_not_authorised_waits_for_the_session_and_for_the_desktop() {
+    for desktop in [false, true] {
+        let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("A"))]);
+        replay.mounting = MountOutcome::NotAuthorised;
+        replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+        replay.fire_mount_timers();
+        assert_eq!((replay.count("not authorised"), replay.count("run")), (1, 0));
+        assert!(replay.timers.is_empty(), "no wake-ups while it waits");
+        if desktop {
+            replay.mounted.borrow_mut().push("/dev/loop0".into());
+            replay.give(Input::Mounts);
+        } else {
+            replay.mounting = MountOutcome::Open;
+            replay.give(Input::Login);
+            replay.fire_mount_timers();
+        }
+        assert_eq!(replay.count("run docs"), 1, "{:#?}", replay.log);
+    }
+}
+
+#[test]
+fn before_sleep_a_run_stops_and_goes_on_after_the_mount_was_looked_at_again() {
+    let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("A"))]);
+    replay.mounted.borrow_mut().push("/dev/loop0".into());
+    replay.hold_runs = true;
+    replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+    let id = replay.attaches.list[0].id;
+    replay.give(Input::Sleep(true));
+    assert_eq!((replay.count("asleep"), replay.count("cancel")), (1, 1));
+    replay.give(Input::RunEnded(id, RunOutcome::Stopped));
+    assert_eq!(replay.count("release Pause"), 1, "{:#?}", replay.log);
+    assert!(replay.attaches.quiet());
+    replay.give(Input::Mounts);
+    assert_eq!(replay.count("mount"), 1, "not while it sleeps");
+    replay.give(Input::Sleep(false));
+    assert_eq!((replay.count("mount"), replay.count("run docs")), (2, 2), "{:#?}", replay.log);
+    replay.give(Input::RunEnded(id, RunOutcome::Over));
+    assert_eq!(replay.count("release AsFound"), 1);
+}
+
+#[test]
+fn a_drive_that_was_pulled_while_the_computer_slept_is_not_waited_for() {
+    let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("A"))]);
+    replay.mounted.borrow_mut().push("/dev/loop0".into());
+    replay.hold_runs = true;
+    replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+    let id = replay.attaches.list[0].id;
+    replay.give(Input::Sleep(true));
+    replay.give(Input::RunEnded(id, RunOutcome::Stopped));
+    replay.mounted.borrow_mut().clear();
+    replay.give(Input::Present(Vec::new()));
+    replay.give(Input::Sleep(false));
+    assert_eq!(replay.count("run docs"), 1);
+    assert!(replay.attaches.list.is_empty(), "{:#?}", replay.log);
+}
+
+#[test]
+fn on_battery_a_profile_waits_for_mains_or_for_the_user() {
+    let mut profile = test_profile::drive("docs", labelled("A"));
+    profile.on_battery = OnBattery::Ask;
+    let mut other = test_profile::drive("more", labelled("A"));
+    other.on_battery = OnBattery::Skip;
+    for asked in [false, true] {
+        let mut replay = Replay::new(vec![profile.clone(), other.clone()]);
+        replay.mounted.borrow_mut().push("/dev/loop0".into());
+        replay.on_battery = true;
+        replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+        assert_eq!((replay.count("on battery"), replay.count("run")), (2, 0));
+        assert_eq!(replay.timers.len(), 1, "one timer for both");
+        let (id, timer, _) = replay.timers.pop().unwrap();
+        replay.give(Input::Timer(id, timer.clone()));
+        assert_eq!((replay.count("on battery"), replay.count("run")), (2, 0), "told once");
+        assert_eq!(replay.timers.len(), 1);
+        if asked {
+            replay.give(Input::Asked(id, Wish::RunNow));
+        } else {
+            replay.on_battery = false;
+            replay.give(Input::Timer(id, timer));
+        }
+        assert_eq!((replay.count("run docs"), replay.count("run more")), (1, 1));
+        assert_eq!(replay.count("release"), 1);
+    }
+}
+
+#[test]
+fn a_drive_that_must_be_paired_first_is_not_even_mounted() {
+    let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("A"))]);
+    replay.tie = Tie::Missing;
+    replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+    replay.fire_mount_timers();
+    assert_eq!((replay.count("refused"), replay.count("mount")), (1, 0), "{:#?}", replay.log);
+}
+
+#[test]
+fn a_drive_that_was_refused_is_not_tried_again_while_it_stays() {
+    let mut profile = test_profile::drive("docs", labelled("A"));
+    profile.every = Some(Duration::from_mins(1));
+    let mut replay = Replay::new(vec![profile]);
+    replay.mounted.borrow_mut().push("/dev/loop0".into());
+    replay.hold_runs = true;
+    replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+    let id = replay.attaches.list[0].id;
+    replay.give(Input::RunEnded(id, RunOutcome::Refused));
+    assert!(replay.timers.is_empty(), "{:#?}", replay.timers);
+    assert_eq!(replay.count("release AsFound"), 1);
+}
+
+#[test]
+fn the_user_can_stop_a_run_and_eject_the_drive() {
+    let mut replay = Replay::new(vec![
+        test_profile::drive("docs", labelled("A")),
+        test_profile::drive("more", labelled("A")),
+    ]);
+    replay.mounted.borrow_mut().push("/dev/loop0".into());
+    replay.hold_runs = true;
+    replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+    let id = replay.attaches.list[0].id;
+    replay.give(Input::Asked(id, Wish::Stop));
+    assert_eq!(replay.count("cancel"), 1);
+    replay.give(Input::RunEnded(id, RunOutcome::Stopped));
+    assert_eq!((replay.count("run"), replay.count("release AsFound")), (1, 1));
+    replay.give(Input::Asked(id, Wish::Eject));
+    assert_eq!(replay.count("release PowerOff"), 1);
+    // While it runs, the wish is carried out at its end.
+    replay.give(Input::Asked(id, Wish::RunNow));
+    replay.give(Input::Asked(id, Wish::Eject));
+    replay.give(Input::Asked(id, Wish::Stop));
+    replay.give(Input::RunEnded(id, RunOutcome::Stopped));
+    assert_eq!(replay.count("release PowerOff"), 2, "{:#?}", replay.log);
+}
+
+#[test]
+fn what_profiles_wish_for_the_drive_is_weighed() {
+    let profile = |name: &str, after| {
+        let mut profile = test_profile::drive(name, labelled("A"));
+        profile.after = after;
+        profile
+    };
+    for (one, other, how) in [
+        (After::AsFound, After::PowerOff, "release PowerOff"),
+        (After::Unmount, After::PowerOff, "release PowerOff"),
+        (After::Unmount, After::AsFound, "release Unmount"),
+        (After::PowerOff, After::Keep, "release Keep"),
+    ] {
+        let mut replay = Replay::new(vec![profile("a", one), profile("b", other)]);
+        replay.mounted.borrow_mut().push("/dev/loop0".into());
+        replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+        assert_eq!((replay.count("run"), replay.count(how)), (2, 1), "{:#?}", replay.log);
+    }
+}
+
+#[test]
+fn a_run_that_fails_waits_a_moment_for_the_word_that_the_drive_was_pulled() {
+    for pulled in [false, true] {
+        let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("A"))]);
+        replay.mounted.borrow_mut().push("/dev/loop0".into());
+        replay.hold_runs = true;
+        replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+        let id = replay.attaches.list[0].id;
+        replay.give(Input::RunEnded(id, RunOutcome::Failed));
+        assert_eq!(replay.count("release"), 0);
+        let (_, timer, _) = replay.timers.pop().unwrap();
+        if pulled {
+            replay.give(Input::Device(Happened::Change, loop_device(6, None)));
+        }
+        replay.give(Input::Timer(id, timer));
+        let how = if pulled { "release Gone" } else { "release AsFound" };
+        assert_eq!((replay.count(how), replay.count("release")), (1, 1), "{:#?}", replay.log);
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::state::State;
 use crate::config::{After, Dist, DriveMatch, Profile};
 use crate::drive::device::Device;
 use crate::drive::monitor::Action as Happened;
@@ -21,18 +22,72 @@ pub enum Input {
     Present(Vec<Device>),
     /// The mount table changed.
     Mounts,
+    /// A session became active or inactive: what was not authorised may be now.
+    Login,
+    /// The computer is about to sleep, or woke up.
+    Sleep(bool),
     /// A timer that was asked for is over.
     Timer(AttachId, Timer),
+    /// The drive was unlocked and is this device now, or was not.
+    Unlocked(AttachId, Result<Box<Device>, Unopened>),
     /// The drive was mounted (or opened where it was), or not.
-    Mounted(AttachId, bool),
+    Mounted(AttachId, MountOutcome),
     /// A run ended, or could not be started.
-    RunEnded(AttachId),
+    RunEnded(AttachId, RunOutcome),
     /// The drive was let go of.
     Released(AttachId),
+    /// The user asked for it.
+    Asked(AttachId, Wish),
     /// The profiles were read anew.
     Reloaded,
     /// The agent is to end.
     Stop,
+}
+
+/// Why a locked drive was not unlocked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unopened {
+    /// It may not be done now.
+    NotAuthorised,
+    /// There is no key, or it does not fit; in words.
+    No(String),
+}
+
+/// What came of mounting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountOutcome {
+    /// It is open.
+    Open,
+    /// It may not be mounted now.
+    NotAuthorised,
+    /// There is nobody who mounts for this user.
+    Nobody,
+    /// It cannot be used; the reason was told.
+    Failed,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// It is over.
+    Over,
+    /// It failed, maybe since the drive was pulled, which udev tells a moment later.
+    Failed,
+    /// It stopped where the next one goes on.
+    Stopped,
+    /// The drive was refused: another try would end the same.
+    Refused,
+}
+
+/// What the user may ask for by a notification's buttons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Back up though it is not due, or on battery.
+    RunNow,
+    /// Stop what runs.
+    Stop,
+    /// Unmount the drive and cut its power.
+    Eject,
 }
 
 /// What a timer is for.
@@ -42,13 +97,19 @@ pub enum Timer {
     Mount,
     /// A profile's `every` is over.
     Every(String),
+    /// The computer may be on mains again.
+    Mains,
+    /// udev had its time to tell that the drive was pulled.
+    Settled,
 }
 
 /// What the event loop is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Log and remember a state; of one profile or of all that matched.
+    /// Say a state; of one profile or of all that matched.
     State(AttachId, Box<Device>, Option<String>, State),
+    /// Unlock the drive as this profile says. Answer: [`Input::Unlocked`].
+    Unlock(AttachId, Box<Device>, String),
     /// Open the drive where it is mounted; else, if `make`, mount it. Answer: [`Input::Mounted`].
     Mount {
         /// Which attach.
@@ -63,7 +124,14 @@ pub enum Action {
     /// Make the run stop at its next safe point.
     Cancel(AttachId),
     /// Let go of the drive. Answer: [`Input::Released`].
-    Release(AttachId, Release),
+    Release {
+        /// Which attach.
+        attach: AttachId,
+        /// What becomes of it.
+        how: Release,
+        /// Whether its encrypted container is to be locked afterwards.
+        lock: bool,
+    },
     /// Answer with [`Input::Timer`] after this time.
     SetTimer(AttachId, Timer, Duration),
     /// The attach is over: forget what is held for it.
@@ -77,8 +145,12 @@ pub enum Release {
     AsFound,
     /// Unmount it whoever mounted it, as far as we may.
     Unmount,
+    /// The same, and cut its power.
+    PowerOff,
     /// Leave it mounted.
     Keep,
+    /// Leave it mounted for now: the run goes on later.
+    Pause,
     /// It is gone: take a mount of ours away at once.
     Gone,
 }
@@ -87,29 +159,35 @@ impl From<After> for Release {
     fn from(after: After) -> Self {
         match after {
             After::Keep => Self::Keep,
-            After::Unmount | After::PowerOff => Self::Unmount,
+            After::Unmount => Self::Unmount,
+            After::PowerOff => Self::PowerOff,
             After::AsFound => Self::AsFound,
         }
     }
 }
 
-/// Where a plug-in stands, in the words of log and `status`.
+/// That a profile is for a drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// A device with a file system is there.
-    Seen,
-    /// A profile is for it.
-    Matched,
-    /// A run is to be done.
-    Due,
-    /// The last complete run is too recent.
-    NotDue(String),
-    /// Nobody has mounted it yet.
-    WaitingForMount,
-    /// Another run uses the source or the drive.
-    Queued,
-    /// The drive was pulled.
-    Removed,
+pub struct Wanted {
+    /// By what it was recognised, in words.
+    pub by: String,
+    /// How it is tied to the profile.
+    pub tie: Tie,
+}
+
+/// How a drive is tied to a profile, as far as this computer knows without looking at the drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tie {
+    /// The profile does not pair.
+    Off,
+    /// It is paired; since when, in words.
+    Known(String),
+    /// The profile has no drive yet, and takes the first that matches.
+    First,
+    /// The profile has other drives: what is on this one decides.
+    Unknown,
+    /// The profile takes only paired drives, and this is none.
+    Missing,
 }
 
 /// What the state machine may know beside its inputs.
@@ -118,12 +196,14 @@ pub struct World<'a> {
     pub profiles: &'a [Profile],
     /// The time now.
     pub now: Timestamp,
+    /// Whether a profile is for a device, and how they are tied.
+    pub wanted: &'a dyn Fn(&Profile, &Device) -> Option<Wanted>,
     /// When the last complete run of a profile on a drive was.
     pub last_complete: &'a dyn Fn(&str, &Device) -> Option<Timestamp>,
     /// Whether somebody has mounted the device.
     pub is_mounted: &'a dyn Fn(&Device) -> bool,
-    /// Whether this process may mount by itself (it is root).
-    pub may_mount: bool,
+    /// Whether the computer runs on battery.
+    pub on_battery: &'a dyn Fn() -> bool,
     /// How long the desktop is given to mount a drive.
     pub mount_wait: Duration,
 }

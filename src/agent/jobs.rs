@@ -5,10 +5,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
-use super::event::Release;
-use crate::backup::{self, Options, RunError, Silent};
+use super::event::{Release, Unopened};
+use crate::backup::{self, Monitor, Options, RunError};
 use crate::config::Profile;
 use crate::drive::device::Device;
 use crate::drive::mount::{self, MountError, Mounted, Place};
@@ -24,10 +26,24 @@ pub(crate) struct Released {
     pub(crate) error: Option<String>,
 }
 
+/// Why a drive is not open.
+#[derive(Debug)]
+pub(super) enum NotMounted {
+    /// It may not be mounted now.
+    NotAuthorised,
+    /// There is nobody who mounts for this user.
+    Nobody,
+    /// It cannot be used; why, in words.
+    Failed(String),
+}
+
 /// Opens `device` where it is mounted; if it is not, mounts it when `make` says so.
-pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, String> {
+pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, NotMounted> {
     let opened = match mount::find(device) {
         Ok(Some(entry)) => mount::open(device, &entry),
+        Ok(None) if make && !rustix::process::geteuid().is_root() => {
+            return Err(NotMounted::Nobody);
+        }
         Ok(None) if make => mount::mount_as_root(device, false),
         // It was unmounted again between the event and now.
         Ok(None) => Err(MountError::NotTheDrive {
@@ -36,7 +52,7 @@ pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, String> {
         }),
         Err(error) => Err(error),
     };
-    let mounted = opened.map_err(|error| in_words(&error))?;
+    let mounted = opened.map_err(|error| NotMounted::Failed(in_words(&error)))?;
     if mounted.read_only() {
         let point = crate::sanitize::line(&mounted.point.to_string_lossy());
         let why = format!(
@@ -44,9 +60,89 @@ pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, String> {
         );
         // Nothing was written: an error here has nothing to lose.
         let _left = mount::unmount(mounted);
-        return Err(why);
+        return Err(NotMounted::Failed(why));
     }
     Ok(mounted)
+}
+
+/// Unlocks the container `device` with the key that `profile` names.
+pub(super) fn unlock(_device: &Device, _profile: &Profile) -> Result<Box<Device>, Unopened> {
+    Err(Unopened::No("unlocking is not built yet".to_owned()))
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Progress {
+    /// What it does.
+    pub(super) stage: Stage,
+    /// Files that are copied.
+    pub(super) files_done: u64,
+    /// Files to copy.
+    pub(super) files: u64,
+    /// Bytes that are copied.
+    pub(super) bytes_done: u64,
+    /// Bytes to copy.
+    pub(super) bytes: u64,
+}
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stage {
+    /// The plan is made.
+    #[default]
+    Planned,
+    /// It copies.
+    Copying,
+    /// It writes out what is copied.
+    Syncing,
+}
+
+/// Tells the event loop how far a run is, once a second at most: neither the loop nor the notification
+/// service is to be kept busy by a hundred thousand small files.
+struct Teller<T> {
+    tell: T,
+    so_far: Mutex<(Progress, Option<Instant>)>,
+}
+
+const BETWEEN_TELLS: Duration = Duration::from_secs(1);
+
+impl<T: Fn(Progress) + Send + Sync> Teller<T> {
+    fn change(&self, at_once: bool, change: impl FnOnce(&mut Progress)) {
+        let Ok(mut so_far) = self.so_far.lock() else {
+            return;
+        };
+        let (progress, last) = &mut *so_far;
+        let before = progress.stage;
+        change(progress);
+        let waited = last.is_none_or(|last| last.elapsed() >= BETWEEN_TELLS);
+        if at_once || waited || progress.stage != before {
+            *last = Some(Instant::now());
+            (self.tell)(*progress);
+        }
+    }
+}
+
+impl<T: Fn(Progress) + Send + Sync> Monitor for Teller<T> {
+    fn planned(&self, files: u64, bytes: u64) {
+        self.change(true, |progress| {
+            progress.files = files;
+            progress.bytes = bytes;
+        });
+    }
+
+    fn copied(&self, files: u64, bytes: u64) {
+        self.change(false, |progress| {
+            progress.stage = Stage::Copying;
+            progress.files_done += files;
+            progress.bytes_done += bytes;
+        });
+    }
+
+    fn phase(&self, phase: &str) {
+        if phase == "syncing" {
+            self.change(true, |progress| progress.stage = Stage::Syncing);
+        }
+    }
 }
 
 /// Runs `profile`. A panic in it is a failed run, never the agent's end.
@@ -55,9 +151,16 @@ pub(super) fn run(
     device: &Device,
     mounted: &Mounted,
     stop: &AtomicBool,
+    tell: impl Fn(Progress) + Send + Sync,
 ) -> Ended {
-    let options =
-        Options { dry_run: false, accept_mass_change: false, stop, monitor: &Silent, faults: None };
+    let monitor = Teller { tell, so_far: Mutex::default() };
+    let options = Options {
+        dry_run: false,
+        accept_mass_change: false,
+        stop,
+        monitor: &monitor,
+        faults: None,
+    };
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
         backup::run_on_drive(profile, device, mounted, &options)
     }));
@@ -92,8 +195,8 @@ pub(crate) fn release(
     };
     let unmount = match how {
         Release::AsFound => mounted.ours,
-        Release::Unmount => mounted.ours || may_unmount,
-        Release::Keep | Release::Gone => false,
+        Release::Unmount | Release::PowerOff => mounted.ours || may_unmount,
+        Release::Keep | Release::Pause | Release::Gone => false,
     };
     // Errors of writing show here or never: unmounting does not report them.
     let synced = rustix::fs::syncfs(&mounted.root);

@@ -89,18 +89,45 @@ impl Store {
     }
 
     /// Changes what is known of `profile` on `device`, which was seen now. A memory that cannot be
-    /// written is reported and nothing else: the run counts.
+    /// written is reported and nothing else: the run counts. Only the end of a run is waited for until it is
+    /// on the disk; where a plug-in stands is not worth it.
     pub fn update(&self, profile: &str, device: &Device, change: impl FnOnce(&mut Memory)) {
         let mut memory = self.load(profile, device);
+        let complete = memory.last_complete.clone();
         memory.last_seen = Some(now());
         change(&mut memory);
+        let ended = memory.last_complete != complete;
+        let write =
+            if ended { crate::atomic_file::replace } else { crate::atomic_file::replace_soon };
         let path = self.path(profile, device);
-        let written = serde_json::to_vec_pretty(&memory)
-            .map_err(io::Error::from)
-            .and_then(|text| crate::atomic_file::replace(&path, &text));
-        if let Err(error) = written {
+        let text = serde_json::to_vec_pretty(&memory).map_err(io::Error::from);
+        if let Err(error) = text.and_then(|text| write(&path, &text)) {
             tracing::warn!("{}: cannot be written: {error}", path.display());
         }
+    }
+
+    /// When the last complete run of `profile` ended, on whichever drive.
+    pub fn last_complete(&self, profile: &str) -> Option<Timestamp> {
+        let of_drives = entries(&self.folder.join(file_name(profile)));
+        of_drives.iter().filter_map(|file| load(file)?.completed_at()).max()
+    }
+
+    /// Of which backup's age the user was reminded last: when that was complete, or its profile made.
+    pub fn reminded(&self, profile: &str) -> Option<Timestamp> {
+        let text = std::fs::read_to_string(self.reminder(profile)).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// Remembers that the user was reminded.
+    pub fn set_reminded(&self, profile: &str, of: Timestamp) {
+        let path = self.reminder(profile);
+        if let Err(error) = crate::atomic_file::replace(&path, of.to_string().as_bytes()) {
+            tracing::warn!("{}: cannot be written: {error}", path.display());
+        }
+    }
+
+    fn reminder(&self, profile: &str) -> PathBuf {
+        self.folder.with_file_name("reminders").join(file_name(profile))
     }
 
     /// Everything that is known, by profile and drive.
@@ -119,6 +146,8 @@ impl Store {
     }
 
     fn path(&self, profile: &str, device: &Device) -> PathBuf {
+        // An encrypted drive is known locked as well.
+        let device = device.container.as_deref().unwrap_or(device);
         // A serial number tells the stick but not its partitions: the number of the partition does.
         let key = match (&device.uuid, &device.serial_long) {
             (Some(uuid), _) => uuid.clone(),

@@ -5,17 +5,26 @@
 //! Called by the `daemon` command.
 
 pub mod attach;
+mod consider;
 pub mod due;
 pub mod event;
 pub(crate) mod jobs;
+pub mod lock;
 pub mod logging;
 pub mod memory;
+mod profiles;
+pub mod reminder;
+pub mod replay;
 mod report;
 mod session;
+pub mod state;
 #[cfg(test)]
 pub(crate) mod test_profile;
+pub mod trail;
+pub mod wanted;
 
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +68,9 @@ pub enum AgentError {
     /// udev cannot be listened to.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
+    /// Another one runs, or the state folder cannot be written.
+    #[error(transparent)]
+    Lock(#[from] lock::LockError),
     /// The thread that listens to udev ended.
     #[error("the agent no longer hears of drives (the udev monitor ended, see the log)")]
     Deaf,
@@ -66,6 +78,7 @@ pub enum AgentError {
 
 /// Listens and backs up until SIGTERM or SIGINT.
 pub fn run(settings: Settings) -> Result<(), AgentError> {
+    let _lock = lock::take(&settings.state_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -91,8 +104,9 @@ async fn listen(settings: Settings) -> Result<(), AgentError> {
     };
     let (tell, mut told) = mpsc::unbounded_channel();
     let (heard, mut events) = mpsc::unbounded_channel();
+    let monitor = Monitor::start(&watched(&settings.profile_dirs), heard)?;
+    // After the watch has begun: a profile that is written meanwhile is read twice rather than never.
     let mut agent = Agent::new(settings, tell);
-    let monitor = Monitor::start(heard)?;
     if !udev_runs() {
         tracing::warn!("udev does not run here: no drive will be seen");
     }
@@ -127,12 +141,28 @@ async fn serve(
             Some(message) = told.recv() => agent.take(message),
             event = events.recv() => match event {
                 Some(Event::Device { action, device }) => agent.give(Input::Device(action, device)),
-                Some(Event::Present(devices)) => agent.give(Input::Present(devices)),
+                Some(Event::Present(devices)) => {
+                    agent.give(Input::Present(devices));
+                    agent.at_start = false;
+                }
                 Some(Event::MountsChanged) => agent.give(Input::Mounts),
+                Some(Event::FilesChanged) => agent.reload(),
                 None => return Err(AgentError::Deaf),
             },
         }
     }
+}
+
+/// The folders of profiles to watch. The user's own is made if it is missing, so that the first profile that
+/// is put there is seen.
+fn watched(dirs: &[PathBuf]) -> Vec<PathBuf> {
+    if let Some(own) = dirs.first().filter(|own| !own.exists()) {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(own);
+        if let Err(error) = made {
+            tracing::warn!("{}: cannot be made: {error}", own.display());
+        }
+    }
+    dirs.to_vec()
 }
 
 /// Stops what runs, in order while there is time for it.

@@ -1,68 +1,60 @@
-//! What is said of each plug-in: to the log, to the memory, and to the user.
+//! What is said of each plug-in: to the log, to what is remembered, and to the user.
 //!
 //! One line of log for each state. Names and labels come from drives and are sanitised here. Called
 //! by `session`, on the event loop's thread.
 
-use super::event::{AttachId, State};
-use super::jobs::Released;
+use std::time::Duration;
+
+use super::event::{AttachId, MountOutcome, Release};
+use super::jobs::{NotMounted, Progress, Released, Stage};
+use super::profiles::Broken;
 use super::session::Agent;
-use crate::drive::device::Device;
+use super::state::{Mark, State};
 use crate::drive::mount::Mounted;
+use crate::human;
 use crate::notify::texts::{self, Ended, Removal};
 
 impl Agent {
-    pub(super) fn state(
-        &mut self,
-        id: AttachId,
-        device: Device,
-        profile: Option<&str>,
-        state: &State,
-    ) {
+    /// Says a state of the attach, of one profile or of all that it concerns.
+    pub(super) fn state(&mut self, id: AttachId, profile: Option<&str>, state: &State) {
         let session = self.sessions.entry(id).or_default();
-        session.device = device;
         match (state, profile) {
-            (State::Matched, Some(profile)) => session.matched.push(profile.to_owned()),
-            (State::Due, Some(profile)) => session.due.push(profile.to_owned()),
+            (State::Matched(_), Some(profile)) => session.matched.push(profile.to_owned()),
+            (State::Due(_), Some(profile)) => session.due.push(profile.to_owned()),
             _ => {}
         }
-        let (shown, detail) = match state {
-            State::Seen => ("seen", ""),
-            State::Matched => ("matched", ""),
-            State::Due => ("due", ""),
-            State::NotDue(why) => ("not due", why.as_str()),
-            State::WaitingForMount => ("waiting for it to be mounted", ""),
-            State::Queued => ("waiting for another run of the same source", ""),
-            State::Removed => ("unplugged", ""),
-        };
         let concerned = match (profile, state) {
             (Some(profile), _) => vec![profile.to_owned()],
             (None, State::Removed) => session.matched.clone(),
             (None, _) => session.due.clone(),
         };
-        self.log(id, profile, shown, detail);
-        if matches!(state, State::Seen | State::Matched | State::Due) {
-            // What follows at once says more; a plug-in costs few writes.
-            return;
+        self.trail.add(id, &session.device, self.at_start, profile, state);
+        self.log(id, profile, state);
+        // What follows at once says more; a plug-in costs few writes.
+        if !state.is_passing() {
+            let detail = state.detail();
+            let dash = if detail.is_empty() { "" } else { ": " };
+            self.remember(id, &concerned, &format!("{}{dash}{detail}", state.word()));
         }
-        self.remember(id, &concerned, shown);
     }
 
     /// One log line for a state of a plug-in.
-    pub(super) fn log(&self, id: AttachId, profile: Option<&str>, state: &str, detail: &str) {
+    fn log(&self, id: AttachId, profile: Option<&str>, state: &State) {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };
         let device = session.device.node.display();
         let label = crate::sanitize::line(session.device.label.as_deref().unwrap_or_default());
+        let (profile, word, detail) = (profile.unwrap_or_default(), state.word(), state.detail());
         let dash = if detail.is_empty() { "" } else { ": " };
-        if let Some(profile) = profile {
-            tracing::info!(%device, label, profile, "{state}{dash}{detail}");
+        if state.mark() == Mark::Out && !matches!(state, State::NotOurs | State::NotDue(_)) {
+            tracing::warn!(%device, label, profile, state = word, "{word}{dash}{detail}");
         } else {
-            tracing::info!(%device, label, "{state}{dash}{detail}");
+            tracing::info!(%device, label, profile, state = word, "{word}{dash}{detail}");
         }
     }
 
-    pub(super) fn remember(&self, id: AttachId, profiles: &[String], state: &str) {
+    fn remember(&self, id: AttachId, profiles: &[String], state: &str) {
         if let Some(session) = self.sessions.get(&id) {
             for profile in profiles {
                 self.store.update(profile, &session.device, |memory| {
@@ -72,29 +64,70 @@ impl Agent {
         }
     }
 
-    pub(super) fn mounted(&mut self, id: AttachId, result: Result<Mounted, String>) -> bool {
+    /// A profile that cannot be used any more.
+    pub(super) fn broken(&mut self, _broken: &Broken) {}
+
+    /// The last complete run of a profile is this old; `None`: there was none.
+    pub(super) fn overdue(&mut self, _profile: &str, _age: Option<Duration>) {}
+
+    /// A run begins.
+    pub(super) fn started(&mut self, id: AttachId, profile: &str) {
+        if let Some(session) = self.sessions.get(&id) {
+            self.notifications.show(id.0, texts::started(profile, &session.device.name()));
+        }
+    }
+
+    pub(super) fn mounted(
+        &mut self,
+        id: AttachId,
+        result: Result<Mounted, NotMounted>,
+    ) -> MountOutcome {
         let Some(session) = self.sessions.get_mut(&id) else {
-            return false;
+            return MountOutcome::Failed;
         };
         match result {
             Ok(mounted) => {
-                let point = crate::sanitize::line(&mounted.point.to_string_lossy());
+                let point = mounted.point.to_string_lossy();
                 let by = if mounted.ours { "by us" } else { "already" };
+                let where_and_by = format!("{by}, at {point}");
                 session.place = Some(mounted.place());
                 session.mounted = Some(mounted);
-                self.log(id, None, "mounted", &format!("{by}, at {point}"));
-                true
+                self.state(id, None, &State::Mounted(where_and_by));
+                MountOutcome::Open
             }
-            Err(why) => {
-                let due = std::mem::take(&mut session.due);
-                let device = session.device.node.display().to_string();
-                tracing::error!(%device, "no backup: {}", crate::sanitize::line(&why));
+            Err(NotMounted::NotAuthorised) => MountOutcome::NotAuthorised,
+            Err(NotMounted::Nobody) => MountOutcome::Nobody,
+            Err(NotMounted::Failed(why)) => {
+                let due = session.due.clone();
                 let text = texts::not_usable(&due, &session.device.name(), &why);
                 self.notifications.show(id.0, text);
-                self.remember(id, &due, &format!("failed: {why}"));
-                false
+                self.state(id, None, &State::Failed(why));
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.due.clear();
+                }
+                MountOutcome::Failed
             }
         }
+    }
+
+    /// How far the run is.
+    pub(super) fn progress(&mut self, id: AttachId, progress: Progress) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some((profile, _)) = &session.running else {
+            return;
+        };
+        let profile = profile.clone();
+        let before = std::mem::replace(&mut session.progress, progress);
+        if progress.stage == Stage::Planned {
+            let files = human::count(progress.files, "file", "files");
+            let text = format!("{files}, {} to copy", human::size(progress.bytes));
+            self.state(id, Some(&profile), &State::Planned(text));
+        } else if progress.stage == Stage::Copying && before.stage == Stage::Planned {
+            self.state(id, Some(&profile), &State::Copying);
+        }
+        self.trail.save();
     }
 
     pub(super) fn run_ended(
@@ -109,11 +142,11 @@ impl Agent {
         };
         session.mounted = mounted;
         session.running = None;
-        let device = session.device.node.display().to_string();
-        let (state, report) = match &ended {
+        let device = session.device.clone();
+        match &ended {
             Ended::Complete(report) => {
                 tracing::info!(
-                    %device,
+                    device = %device.node.display(),
                     profile,
                     new = report.new,
                     changed = report.changed,
@@ -128,62 +161,68 @@ impl Agent {
                     let reason = crate::sanitize::line(&problem.reason);
                     tracing::warn!(profile, "{}: {reason}", problem.path);
                 }
-                let state = match report.problems.len() as u64 {
-                    0 => "complete".to_owned(),
-                    n => {
-                        let many = crate::human::count(n, "problem", "problems");
-                        format!("complete with {many}")
-                    }
+                let problems = match report.problems.len() as u64 {
+                    0 => String::new(),
+                    n => format!(" with {}", human::count(n, "problem", "problems")),
                 };
-                (state, Some(report.as_ref().clone()))
+                self.store.update(&profile, &device, |memory| {
+                    memory.state = format!("complete{problems}");
+                    memory.complete(report.as_ref().clone());
+                });
+                let files = human::count(report.new + report.changed, "file", "files");
+                let size = human::size(report.bytes_copied);
+                let time = human::duration(report.duration_s);
+                let text = format!("{files}, {size} copied in {time}{problems}");
+                self.state(id, Some(&profile), &State::Flushed(text));
             }
-            Ended::Stopped(kept) => {
-                tracing::info!(%device, profile, "stopped; {}", crate::sanitize::line(kept));
-                (format!("stopped; {kept}"), None)
-            }
-            Ended::Failed(why) => {
-                tracing::error!(%device, profile, "failed: {}", crate::sanitize::line(why));
-                (format!("failed: {why}"), None)
-            }
-        };
-        self.store.update(&profile, &session.device, |memory| {
-            memory.state = state;
-            if let Some(report) = report {
-                memory.complete(report);
-            }
-        });
-        session.runs.push((profile, ended));
+            Ended::Stopped(kept) => self.state(id, Some(&profile), &State::Stopped(kept.clone())),
+            Ended::Failed(why) => self.state(id, Some(&profile), &State::Failed(why.clone())),
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.runs.push((profile, ended));
+        }
     }
 
-    pub(super) fn released(&mut self, id: AttachId, released: &Released) {
+    pub(super) fn released(&mut self, id: AttachId, how: Release, released: &Released) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         session.place = None;
+        if how == Release::Pause {
+            // The run that was stopped for it goes on.
+            session.runs.retain(|(_, run)| !matches!(run, Ended::Stopped(_)));
+            return;
+        }
         session.due.clear();
         let runs = std::mem::take(&mut session.runs);
         let name = session.device.name();
-        if let Some(error) = &released.error {
+        let why = released.error.clone().unwrap_or_default();
+        if !why.is_empty() {
             let device = session.device.node.display().to_string();
-            tracing::warn!(%device, "{}", crate::sanitize::line(error));
+            tracing::warn!(%device, "{}", crate::sanitize::line(&why));
         }
         if runs.is_empty() {
             return;
         }
         let state = match released.removal {
             Removal::Safe => {
-                self.log(id, None, "unmounted", "");
-                "safe to remove"
+                self.state(id, None, &State::Unmounted);
+                Some(State::SafeToRemove)
             }
-            Removal::EjectFirst => "finished, eject before you pull",
-            Removal::Doubtful => "unmounted, but writing to it failed",
-            Removal::Gone => "unplugged",
+            Removal::EjectFirst => Some(State::EjectFirst(why)),
+            Removal::Doubtful => Some(State::Doubtful(why)),
+            // That was told when it happened.
+            Removal::Gone => None,
         };
-        self.log(id, None, state, "");
-        for (profile, run) in &runs {
-            // What went wrong stays to be read.
-            if matches!(run, Ended::Complete(_)) && released.removal != Removal::Gone {
-                self.remember(id, std::slice::from_ref(profile), state);
+        if let Some(state) = state {
+            let session = self.sessions.entry(id).or_default();
+            self.trail.add(id, &session.device, self.at_start, None, &state);
+            self.log(id, None, &state);
+            for (profile, run) in &runs {
+                // What went wrong stays to be read.
+                if matches!(run, Ended::Complete(_)) {
+                    self.remember(id, std::slice::from_ref(profile), state.word());
+                }
             }
         }
         self.notifications.show(id.0, texts::ended(&name, &runs, released.removal));

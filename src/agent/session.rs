@@ -13,14 +13,19 @@ use tokio::task::JoinHandle;
 
 use super::Settings;
 use super::attach::Attaches;
-use super::event::{Action, AttachId, Input, Release, Timer, World, drive_of};
-use super::jobs::{self, Released};
+use super::event::{Action, AttachId, Input, Release, RunOutcome, Timer, Unopened, World};
+use super::jobs::{self, NotMounted, Progress, Released};
 use super::memory::Store;
+use super::profiles::Profiles;
+use super::reminder::{Reminder, reminder};
+use super::state::State;
+use super::trail::Trail;
+use super::wanted::wanted;
 use crate::config::Profile;
 use crate::drive::device::Device;
 use crate::drive::mount::{self, Mounted, Place};
 use crate::notify::Notifications;
-use crate::notify::texts::{self, Ended, Removal};
+use crate::notify::texts::{Ended, Removal};
 
 /// The longest sleep until an `every` is over. The kernel's timer stands still while the computer
 /// sleeps, so the clock is looked at once in a while; only where a profile has `every`.
@@ -30,10 +35,13 @@ const LONGEST_SLEEP: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub(super) enum Message {
     Timer(AttachId, Timer),
-    Mounted(AttachId, Result<Mounted, String>),
+    Remind,
+    Unlocked(AttachId, Result<Box<Device>, Unopened>),
+    Mounted(AttachId, Result<Mounted, NotMounted>),
+    Progress(AttachId, Progress),
     RunEnded(AttachId, String, Option<Mounted>, Ended),
     NotRun(AttachId),
-    Released(AttachId, Released),
+    Released(AttachId, Release, Released),
 }
 
 /// What is held for one attach.
@@ -51,17 +59,23 @@ pub(super) struct Session {
     pub(super) running: Option<(String, Arc<AtomicBool>)>,
     /// Runs since it was mounted.
     pub(super) runs: Vec<(String, Ended)>,
+    /// How far the present run is.
+    pub(super) progress: Progress,
     timers: Vec<JoinHandle<()>>,
 }
 
 /// The agent's state.
 pub(super) struct Agent {
     settings: Settings,
-    profiles: Vec<Profile>,
+    profiles: Profiles,
     pub(super) store: Store,
+    pub(super) trail: Trail,
     attaches: Attaches,
     pub(super) sessions: BTreeMap<AttachId, Session>,
     pub(super) notifications: Notifications,
+    /// Whether what udev tells is of drives that were there before the agent.
+    pub(super) at_start: bool,
+    reminding: Option<JoinHandle<()>>,
     tell: UnboundedSender<Message>,
     is_root: bool,
 }
@@ -69,12 +83,15 @@ pub(super) struct Agent {
 impl Agent {
     pub(super) fn new(settings: Settings, tell: UnboundedSender<Message>) -> Self {
         let mut agent = Self {
-            profiles: Vec::new(),
+            profiles: Profiles::default(),
             store: Store::new(&settings.state_dir),
+            trail: Trail::load(&settings.state_dir),
             settings,
             attaches: Attaches::default(),
             sessions: BTreeMap::new(),
             notifications: Notifications::start(),
+            at_start: true,
+            reminding: None,
             tell,
             is_root: rustix::process::geteuid().is_root(),
         };
@@ -90,32 +107,44 @@ impl Agent {
     }
 
     fn load_profiles(&mut self) {
-        self.profiles.clear();
-        for profile in crate::config::load_all(&self.settings.profile_dirs) {
-            match profile {
-                Ok(profile) if drive_of(&profile).is_none() => tracing::info!(
-                    profile = profile.name,
-                    "has no drive: only `bkm-agent run` runs it"
-                ),
-                Ok(profile) => {
-                    for warning in &profile.warnings {
-                        tracing::warn!(profile = profile.name, "{warning}");
-                    }
-                    self.profiles.push(profile);
+        for broken in self.profiles.load(&self.settings.profile_dirs) {
+            self.broken(&broken);
+        }
+        self.remind();
+    }
+
+    /// Reminds of backups that became old, and sees to it that the next one is looked at in time.
+    pub(super) fn remind(&mut self) {
+        if let Some(timer) = self.reminding.take() {
+            timer.abort();
+        }
+        let now = Timestamp::now();
+        let mut next: Option<Duration> = None;
+        for profile in self.profiles.list().to_vec() {
+            let Some(after) = profile.remind_after else {
+                continue;
+            };
+            let last = self.store.last_complete(&profile.name);
+            // One that never ran counts from when it was written.
+            let Some(since) = last.or_else(|| made(&profile)) else {
+                continue;
+            };
+            match reminder(after, since, self.store.reminded(&profile.name), now) {
+                Reminder::Later(wait) => next = Some(next.map_or(wait, |next| next.min(wait))),
+                Reminder::Now(age) => {
+                    self.overdue(&profile.name, last.map(|_| age));
+                    self.store.set_reminded(&profile.name, since);
                 }
-                Err(error) => {
-                    tracing::error!("a profile is left out: {}", crate::in_words::in_words(&error));
-                }
+                Reminder::Silent => {}
             }
         }
-        if self.profiles.is_empty() {
-            let dirs: Vec<_> =
-                self.settings.profile_dirs.iter().map(|dir| dir.display().to_string()).collect();
-            tracing::warn!(
-                "no valid profile with a drive in {}: nothing to do (after adding one, restart or send SIGHUP)",
-                dirs.join(" or ")
-            );
-        }
+        self.reminding = next.map(|wait| {
+            let tell = self.tell.clone();
+            tokio::spawn(async move {
+                sleep_by_the_clock(wait).await;
+                let _ended = tell.send(Message::Remind);
+            })
+        });
     }
 
     pub(super) fn quiet(&self) -> bool {
@@ -139,17 +168,26 @@ impl Agent {
     pub(super) fn take(&mut self, message: Message) {
         match message {
             Message::Timer(id, timer) => self.give(Input::Timer(id, timer)),
+            Message::Remind => self.remind(),
+            Message::Unlocked(id, result) => self.give(Input::Unlocked(id, result)),
             Message::Mounted(id, result) => {
-                let ok = self.mounted(id, result);
-                self.give(Input::Mounted(id, ok));
+                let outcome = self.mounted(id, result);
+                self.give(Input::Mounted(id, outcome));
             }
+            Message::Progress(id, progress) => self.progress(id, progress),
             Message::RunEnded(id, profile, mounted, ended) => {
+                let outcome = match &ended {
+                    Ended::Stopped(_) => RunOutcome::Stopped,
+                    Ended::Failed(_) => RunOutcome::Failed,
+                    Ended::Complete(_) => RunOutcome::Over,
+                };
                 self.run_ended(id, profile, mounted, ended);
-                self.give(Input::RunEnded(id));
+                self.give(Input::RunEnded(id, outcome));
+                self.remind();
             }
-            Message::NotRun(id) => self.give(Input::RunEnded(id)),
-            Message::Released(id, released) => {
-                self.released(id, &released);
+            Message::NotRun(id) => self.give(Input::RunEnded(id, RunOutcome::Over)),
+            Message::Released(id, how, released) => {
+                self.released(id, how, &released);
                 self.give(Input::Released(id));
             }
         }
@@ -159,26 +197,40 @@ impl Agent {
     pub(super) fn give(&mut self, input: Input) {
         let store = &self.store;
         let world = World {
-            profiles: &self.profiles,
+            profiles: self.profiles.list(),
             now: Timestamp::now(),
+            wanted: &wanted,
             last_complete: &|profile, device| store.load(profile, device).completed_at(),
             is_mounted: &|device| matches!(mount::find(device), Ok(Some(_))),
-            may_mount: self.is_root,
+            on_battery: &|| false,
             mount_wait: self.settings.mount_wait,
         };
         for action in self.attaches.handle(input, &world) {
             self.carry_out(action);
         }
+        self.trail.save();
     }
 
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::State(id, device, profile, state) => {
-                self.state(id, *device, profile.as_deref(), &state);
+                self.sessions.entry(id).or_default().device = *device;
+                self.state(id, profile.as_deref(), &state);
+            }
+            Action::Unlock(id, device, name) => {
+                let profile = self.profile(&name);
+                self.start(
+                    move || {
+                        let gone = || Unopened::No("its profile was taken away".to_owned());
+                        let unlocked = profile.ok_or_else(gone);
+                        Message::Unlocked(id, unlocked.and_then(|p| jobs::unlock(&device, &p)))
+                    },
+                    move || Message::Unlocked(id, Err(Unopened::No(LOST.to_owned()))),
+                );
             }
             Action::Mount { attach, device, make } => self.start(
                 move || Message::Mounted(attach, jobs::mount(&device, make)),
-                move || Message::Mounted(attach, Err(LOST.to_owned())),
+                move || Message::Mounted(attach, Err(NotMounted::Failed(LOST.to_owned()))),
             ),
             Action::Run(id, name) => self.start_run(id, &name),
             Action::Cancel(id) => {
@@ -187,7 +239,7 @@ impl Agent {
                     stop.store(true, Ordering::Relaxed);
                 }
             }
-            Action::Release(id, how) => self.start_release(id, how),
+            Action::Release { attach, how, lock } => self.start_release(attach, how, lock),
             Action::SetTimer(id, timer, after) => self.set_timer(id, timer, after),
             Action::Forget(id) => {
                 self.notifications.forget(id.0);
@@ -196,6 +248,10 @@ impl Agent {
                 }
             }
         }
+    }
+
+    fn profile(&self, name: &str) -> Option<Profile> {
+        self.profiles.list().iter().find(|profile| profile.name == name).cloned()
     }
 
     /// Runs `job` on a thread where it may block; `lost` is reported if it panics.
@@ -212,7 +268,7 @@ impl Agent {
     }
 
     fn start_run(&mut self, id: AttachId, name: &str) {
-        let profile = self.profiles.iter().find(|p| p.name == name).cloned();
+        let profile = self.profile(name);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -228,21 +284,25 @@ impl Agent {
         };
         let stop = Arc::new(AtomicBool::new(false));
         session.running = Some((name.to_owned(), Arc::clone(&stop)));
+        session.progress = Progress::default();
         let device = session.device.clone();
-        self.notifications.show(id.0, texts::started(name, &device.name()));
-        self.log(id, Some(name), "running", "");
-        self.remember(id, &[name.to_owned()], "running");
+        self.state(id, Some(name), &State::Running);
+        self.started(id, name);
         let (name, lost) = (name.to_owned(), name.to_owned());
+        let tell = self.tell.clone();
+        let progress = move |progress| {
+            let _ended = tell.send(Message::Progress(id, progress));
+        };
         self.start(
             move || {
-                let ended = jobs::run(&profile, &device, &mounted, &stop);
+                let ended = jobs::run(&profile, &device, &mounted, &stop, progress);
                 Message::RunEnded(id, name, Some(mounted), ended)
             },
             move || Message::RunEnded(id, lost, None, Ended::Failed(LOST.to_owned())),
         );
     }
 
-    fn start_release(&mut self, id: AttachId, how: Release) {
+    fn start_release(&mut self, id: AttachId, how: Release, lock: bool) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -252,13 +312,14 @@ impl Agent {
         let root = self.is_root;
         self.start(
             move || {
+                let _ = lock;
                 let released = jobs::release(mounted, place.as_ref(), &device, how, root);
-                Message::Released(id, released)
+                Message::Released(id, how, released)
             },
             move || {
                 let removal = Removal::EjectFirst;
                 let error = Some(LOST.to_owned());
-                Message::Released(id, Released { removal, error })
+                Message::Released(id, how, Released { removal, error })
             },
         );
     }
@@ -267,8 +328,8 @@ impl Agent {
         let tell = self.tell.clone();
         let task = tokio::spawn(async move {
             match timer {
-                Timer::Mount => tokio::time::sleep(after).await,
-                Timer::Every(_) => sleep_by_the_clock(after).await,
+                Timer::Mount | Timer::Settled => tokio::time::sleep(after).await,
+                Timer::Every(_) | Timer::Mains => sleep_by_the_clock(after).await,
             }
             let _ended = tell.send(Message::Timer(id, timer));
         });
@@ -303,6 +364,12 @@ impl Agent {
         let _late = tokio::time::timeout(limit, unmounting).await;
         self.notifications.flush(limit).await;
     }
+}
+
+/// When the profile was written last.
+fn made(profile: &Profile) -> Option<Timestamp> {
+    let time = std::fs::metadata(&profile.file).and_then(|meta| meta.modified()).ok()?;
+    Timestamp::try_from(time).ok()
 }
 
 /// What is said of a job that panicked.

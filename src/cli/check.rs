@@ -194,7 +194,7 @@ mod tests {
         place(
             dir.path(),
             r#"{ "src": "/x/docs", "dist": "there", "drive": { "label": "A\u001b" },
-                "exclude_files": ["*.log"], "on_battery": "ask" }"#,
+                "exclude_files": ["*.log"], "retention": { "keep_last": 3 } }"#,
         );
         let (text, exit) = run(&ALL, dir.path());
         assert_eq!(exit, Exit::Done);
@@ -206,7 +206,7 @@ mod tests {
   to:      there on the drive with label "A\u{1b}"
   selects: 1 file (1.5 kB), 1 of them tracked, in 0 folders
   matches nothing: exclude_files "*.log"
-  warning: "on_battery" is not acted on yet: runs start on battery as well
+  warning: "retention" is not acted on yet: every increment is kept
 "#
         );
         let json = CheckArgs { json: true, ..ALL };

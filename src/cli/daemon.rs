@@ -19,7 +19,7 @@ pub fn daemon(_args: &DaemonArgs) -> Exit {
     match agent::run(settings) {
         Ok(()) => Exit::Done,
         Err(error) => {
-            tracing::error!("{error}");
+            tracing::error!("{}", crate::in_words::in_words(&error));
             Exit::Failed
         }
     }

@@ -12,6 +12,7 @@ pub mod run;
 mod signals;
 pub mod status;
 pub mod verify;
+pub mod why;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -103,6 +104,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
     Status(status::StatusArgs),
+    Why(why::WhyArgs),
     Drives(drives::DrivesArgs),
     Check(check::CheckArgs),
 }
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::verify(args, &mut out),
         Command::Repair(args) => repair::repair(args, &mut out),
         Command::Status(args) => status::status(args, &mut out).map_err(CliError::from),
+        Command::Why(args) => why::why(args, &mut out),
         Command::Drives(args) => drives::drives(args, &mut out).map_err(CliError::from),
         Command::Check(args) => check::check(args, &mut out),
     };

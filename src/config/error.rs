@@ -85,6 +85,21 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The file that is wrong, or the folder that cannot be read.
+    pub fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Read { file, .. }
+            | Self::File { file, .. }
+            | Self::Json { file, .. }
+            | Self::UnknownField { file, .. }
+            | Self::Duplicate { file, .. }
+            | Self::Value { file, .. } => Some(file),
+            Self::NotFound { .. } => None,
+        }
+    }
+}
+
 fn instead(nearest: Option<&str>, known: &[&str]) -> String {
     match nearest {
         Some(nearest) => format!("did you mean {nearest:?}?"),

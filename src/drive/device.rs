@@ -49,6 +49,8 @@ pub struct Device {
     pub size: Option<u64>,
     /// How it is connected: `usb`, `ata`.
     pub bus: Option<String>,
+    /// The encrypted device that this one is the open content of.
+    pub container: Option<Box<Device>>,
 }
 
 /// Why a device node tells nothing.
@@ -102,6 +104,7 @@ impl Device {
             // udev gives it in units of 512 bytes whatever the disk's sectors are.
             size: number("ID_PART_ENTRY_SIZE").and_then(|n| n.checked_mul(512)),
             bus: text("ID_BUS"),
+            container: None,
         }
     }
 
@@ -168,6 +171,11 @@ impl Device {
     /// nothing.
     pub fn has_file_system(&self) -> bool {
         self.fs_usage.as_deref() == Some("filesystem")
+    }
+
+    /// Whether it is a locked LUKS volume.
+    pub fn is_luks(&self) -> bool {
+        self.fs_usage.as_deref() == Some("crypto") && self.fs_type.as_deref() == Some("crypto_LUKS")
     }
 
     /// Whether it is what `wanted` asks for: every field that is given must match. A `wanted` that

@@ -4,8 +4,7 @@
 
 pub mod ability;
 pub mod attributes;
-#[cfg(test)]
-pub(crate) mod capture;
+pub mod capture;
 pub mod check;
 mod choice;
 pub mod content;

@@ -1,4 +1,4 @@
-//! Listens to udev and to changes of the mount table on a thread of its own.
+//! Listens to udev, to changes of the mount table and of some folders on a thread of its own.
 //!
 //! The thread waits in one level-triggered `poll(2)` without a time limit, so it costs nothing while
 //! nothing happens. It must never lose an event in silence: when the kernel dropped some (its buffer
@@ -9,9 +9,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::fs::inotify;
 use rustix::io::Errno;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -62,6 +64,8 @@ pub enum Event {
     Present(Vec<Device>),
     /// Something was mounted or unmounted.
     MountsChanged,
+    /// A file in one of the watched folders was written, came or went.
+    FilesChanged,
 }
 
 /// Why nothing can be listened to.
@@ -92,18 +96,23 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Starts to listen; `events` gets what happens until the monitor or the receiver is dropped.
-    pub fn start(events: UnboundedSender<Event>) -> Result<Self, MonitorError> {
+    /// Starts to listen; `events` gets what happens until the monitor or the receiver is dropped. `folders`
+    /// are watched for changes of the files in them; one that is not there is not.
+    pub fn start(
+        folders: &[PathBuf],
+        events: UnboundedSender<Event>,
+    ) -> Result<Self, MonitorError> {
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| failed("eventfd")(errno.into()))?;
         let woken = wake.try_clone().map_err(failed("eventfd"))?;
+        let watch = watch(folders).map_err(failed("inotify"))?;
         let (report, started) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("udev".to_owned())
             .spawn(move || match Source::open(RECEIVE_BUFFER) {
                 Ok(source) => {
                     let _nobody = report.send(Ok(()));
-                    source.listen(&woken, &events);
+                    source.listen(&woken, &watch, &events);
                 }
                 Err(error) => {
                     let _nobody = report.send(Err(error));
@@ -126,6 +135,26 @@ impl Drop for Monitor {
             let _panicked = thread.join();
         }
     }
+}
+
+/// Watches the files in `folders`. Only whole files are told of: not those that are still written.
+fn watch(folders: &[PathBuf]) -> io::Result<OwnedFd> {
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    let what = inotify::WatchFlags::CLOSE_WRITE
+        | inotify::WatchFlags::MOVED_FROM
+        | inotify::WatchFlags::MOVED_TO
+        | inotify::WatchFlags::DELETE
+        | inotify::WatchFlags::ONLYDIR;
+    for folder in folders {
+        match inotify::add_watch(&watch, folder, what) {
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => tracing::warn!(
+                "{}: changes are not noticed ({errno}); send SIGHUP after one",
+                folder.display()
+            ),
+        }
+    }
+    Ok(watch)
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> MonitorError {
@@ -154,7 +183,7 @@ impl Source {
 
     /// Tells `events` what is present and then what happens, until `wake` can be read or nobody
     /// listens any more.
-    fn listen(&self, wake: &OwnedFd, events: &UnboundedSender<Event>) {
+    fn listen(&self, wake: &OwnedFd, watch: &OwnedFd, events: &UnboundedSender<Event>) {
         // Listening began before this list is made: a drive plugged in meanwhile is told twice
         // rather than never.
         let mut told = Vec::from_iter(present());
@@ -169,6 +198,7 @@ impl Source {
                 // The mount table can always be read: asking for IN would spin.
                 PollFd::new(&self.mounts, PollFlags::PRI),
                 PollFd::new(wake, PollFlags::IN),
+                PollFd::new(watch, PollFlags::IN),
             ];
             match rustix::event::poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -177,12 +207,18 @@ impl Source {
                     return;
                 }
             }
-            let [socket, mounts, woken] = fds.map(|fd| fd.revents());
+            let [socket, mounts, woken, files] = fds.map(|fd| fd.revents());
             if !woken.is_empty() {
                 return;
             }
             if mounts.intersects(PollFlags::PRI | PollFlags::ERR) {
                 told.push(Event::MountsChanged);
+            }
+            if !files.is_empty() {
+                // Which file it was is not asked: all are read anew.
+                let mut names = [0; 4096];
+                while rustix::io::read(watch, &mut names).is_ok_and(|read| read > 0) {}
+                told.push(Event::FilesChanged);
             }
             if !socket.is_empty() && self.drain(&mut told) {
                 tracing::warn!("udev events were lost; looking at all drives again");
@@ -232,13 +268,21 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn tells_what_is_present_first_and_ends_when_dropped() {
+    fn tells_what_is_present_first_then_of_files_and_ends_when_dropped() {
         let (send, mut events) = tokio::sync::mpsc::unbounded_channel();
-        let monitor = Monitor::start(send).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let folders = [dir.path().join("none"), dir.path().to_owned()];
+        let monitor = Monitor::start(&folders, send).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let first = runtime
-            .block_on(async { tokio::time::timeout(Duration::from_secs(10), events.recv()).await });
+        let mut next = || {
+            let patience = Duration::from_secs(10);
+            runtime.block_on(async { tokio::time::timeout(patience, events.recv()).await })
+        };
+        let first = next();
         assert!(matches!(first, Ok(Some(Event::Present(_)))), "{first:?}");
+        std::fs::write(dir.path().join("docs.json"), "{}").unwrap();
+        // Other tests' drives may come and go meanwhile.
+        while next().unwrap().unwrap() != Event::FilesChanged {}
         drop(monitor);
         while events.blocking_recv().is_some() {}
     }
