@@ -20,9 +20,17 @@ echo "installed $DESTDIR$share/ (sample profiles, their schema, documentation)"
 
 made=$(mktemp)
 trap 'rm -f "$made"' EXIT
-sed "s|^ExecStart=[^ ]*|ExecStart=$bin/bkm-agent|
-     s|^Documentation=.*|Documentation=file://$share/README.md|" "systemd/$unit" >"$made"
+# The unit $1 with the places of this installation.
+placed() {
+    sed "s|^ExecStart=[^ ]*|ExecStart=$bin/bkm-agent|
+         s|^Documentation=.*|Documentation=file://$share/README.md|" "systemd/$1" >"$made"
+}
+placed "$unit"
 put 644 "$made" "$units/$unit"
+if [ -n "$system_units" ]; then
+    placed "$system_unit"
+    put 644 "$made" "$system_units/$system_unit"
+fi
 
 echo
 if [ -n "$DESTDIR" ]; then
@@ -44,6 +52,10 @@ if user_manager_runs; then
     echo "started $unit"
 elif [ -z "$DESTDIR" ]; then
     echo "No systemd of this user runs here. In a session of yours: systemctl --user enable --now $unit"
+fi
+if [ -n "$system_units" ] && [ -z "$DESTDIR" ]; then
+    echo "For the whole computer (a server), with profiles in /etc/bkm-agent/profiles, as root:"
+    echo "  systemctl daemon-reload && systemctl enable --now $system_unit"
 fi
 
 cat <<END

@@ -3,6 +3,7 @@
 
 : "${PREFIX:?is set by make}" "${DESTDIR=}" "${UDEV_RULES:=/etc/udev/rules.d}"
 
+system_units=''
 bin=$PREFIX/bin
 share=$PREFIX/share/bkm-agent
 # systemd looks for a user's own units in one place and for everybody's in another.
@@ -10,8 +11,11 @@ if [ "$PREFIX" = "$HOME/.local" ]; then
     units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
 else
     units=$PREFIX/lib/systemd/user
+    # The agent for the whole computer is only there where everybody's programs are.
+    system_units=$PREFIX/lib/systemd/system
 fi
 unit=bkm-agent.service
+system_unit=bkm-agent-system.service
 rule=99-bkm-agent.rules
 
 # Whether there is a systemd of the user to talk to; packagers do not mean theirs.

@@ -15,6 +15,12 @@ take() {
 if user_manager_runs && [ -e "$units/$unit" ]; then
     systemctl --user disable --now "$unit"
 fi
+if [ -n "$system_units" ]; then
+    if [ -z "$DESTDIR" ] && [ -e "$system_units/$system_unit" ] && [ "$(id -u)" -eq 0 ]; then
+        systemctl disable --now "$system_unit" 2>/dev/null || true
+    fi
+    take "$system_units/$system_unit"
+fi
 take "$bin/bkm-agent"
 take "$units/$unit"
 rm -f "$DESTDIR$units/default.target.wants/$unit"

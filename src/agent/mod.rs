@@ -56,6 +56,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// How long the desktop is given to mount a drive, where the agent can do it.
     pub mount_wait: Duration,
+    /// Whether it is the agent for the whole computer.
+    pub system: bool,
 }
 
 /// Why the agent could not go on. Everything that concerns one drive or one profile is logged and
@@ -79,6 +81,7 @@ pub enum AgentError {
 /// Listens and backs up until SIGTERM or SIGINT.
 pub fn run(settings: Settings) -> Result<(), AgentError> {
     let _lock = lock::take(&settings.state_dir)?;
+    let _system = settings.system.then(lock::take_system).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

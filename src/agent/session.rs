@@ -107,7 +107,12 @@ impl Agent {
     }
 
     fn load_profiles(&mut self) {
-        for broken in self.profiles.load(&self.settings.profile_dirs) {
+        let mut dirs = self.settings.profile_dirs.clone();
+        if !self.settings.system && super::lock::system_is_held() {
+            // They are that agent's: two would back up to one drive in turn.
+            dirs.retain(|dir| dir != crate::state_dir::system_profiles());
+        }
+        for broken in self.profiles.load(&dirs) {
             self.broken(&broken);
         }
         self.remind();

@@ -15,6 +15,7 @@ pub fn daemon(_args: &DaemonArgs) -> Exit {
         profile_dirs: state_dir::profile_dirs(),
         state_dir: state_dir::state_dir(),
         mount_wait: MOUNT_WAIT,
+        system: state_dir::is_system(),
     };
     match agent::run(settings) {
         Ok(()) => Exit::Done,
