@@ -157,14 +157,42 @@ mod tests {
             complete(memory(Some("PHOTOS"), Some("B4C4-F001"), "2026-11-24T09:15:00+01:00"));
         docs.last_verified = Some("never".to_owned());
         let text = text(&[docs]).replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        # HELP bkm_info The version of bkm-agent.
+        # TYPE bkm_info gauge
+        bkm_info{version="[VERSION]"} 1
+        # HELP bkm_last_success_timestamp_seconds When the last complete backup ended.
+        # TYPE bkm_last_success_timestamp_seconds gauge
+        bkm_last_success_timestamp_seconds{profile="docs",drive="PHOTOS",uuid="B4C4-F001"} 1795421700
+        # HELP bkm_last_seen_timestamp_seconds When the drive was last plugged in or used.
+        # TYPE bkm_last_seen_timestamp_seconds gauge
+        bkm_last_seen_timestamp_seconds{profile="docs",drive="PHOTOS",uuid="B4C4-F001"} 1795508100
+        # HELP bkm_last_run_duration_seconds How long the last complete backup took.
+        # TYPE bkm_last_run_duration_seconds gauge
+        bkm_last_run_duration_seconds{profile="docs",drive="PHOTOS",uuid="B4C4-F001"} 1.25
+        # HELP bkm_last_run_bytes_copied Bytes of content that the last complete backup copied.
+        # TYPE bkm_last_run_bytes_copied gauge
+        bkm_last_run_bytes_copied{profile="docs",drive="PHOTOS",uuid="B4C4-F001"} 1500000
+        # HELP bkm_last_run_problems Files that the last complete backup could not back up.
+        # TYPE bkm_last_run_problems gauge
+        bkm_last_run_problems{profile="docs",drive="PHOTOS",uuid="B4C4-F001"} 0
+        # HELP bkm_last_run_files Files of the last complete backup, by kind.
+        # TYPE bkm_last_run_files gauge
+        bkm_last_run_files{profile="docs",drive="PHOTOS",uuid="B4C4-F001",kind="new"} 3
+        bkm_last_run_files{profile="docs",drive="PHOTOS",uuid="B4C4-F001",kind="changed"} 0
+        bkm_last_run_files{profile="docs",drive="PHOTOS",uuid="B4C4-F001",kind="touched"} 0
+        bkm_last_run_files{profile="docs",drive="PHOTOS",uuid="B4C4-F001",kind="moved"} 0
+        bkm_last_run_files{profile="docs",drive="PHOTOS",uuid="B4C4-F001",kind="deleted"} 0
+        bkm_last_run_files{profile="docs",drive="PHOTOS",uuid="B4C4-F001",kind="unchanged"} 4
+        "#);
     }
 
     #[test]
     fn a_label_cannot_make_series_of_its_own_or_steer_a_terminal() {
         let text = text(&[memory(Some(HOSTILE), None, "2026-11-24T09:15:00+01:00")]);
         let line = text.lines().find(|line| line.starts_with("bkm_last_seen")).unwrap();
-        insta::assert_snapshot!(line, @"");
+        let shown = r#"bkm_last_seen_timestamp_seconds{profile="docs",drive="A\"} 1\\u{a}evil{x=\"\\\\u{1b}[2J\\u{202e}",uuid=""} 1795508100"#;
+        assert_eq!(line, shown);
         assert_eq!(text.lines().count(), 6, "{text}");
     }
 
@@ -175,7 +203,13 @@ mod tests {
         let other = memory(None, Some("1"), "2026-11-19T00:00:00Z");
         let text = text(&[old, new, other]);
         let seen: Vec<_> = text.lines().filter(|line| line.starts_with("bkm_last_seen")).collect();
-        insta::assert_snapshot!(seen.join("\n"), @"");
+        assert_eq!(
+            seen,
+            [
+                r#"bkm_last_seen_timestamp_seconds{profile="docs",drive="/dev/sdb1",uuid=""} 1795219200"#,
+                r#"bkm_last_seen_timestamp_seconds{profile="docs",drive="1",uuid="1"} 1795046400"#,
+            ]
+        );
     }
 
     #[test]
