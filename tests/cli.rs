@@ -153,7 +153,7 @@ fn every_command_explains_itself() {
 
     Options:
           --json        Print a JSON array with one object per profile and drive
-          --prometheus  Print figures for Prometheus, in the text format that node_exporter's textfile collector reads
+          --prometheus  Print figures for Prometheus (node_exporter's textfile collector)
       -h, --help        Print help
     ");
     shown!(help(&["drives", "-h"]), @r"

@@ -13,7 +13,7 @@ pub struct StatusArgs {
     /// Print a JSON array with one object per profile and drive.
     #[arg(long)]
     pub json: bool,
-    /// Print figures for Prometheus, in the text format that node_exporter's textfile collector reads.
+    /// Print figures for Prometheus (node_exporter's textfile collector).
     #[arg(long, conflicts_with = "json")]
     pub prometheus: bool,
 }

@@ -218,6 +218,8 @@ fn run(facts: &facts::Facts<'_>, limit: Duration, stop: &AtomicBool) -> Result<(
     let program = crate::sanitize::line(program);
     match ended {
         Ok(Ended::By(status)) if status.success() => Ok(()),
+        // systemd tells all processes of the service to end, and it may have been faster than we.
+        Ok(Ended::By(_)) if stop.load(Ordering::Relaxed) => failed(Why::Stopped),
         Ok(Ended::By(status)) => failed(Why::Failed { program, status, last }),
         Ok(Ended::TooLong) => failed(Why::TooLong { program, limit, last }),
         Ok(Ended::Stopped) => failed(Why::Stopped),
