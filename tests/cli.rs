@@ -153,7 +153,7 @@ fn every_command_explains_itself() {
 
     Options:
           --json        Print a JSON array with one object per profile and drive
-          --prometheus  Print figures for Prometheus (node_exporter's textfile collector)
+          --prometheus  Print figures for Prometheus, as its collector of text files reads them
       -h, --help        Print help
     ");
     shown!(help(&["drives", "-h"]), @r"

@@ -58,16 +58,16 @@ pub(super) fn text(all: &[Memory]) -> String {
     let name = "bkm_last_run_problems";
     let help = "Files that the last complete backup could not back up.";
     metric(&mut text, name, help, figures(|run| run.problems.len() as u64));
-    let kinds: [(&str, fn(&RunReport) -> u64); 6] = [
-        ("new", |run| run.new),
-        ("changed", |run| run.changed),
-        ("touched", |run| run.touched),
-        ("moved", |run| run.moved),
-        ("deleted", |run| run.deleted),
-        ("unchanged", |run| run.unchanged),
-    ];
     let files = runs.iter().flat_map(|(run, labels)| {
-        kinds.map(|(kind, of)| (format!("{labels},kind=\"{kind}\""), of(run)))
+        let kinds = [
+            ("new", run.new),
+            ("changed", run.changed),
+            ("touched", run.touched),
+            ("moved", run.moved),
+            ("deleted", run.deleted),
+            ("unchanged", run.unchanged),
+        ];
+        kinds.map(|(kind, files)| (format!("{labels},kind=\"{kind}\""), files))
     });
     metric(&mut text, "bkm_last_run_files", "Files of the last complete backup, by kind.", files);
     text

@@ -13,7 +13,7 @@ pub struct StatusArgs {
     /// Print a JSON array with one object per profile and drive.
     #[arg(long)]
     pub json: bool,
-    /// Print figures for Prometheus (node_exporter's textfile collector).
+    /// Print figures for Prometheus, as its collector of text files reads them.
     #[arg(long, conflicts_with = "json")]
     pub prometheus: bool,
 }
