@@ -14,6 +14,7 @@ pub mod drive;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod history;
+pub mod hooks;
 pub mod human;
 pub mod in_words;
 pub mod notify;

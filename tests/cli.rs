@@ -152,8 +152,9 @@ fn every_command_explains_itself() {
     Usage: bkm-agent status [OPTIONS]
 
     Options:
-          --json  Print a JSON array with one object per profile and drive
-      -h, --help  Print help
+          --json        Print a JSON array with one object per profile and drive
+          --prometheus  Print figures for Prometheus, as its collector of text files reads them
+      -h, --help        Print help
     ");
     shown!(help(&["drives", "-h"]), @r"
     exit 0
@@ -317,6 +318,14 @@ fn json_has_the_promised_keys() {
     assert_eq!(keys(&status[0]), promised);
     assert_eq!(status[0]["last_run"]["unchanged"], 3);
     assert_eq!(status.as_array().unwrap().len(), 1);
+
+    let figures = home.done(&["status", "--prometheus"]);
+    let folder = home.at("there/backup").display().to_string();
+    let unchanged = format!(
+        "bkm_last_run_files{{profile=\"docs\",drive=\"{folder}\",uuid=\"\",kind=\"unchanged\"}} 3"
+    );
+    assert!(figures.lines().any(|line| line == unchanged), "{figures}");
+    assert_eq!(home.bkm(&["status", "--prometheus", "--json"]).status.code(), Some(2));
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod drives;
 pub mod list;
 mod locate;
 mod progress;
+mod prometheus;
 pub mod repair;
 pub mod restore;
 pub mod run;

@@ -18,6 +18,8 @@ use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
 use crate::config::Profile;
 use crate::drive::device::{self, Device};
+use crate::hooks::{self, At};
+use crate::in_words::in_words;
 use crate::notify::texts::Removal;
 use crate::problem::Problem;
 use crate::{human, state_dir};
@@ -139,16 +141,24 @@ fn one(
     };
     let store = Store::new(&state_dir::state_dir());
     let mut on_drive = None;
+    let folder = backup::place::folder_of(profile);
     let (ran, ending) = match device {
-        None => (backup::run(profile, &options), Ending::Folder),
+        None => {
+            let at = At { device, mount_point: None, repository: &folder };
+            (hooked(profile, &at, &options, || backup::run(profile, &options)), Ending::Folder)
+        }
         Some(device) => {
             let mounted = open_mount(device, args.dry_run)?;
             if mounted.ours {
                 // Where we mount it is gone afterwards, and nobody looks for it there.
-                let folder = backup::place::folder_of(profile);
                 on_drive = Some(format!("{} on {}", folder.display(), device.name()));
             }
-            let ran = backup::run_on_drive(profile, device, &mounted, &options);
+            let repository = mounted.point.join(&folder);
+            let point = Some(mounted.point.as_path());
+            let at = At { device: Some(device), mount_point: point, repository: &repository };
+            let ran = hooked(profile, &at, &options, || {
+                backup::run_on_drive(profile, device, &mounted, &options)
+            });
             if ran.is_ok() {
                 bar.phase("unmounting");
             }
@@ -159,9 +169,8 @@ fn one(
         }
     };
     bar.finish();
-    let remembered = device
-        .cloned()
-        .unwrap_or_else(|| Device { node: backup::place::folder_of(profile), ..Device::default() });
+    let remembered =
+        device.cloned().unwrap_or_else(|| Device { node: folder, ..Device::default() });
     let remember = |state: &str, report: Option<&RunReport>| {
         if !args.dry_run {
             store.update(&profile.name, &remembered, |memory| {
@@ -191,14 +200,8 @@ fn one(
                 None => Ok(Exit::Problems),
             }
         }
-        Err(error) => {
-            let exit = match &error {
-                RunError::Stopped { .. } => Exit::Stopped,
-                RunError::NeedsDrive { .. } => Exit::Usage,
-                _ => Exit::Failed,
-            };
-            let mut error = CliError::new(&error, exit);
-            if exit == Exit::Stopped {
+        Err(mut error) => {
+            if error.exit == Exit::Stopped {
                 remember(&error.message, None);
                 if let Some(words) = ending.words() {
                     error.message = format!("{}. {words}", error.message);
@@ -209,6 +212,44 @@ fn one(
             Err(error)
         }
     }
+}
+
+/// Runs, and around it the profile's hooks; a dry run has none.
+fn hooked(
+    profile: &Profile,
+    at: &At<'_>,
+    options: &Options<'_>,
+    run: impl FnOnce() -> Result<RunReport, RunError>,
+) -> Result<RunReport, CliError> {
+    let run = || {
+        run().map_err(|error| {
+            let exit = match &error {
+                RunError::Stopped { .. } => Exit::Stopped,
+                RunError::NeedsDrive { .. } => Exit::Usage,
+                _ => Exit::Failed,
+            };
+            CliError::new(&error, exit)
+        })
+    };
+    if options.dry_run {
+        return run();
+    }
+    let mut ran = match hooks::before(profile, at, options.stop) {
+        Ok(()) => run(),
+        Err(error) => {
+            let exit = if error.stopped() { Exit::Stopped } else { Exit::Failed };
+            Err(CliError::new(&error, exit))
+        }
+    };
+    let outcome = ran.as_ref().map_err(|error| error.message.as_str());
+    if let Some(error) = hooks::after(profile, at, outcome, options.stop) {
+        let warning = in_words(&error);
+        match &mut ran {
+            Ok(report) => report.warnings.push(warning),
+            Err(_) => super::say(&warning),
+        }
+    }
+    ran
 }
 
 /// How the drive was left.

@@ -13,11 +13,19 @@ pub struct StatusArgs {
     /// Print a JSON array with one object per profile and drive.
     #[arg(long)]
     pub json: bool,
+    /// Print figures for Prometheus, as its collector of text files reads them.
+    #[arg(long, conflicts_with = "json")]
+    pub prometheus: bool,
 }
 
 /// Prints what is remembered to `out`.
 pub fn status(args: &StatusArgs, out: &mut dyn Write) -> io::Result<Exit> {
-    print(&Store::new(&state_dir::state_dir()).all(), args.json, out)
+    let all = Store::new(&state_dir::state_dir()).all();
+    if args.prometheus {
+        out.write_all(super::prometheus::text(&all).as_bytes())?;
+        return Ok(Exit::Done);
+    }
+    print(&all, args.json, out)
 }
 
 fn print(all: &[Memory], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
