@@ -17,6 +17,7 @@ pub mod history;
 pub mod human;
 pub mod in_words;
 pub mod notify;
+pub mod pairing;
 pub mod problem;
 pub mod relpath;
 pub mod repository;
