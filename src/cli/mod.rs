@@ -5,12 +5,14 @@ pub mod daemon;
 pub mod drives;
 pub mod list;
 mod locate;
+pub mod pair;
 mod progress;
 pub mod repair;
 pub mod restore;
 pub mod run;
 mod signals;
 pub mod status;
+pub mod unpair;
 pub mod verify;
 
 use std::error::Error;
@@ -104,6 +106,8 @@ enum Command {
     Repair(repair::RepairArgs),
     Status(status::StatusArgs),
     Drives(drives::DrivesArgs),
+    Pair(pair::PairArgs),
+    Unpair(unpair::UnpairArgs),
     Check(check::CheckArgs),
 }
 
@@ -120,6 +124,8 @@ pub fn main() -> ExitCode {
         Command::Repair(args) => repair::repair(args, &mut out),
         Command::Status(args) => status::status(args, &mut out).map_err(CliError::from),
         Command::Drives(args) => drives::drives(args, &mut out).map_err(CliError::from),
+        Command::Pair(args) => pair::pair(args, &mut out),
+        Command::Unpair(args) => unpair::unpair(args, &mut out),
         Command::Check(args) => check::check(args, &mut out),
     };
     let exit = match ended.and_then(|exit| Ok(out.flush().map(|()| exit)?)) {

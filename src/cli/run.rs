@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 
 use super::locate::{
-    device_at, drive_for, named_profiles, no_profile_for, no_profiles, open_mount,
+    device_at, drive_for, is_for, named_profiles, no_profile_for, no_profiles, open_mount, pairings,
 };
 use super::progress::Bar;
 use super::{CliError, Exit, signals};
@@ -18,7 +18,9 @@ use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
 use crate::config::Profile;
 use crate::drive::device::{self, Device};
+use crate::drive::mount::Mounted;
 use crate::notify::texts::Removal;
+use crate::pairing::{self, Admission};
 use crate::problem::Problem;
 use crate::{human, state_dir};
 
@@ -92,7 +94,7 @@ fn jobs(
         let device = device_at(node)?;
         let jobs: Vec<_> = profiles
             .into_iter()
-            .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
+            .filter(|profile| is_for(profile, &device).is_some())
             .map(|profile| (profile, Some(device.clone())))
             .collect();
         return if jobs.is_empty() { Err(no_profile_for(&device)) } else { Ok(jobs) };
@@ -103,13 +105,12 @@ fn jobs(
     let present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
     let mut jobs = Vec::new();
     for profile in profiles {
-        match drive_of(&profile) {
-            None => jobs.push((profile, None)),
-            Some(wanted) => {
-                let devices = present.iter().filter(|device| device.matches(wanted));
-                jobs.extend(devices.map(|device| (profile.clone(), Some(device.clone()))));
-            }
+        if drive_of(&profile).is_none() {
+            jobs.push((profile, None));
+            continue;
         }
+        let devices = present.iter().filter(|device| is_for(&profile, device).is_some());
+        jobs.extend(devices.map(|device| (profile.clone(), Some(device.clone()))));
     }
     if jobs.is_empty() {
         return Err(CliError::failed(
@@ -138,27 +139,6 @@ fn one(
         faults: None,
     };
     let store = Store::new(&state_dir::state_dir());
-    let mut on_drive = None;
-    let (ran, ending) = match device {
-        None => (backup::run(profile, &options), Ending::Folder),
-        Some(device) => {
-            let mounted = open_mount(device, args.dry_run)?;
-            if mounted.ours {
-                // Where we mount it is gone afterwards, and nobody looks for it there.
-                let folder = backup::place::folder_of(profile);
-                on_drive = Some(format!("{} on {}", folder.display(), device.name()));
-            }
-            let ran = backup::run_on_drive(profile, device, &mounted, &options);
-            if ran.is_ok() {
-                bar.phase("unmounting");
-            }
-            let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
-            let may_unmount = rustix::process::geteuid().is_root();
-            let released = jobs::release(Some(mounted), None, device, how, may_unmount);
-            (ran, Ending::Drive(released))
-        }
-    };
-    bar.finish();
     let remembered = device
         .cloned()
         .unwrap_or_else(|| Device { node: backup::place::folder_of(profile), ..Device::default() });
@@ -172,6 +152,35 @@ fn one(
             });
         }
     };
+    let mut shown_at = None;
+    let (ran, ending) = match device {
+        None => (backup::run(profile, &options), Ending::Folder),
+        Some(device) => {
+            let mounted = open_mount(device, args.dry_run)?;
+            let ran = pairing::admit(profile, device, &mounted, &pairings()).map(|admission| {
+                if mounted.ours {
+                    // Where we mount it is gone afterwards, and nobody looks for it there.
+                    let folder = admission.place.display();
+                    shown_at = Some(format!("{folder} on {}", device.name()));
+                }
+                on_drive(profile, device, &mounted, &admission, &options)
+            });
+            if let Ok(Ok(_)) = ran {
+                bar.phase("unmounting");
+            }
+            let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
+            let may_unmount = rustix::process::geteuid().is_root();
+            let released = jobs::release(Some(mounted), None, device, how, may_unmount);
+            match ran {
+                Ok(ran) => (ran, Ending::Drive(released)),
+                Err(refusal) => {
+                    remember(&format!("refused: {}", refusal.why), None);
+                    return Err(CliError::failed(refusal.to_string()));
+                }
+            }
+        }
+    };
+    bar.finish();
     match ran {
         Ok(report) => {
             remember(&ending.state(&report), Some(&report));
@@ -179,7 +188,7 @@ fn one(
                 super::print_json(&report, false, out)?;
             } else {
                 let repository =
-                    on_drive.unwrap_or_else(|| report.repository.display().to_string());
+                    shown_at.unwrap_or_else(|| report.repository.display().to_string());
                 let last = ending.words().filter(|_| !more && !args.dry_run);
                 print(&report, &repository, last.as_deref(), out)?;
             }
@@ -209,6 +218,29 @@ fn one(
             Err(error)
         }
     }
+}
+
+/// A run on a drive that was admitted.
+fn on_drive(
+    profile: &Profile,
+    device: &Device,
+    mounted: &Mounted,
+    admission: &Admission,
+    options: &Options<'_>,
+) -> Result<RunReport, RunError> {
+    let mut ran = backup::run_on_drive(&admission.profile(profile), device, mounted, options);
+    if options.dry_run {
+        return ran;
+    }
+    // After a run that failed as well: the drive was used.
+    let confirmed = admission.confirm(mounted, &pairings());
+    if let Ok(report) = &mut ran {
+        match confirmed {
+            Ok(()) => report.pairing.clone_from(&admission.note),
+            Err(error) => report.warnings.push(pairing::failed(device, &error)),
+        }
+    }
+    ran
 }
 
 /// How the drive was left.
@@ -288,6 +320,9 @@ fn print(
         let increment =
             report.increment.as_deref().unwrap_or("no increment: nothing tracked changed");
         writeln!(out, "  {size} copied in {time}; {increment}")?;
+    }
+    if let Some(note) = &report.pairing {
+        writeln!(out, "  {note}")?;
     }
     for warning in &report.warnings {
         writeln!(out, "  warning: {}", line(warning))?;

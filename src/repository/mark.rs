@@ -114,7 +114,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Mark, String> {
 }
 
 fn number<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N { None } else { unhex(text)?.try_into().ok() }
+    if text.len() == 2 * N { unhex(text)?.try_into().ok() } else { None }
 }
 
 /// The text of a mark. A name that is too long for a reader is cut.
@@ -165,13 +165,12 @@ impl Repository<'_> {
         }
         self.tree.sync()?;
         match (was_torn, was_unclosed) {
-            (true, _) => {}
             (false, true) => self.settle()?,
             (false, false) if self.index.is_unclosed() => {
                 self.append(&Frame::Closed)?;
                 self.index.close();
             }
-            (false, false) => {}
+            (true, _) | (false, false) => {}
         }
         Ok(())
     }
