@@ -169,8 +169,13 @@ fn kept(device: &Device, mounted: &Mounted, profile: &Profile) -> Option<Kept> {
     })
 }
 
-/// How a repository keeps versions, and what its drive cannot keep, for people.
-pub(super) fn kept_words(kept: &Kept) -> String {
+/// How the profile's repository keeps versions, and what its drive cannot keep, for people.
+fn kept_words(kept: &Kept) -> String {
+    format!("{}: {}", line(&kept.profile), versions_words(kept))
+}
+
+/// The same without the profile.
+pub(super) fn versions_words(kept: &Kept) -> String {
     let versions = match kept.keeps_versions {
         Keeping::Hardlink => {
             "hardlink: one file with a name in the mirror and one in its increment"
@@ -187,7 +192,7 @@ pub(super) fn kept_words(kept: &Kept) -> String {
         }
         Names::Ascii => "; names with other than ASCII letters are escaped",
     };
-    format!("{}: {versions}{names}", sanitize::line(&kept.profile))
+    format!("{versions}{names}")
 }
 
 /// Device nodes and what kind of medium they are.
@@ -209,7 +214,7 @@ fn media() -> Media {
 
 /// Total and free bytes. Asked of the one mount that matters: the list that sysinfo makes asks every
 /// mount, which a hung network mount blocks, and is empty once one mount point is not UTF-8.
-fn space(point: &Path) -> Option<(u64, u64)> {
+pub(super) fn space(point: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statvfs(point).ok()?;
     let unit = if stat.f_frsize > 0 { stat.f_frsize } else { stat.f_bsize };
     let bytes = |blocks: u64| blocks.checked_mul(unit);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::drives::{Kept, kept_words};
+use super::drives::{Kept, space, versions_words};
 use super::locate::{device_at, is_for, known, named_profiles, open_mount, pairings, release};
 use super::{CliError, Exit};
 use crate::agent::event::drive_of;
@@ -41,6 +41,9 @@ pub struct PairArgs {
     /// Do not ask before a drive is taken over that is paired with another computer
     #[arg(long)]
     pub take_over: bool,
+    /// Keep the passphrase of an encrypted drive, so that it is unlocked when it is plugged in
+    #[arg(long, hide = true)]
+    pub store_passphrase: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -74,6 +77,9 @@ struct Done {
 
 /// Pairs the drive.
 pub fn pair(args: &PairArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if args.store_passphrase {
+        return Err(CliError::usage("--store-passphrase is not built yet"));
+    }
     let device = device_at(&args.device)?;
     check_file_system(&device)?;
     let (profile, new) = profile_for(args, &device)?;
@@ -346,7 +352,7 @@ fn pair_mounted(
         label: device.label.clone(),
         uuid: device.uuid.clone(),
         fs_type: device.fs_type.clone(),
-        size: device.size,
+        size: device.size.or_else(|| Some(space(&mounted.point)?.0)),
         repository: place,
         kept,
         already,
@@ -411,7 +417,7 @@ fn print(done: &Done, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     writeln!(out, "  profile    {} ({}{made})", line(&done.profile), show(&done.file))?;
     writeln!(out, "  source     {}", show(&done.source))?;
     writeln!(out, "  repository {}", show(&done.repository))?;
-    writeln!(out, "  versions   {}", kept_words(&done.kept))?;
+    writeln!(out, "  versions   {}", versions_words(&done.kept))?;
     if let Some(computer) = &done.taken_over_from {
         writeln!(out, "  it was paired by {} before", line(computer))?;
     }

@@ -91,7 +91,7 @@ pub fn unpair(args: &UnpairArgs, out: &mut dyn Write) -> Result<Exit, CliError> 
             let wanted = line(&wanted.to_string());
             writeln!(
                 out,
-                "  the next drive that is {wanted} will be paired by its first backup; \"pairing\": \"required\" in the profile prevents that"
+                "  the next drive with {wanted} will be paired by its first backup; \"pairing\": \"required\" in the profile prevents that"
             )?;
         }
     }
@@ -121,8 +121,9 @@ fn meant(args: &UnpairArgs, all: &[(String, Paired)]) -> Result<Vec<(String, Pai
         })
         .collect();
     let paired = Vec::from_iter(paired).join("; ");
-    let paired = if paired.is_empty() { "no drive is".to_owned() } else { paired };
-    Err(CliError::failed(format!("{} is not paired; paired: {paired}", line(&args.drive))))
+    let paired =
+        if paired.is_empty() { "no drive is".to_owned() } else { format!("only {paired}") };
+    Err(CliError::failed(format!("{} is not paired; {paired}", line(&args.drive))))
 }
 
 fn has_uuid(device: &Device, uuid: &str) -> bool {

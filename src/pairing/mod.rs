@@ -118,7 +118,8 @@ pub fn admit_on(
     match verdict::verdict(profile.pairing, &known, device.uuid.as_deref(), &on_drive, runs) {
         Verdict::Refused(kind) => Err(words::refusal(kind, profile, device)),
         verdict => {
-            let note = words::note(&verdict, device, moved.map(|before| (before, &*place)));
+            let note =
+                words::note(&verdict, profile, device, moved.map(|before| (before, &*place)));
             let id = match on_drive {
                 OnDrive::Ours { id, .. } if moved.is_none() => Some(id),
                 _ => None,

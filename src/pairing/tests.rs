@@ -97,7 +97,7 @@ fn the_first_drive_is_paired_and_then_known() {
     let world = World::new();
     let first = world.run();
     assert_eq!(first.verdict, Verdict::FirstUse);
-    assert!(first.note.unwrap().contains("PHOTOS is paired"));
+    assert!(first.note.unwrap().contains("PHOTOS is now paired"));
     for runs in 1..4 {
         assert_eq!(world.known()[0].runs, runs);
         let next = world.run();

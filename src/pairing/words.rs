@@ -17,10 +17,11 @@ use crate::sanitize::line;
 /// What the user should know of a drive that is used; `moved`: the profile names another place than before.
 pub(super) fn note(
     verdict: &Verdict,
+    profile: &Profile,
     device: &Device,
     moved: Option<(&Path, &Path)>,
 ) -> Option<String> {
-    let drive = device.name();
+    let (drive, name) = (device.name(), line(&profile.name));
     if let Some((before, now)) = moved {
         let [before, now] = [before, now].map(|path| line(&path.to_string_lossy()));
         return Some(format!("the profile now names {now} on {drive}, and no longer {before}"));
@@ -28,10 +29,10 @@ pub(super) fn note(
     Some(match verdict {
         Verdict::Off | Verdict::Known | Verdict::Refused(_) => return None,
         Verdict::FirstUse => format!(
-            "{drive} is paired with this computer from now on: a drive that only looks like it gets nothing"
+            "{drive} is now paired with the profile {name}: a drive that only looks like it gets nothing"
         ),
         Verdict::FirstUseOfOld => format!(
-            "{drive} has a backup that was not paired yet; it is paired with this computer from now on"
+            "{drive} has a backup that was not paired yet; it is now paired with the profile {name}"
         ),
         Verdict::Ahead(more) => format!(
             "{drive} has {} that this computer does not remember (was its home restored?); it is used, since it has this computer's mark",
@@ -80,7 +81,7 @@ pub(super) fn refusal(kind: Kind, profile: &Profile, device: &Device) -> Refusal
         ),
         Kind::Reinstalled(computer) => (
             format!(
-                "{drive} was paired by {}, which is this computer's name, but not by this system: was it installed anew, or what it remembered lost?",
+                "{drive} was paired by {}, which is this computer's name, but not by this system, which was installed anew or lost what it remembered",
                 line(computer)
             ),
             format!("To go on with the backup on it: {pair}"),
@@ -107,13 +108,15 @@ pub(super) fn refusal(kind: Kind, profile: &Profile, device: &Device) -> Refusal
             ),
             if_yours,
         ),
-        Kind::Behind(lost) => (
-            format!(
-                "{drive} lacks the last {} that this computer made to it: it is a copy of the paired drive or was set back to an older state (or was pulled before all was written)",
-                count(*lost, "backup", "backups")
-            ),
-            if_yours,
-        ),
+        Kind::Behind(lost) => {
+            let lost = if *lost == 1 { "backup".to_owned() } else { count(*lost, "", "backups") };
+            (
+                format!(
+                    "{drive} lacks the last {lost} that this computer made to it: it is a copy of the paired drive or was set back to an older state (or was pulled before all was written)"
+                ),
+                if_yours,
+            )
+        }
         Kind::Memory | Kind::Unreadable => (format!("{drive} cannot be looked at"), String::new()),
     };
     Refusal { kind, why, what_to_do }
