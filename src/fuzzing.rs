@@ -16,12 +16,13 @@ use crate::select::rules::{Decider, DirectoryPriority, RawRules, Rules};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets: `fuzz/fuzz_targets/<name>.rs` calls the function of that name.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("index", index),
     ("frames", frames),
     ("catalog", catalog),
     ("format", format),
     ("stamp", stamp),
+    ("pairing", pairing),
     ("lock", lock),
     ("keys", keys),
     ("mountinfo", mountinfo),
@@ -52,6 +53,11 @@ pub fn format(bytes: &[u8]) {
 /// `.bkm/stamp`.
 pub fn stamp(bytes: &[u8]) {
     records::stamp(bytes);
+}
+
+/// `.bkm/pairing`.
+pub fn pairing(bytes: &[u8]) {
+    records::mark(bytes);
 }
 
 /// A line of `/proc/locks`.

@@ -51,6 +51,8 @@ fn every_command_explains_itself() {
       repair   Rebuild lost or broken records from the files on the drive
       status   Show the last runs of each profile and drive
       drives   Show the drives that are plugged in and the profiles for them
+      pair     Pair a drive with a profile, so that no other drive passes for it
+      unpair   Forget that a drive is paired; the backup on it stays
       check    Check the profiles: whether they are valid, and what they select
       help     Print this message or the help of the given subcommand(s)
 
@@ -165,6 +167,36 @@ fn every_command_explains_itself() {
     Options:
           --json  Print a JSON array with one object per file system
       -h, --help  Print help
+    ");
+    shown!(help(&["pair", "-h"]), @r"
+    exit 0
+    Pair a drive with a profile, so that no other drive passes for it
+
+    Usage: bkm-agent pair [OPTIONS] <DEV>
+
+    Arguments:
+      <DEV>  The drive's device node, e.g. /dev/sdb1
+
+    Options:
+          --profile <NAME>  The profile; one more drive for it if it has some
+          --src <DIR>       The folder to back up; a profile is made for it if there is none
+          --take-over       Do not ask before a drive is taken over that is paired with another computer
+          --json            Print one JSON object
+      -h, --help            Print help (see more with '--help')
+    ");
+    shown!(help(&["unpair", "-h"]), @r"
+    exit 0
+    Forget that a drive is paired; the backup on it stays
+
+    Usage: bkm-agent unpair [OPTIONS] <DEV|LABEL|UUID>
+
+    Arguments:
+      <DEV|LABEL|UUID>  The drive: its device node, its label, or the UUID of its file system
+
+    Options:
+          --profile <NAME>  Only with this profile
+          --json            Print a JSON array with one object per pairing
+      -h, --help            Print help
     ");
     shown!(help(&["check", "-h"]), @r"
     exit 0
@@ -819,7 +851,6 @@ fn check_tells_valid_invalid_and_doubtful_profiles() {
       to:      Backups/[USER]@[HOST]/doubtful on the drive with label "PHOTOS"
       selects: 3 files (11 B), 3 of them tracked, in 1 folder
       matches nothing: exclude_files "*.bak"
-      warning: "after": powering off is not built yet; the drive is unmounted
     invalid: /home/anna/config/bkm-agent/profiles/wrong.json: "dist" is missing: the folder to back up to; or name a drive, as in "drive": { "label": "PHOTOS" }
     "#);
     shown!(home.shown(&["check", "--profile", "docs"]), @r"

@@ -81,9 +81,11 @@ fn every_profile_of_the_named_drive_runs_and_the_drive_is_left_as_found() {
     docs → B/docs on BYHAND
       2 new, 0 changed, 0 touched, 0 moved, 0 deleted, 0 unchanged
       6 B copied in [DURATION]; backup_[TIME]
+      BYHAND is now paired with the profile docs: a drive that only looks like it gets nothing
     part → B/part on BYHAND
       1 new, 0 changed, 0 touched, 0 moved, 0 deleted, 0 unchanged
       3 B copied in [DURATION]; backup_[TIME]
+      BYHAND is now paired with the profile part: a drive that only looks like it gets nothing
       Safe to remove.
     ");
     shown!(home.shown(&["run", "--device", node, "--profile", "elsewhere"]), @r#"
@@ -124,14 +126,16 @@ fn a_drive_without_a_profile_is_told_what_to_write() {
     shown!(home.shown(&["run", "--device", node.to_str().unwrap()]), @r#"
     exit 2
     --- stderr
-    bkm-agent: no profile is for /dev/loop[N] (My "Dïsk"/1). To back up to it, write e.g. /home/anna/config/bkm-agent/profiles/documents.json:
+    bkm-agent: no profile is for /dev/loop[N] (My "Dïsk"/1). To back up to it: bkm-agent pair /dev/loop[N] --src ~/Documents
+    Or write e.g. /home/anna/config/bkm-agent/profiles/documents.json:
     { "drive": { "label": "My \"Dïsk\"/1" }, "src": "~/Documents" }
     "#);
     home.profile("docs", &json!({ "drive": { "label": "OTHER" }, "src": "~/work" }));
     shown!(home.shown(&["run", "--device", node.to_str().unwrap()]), @r#"
     exit 2
     --- stderr
-    bkm-agent: no profile is for /dev/loop[N] (My "Dïsk"/1). To back up to it, write e.g. /home/anna/config/bkm-agent/profiles/documents.json:
+    bkm-agent: no profile is for /dev/loop[N] (My "Dïsk"/1). To back up to it: bkm-agent pair /dev/loop[N] --src ~/Documents
+    Or write e.g. /home/anna/config/bkm-agent/profiles/documents.json:
     { "drive": { "label": "My \"Dïsk\"/1" }, "src": "~/Documents" }
     "#);
     shown!(home.shown(&["run", "--profile", "docs"]), @r#"

@@ -10,12 +10,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::event::{Release, Unopened};
-use crate::backup::{self, Monitor, Options, RunError};
+use crate::backup::{Monitor, Options, RunError};
 use crate::config::Profile;
 use crate::drive::device::Device;
 use crate::drive::mount::{self, MountError, Mounted, Place};
 use crate::in_words::in_words;
+use crate::job::{self, JobError};
 use crate::notify::texts::{Ended, Removal};
+use crate::pairing::Pairings;
 
 /// How a drive was let go of.
 #[derive(Debug)]
@@ -150,6 +152,7 @@ pub(super) fn run(
     profile: &Profile,
     device: &Device,
     mounted: &Mounted,
+    pairings: &Pairings,
     stop: &AtomicBool,
     tell: impl Fn(Progress) + Send + Sync,
 ) -> Ended {
@@ -162,11 +165,17 @@ pub(super) fn run(
         faults: None,
     };
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        backup::run_on_drive(profile, device, mounted, &options)
+        job::run(profile, Some((device, mounted)), pairings, &options)
     }));
     match ran {
         Ok(Ok(report)) => Ended::Complete(Box::new(report)),
-        Ok(Err(RunError::Stopped { kept })) => Ended::Stopped(kept),
+        Ok(Err(JobError::Run(RunError::Stopped { kept }))) => Ended::Stopped(kept),
+        Ok(Err(JobError::Hook(hook))) if hook.stopped() => {
+            Ended::Stopped("the run was not begun".to_owned())
+        }
+        Ok(Err(JobError::Refused(refusal))) => {
+            Ended::Refused { why: refusal.why, what_to_do: refusal.what_to_do }
+        }
         Ok(Err(error)) => Ended::Failed(in_words(&error)),
         Err(_) => Ended::Failed(
             "an error inside bkm-agent (see the log); the backup made so far is kept".to_owned(),

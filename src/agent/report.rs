@@ -176,6 +176,10 @@ impl Agent {
                 self.state(id, Some(&profile), &State::Flushed(text));
             }
             Ended::Stopped(kept) => self.state(id, Some(&profile), &State::Stopped(kept.clone())),
+            Ended::Refused { why, what_to_do } => {
+                let (why, remedy) = (why.clone(), what_to_do.clone());
+                self.state(id, Some(&profile), &State::Refused { why, remedy });
+            }
             Ended::Failed(why) => self.state(id, Some(&profile), &State::Failed(why.clone())),
         }
         if let Some(session) = self.sessions.get_mut(&id) {

@@ -26,6 +26,7 @@ use crate::drive::device::Device;
 use crate::drive::mount::{self, Mounted, Place};
 use crate::notify::Notifications;
 use crate::notify::texts::{Ended, Removal};
+use crate::pairing::Pairings;
 
 /// The longest sleep until an `every` is over. The kernel's timer stands still while the computer
 /// sleeps, so the clock is looked at once in a while; only where a profile has `every`.
@@ -70,6 +71,7 @@ pub(super) struct Agent {
     profiles: Profiles,
     pub(super) store: Store,
     pub(super) trail: Trail,
+    pairings: Pairings,
     attaches: Attaches,
     pub(super) sessions: BTreeMap<AttachId, Session>,
     pub(super) notifications: Notifications,
@@ -86,6 +88,7 @@ impl Agent {
             profiles: Profiles::default(),
             store: Store::new(&settings.state_dir),
             trail: Trail::load(&settings.state_dir),
+            pairings: Pairings::new(&settings.state_dir),
             settings,
             attaches: Attaches::default(),
             sessions: BTreeMap::new(),
@@ -184,6 +187,7 @@ impl Agent {
                 let outcome = match &ended {
                     Ended::Stopped(_) => RunOutcome::Stopped,
                     Ended::Failed(_) => RunOutcome::Failed,
+                    Ended::Refused { .. } => RunOutcome::Refused,
                     Ended::Complete(_) => RunOutcome::Over,
                 };
                 self.run_ended(id, profile, mounted, ended);
@@ -200,11 +204,11 @@ impl Agent {
 
     /// Gives an input to the state machine and carries out what it asks for.
     pub(super) fn give(&mut self, input: Input) {
-        let store = &self.store;
+        let (store, pairings) = (&self.store, &self.pairings);
         let world = World {
             profiles: self.profiles.list(),
             now: Timestamp::now(),
-            wanted: &wanted,
+            wanted: &|profile, device| wanted(profile, device, pairings),
             last_complete: &|profile, device| store.load(profile, device).completed_at(),
             is_mounted: &|device| matches!(mount::find(device), Ok(Some(_))),
             on_battery: &|| false,
@@ -294,13 +298,13 @@ impl Agent {
         self.state(id, Some(name), &State::Running);
         self.started(id, name);
         let (name, lost) = (name.to_owned(), name.to_owned());
-        let tell = self.tell.clone();
+        let (tell, pairings) = (self.tell.clone(), self.pairings.clone());
         let progress = move |progress| {
             let _ended = tell.send(Message::Progress(id, progress));
         };
         self.start(
             move || {
-                let ended = jobs::run(&profile, &device, &mounted, &stop, progress);
+                let ended = jobs::run(&profile, &device, &mounted, &pairings, &stop, progress);
                 Message::RunEnded(id, name, Some(mounted), ended)
             },
             move || Message::RunEnded(id, lost, None, Ended::Failed(LOST.to_owned())),

@@ -43,7 +43,7 @@ impl Place<'_> {
     /// Opens the folder; `None` if there is none.
     pub fn existing(&self) -> Result<Option<Tree>, RunError> {
         match self {
-            Self::Drive(mounted, path) => Ok(on_drive(mounted)?.subtree(path)?),
+            Self::Drive(mounted, path) => Ok(Tree::of_drive(mounted)?.subtree(path)?),
             Self::Folder(path) => match Tree::open(path) {
                 Ok(tree) => Ok(Some(tree)),
                 Err(e) if e.is(rustix::io::Errno::NOENT) => Ok(None),
@@ -55,17 +55,17 @@ impl Place<'_> {
     /// Free space where the folder is or is to be made.
     pub(super) fn space(&self) -> Result<rustix::fs::StatVfs, RunError> {
         match self {
-            Self::Drive(mounted, _) => Ok(on_drive(mounted)?.space()?),
+            Self::Drive(mounted, _) => Ok(Tree::of_drive(mounted)?.space()?),
             Self::Folder(path) => Ok(above(path)?.0.space()?),
         }
     }
 
     /// Opens the folder, and makes it if there is none: on a drive with the folders above it, elsewhere
     /// only itself.
-    pub(super) fn create(&self, private: bool) -> Result<Tree, RunError> {
+    pub fn create(&self, private: bool) -> Result<Tree, RunError> {
         let mode = if private { 0o700 } else { 0o755 };
         let (parent, folder) = match self {
-            Self::Drive(mounted, path) => (on_drive(mounted)?, *path),
+            Self::Drive(mounted, path) => (Tree::of_drive(mounted)?, *path),
             Self::Folder(path) => above(path)?,
         };
         if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
@@ -101,15 +101,6 @@ pub fn folder_of(profile: &Profile) -> PathBuf {
     match &profile.dist {
         crate::config::Dist::Folder(path) | crate::config::Dist::Drive { path, .. } => path.clone(),
     }
-}
-
-fn on_drive(mounted: &Mounted) -> Result<Tree, RunError> {
-    let handle = mounted.root.try_clone().map_err(|source| crate::drive::tree::TreeError {
-        action: "open the folder",
-        path: mounted.point.clone(),
-        source,
-    })?;
-    Ok(Tree::from_handle(handle, &mounted.point))
 }
 
 /// Which file system a profile's folder was on when it was first used.

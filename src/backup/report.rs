@@ -41,6 +41,9 @@ pub struct RunReport {
     /// What the profile's author should know: rules that match nothing, settings without effect.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What is new about the pairing of drive and computer, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairing: Option<String>,
     /// Whether an interrupted run was finished or undone first.
     pub recovered: bool,
     /// Seconds from the start to the last sync.

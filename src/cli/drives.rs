@@ -8,14 +8,16 @@ use serde::Serialize;
 use sysinfo::{Disk, DiskKind, DiskRefreshKind, Disks};
 
 use super::Exit;
-use crate::agent::event::drive_of;
-use crate::config::{Dist, Profile};
+use super::locate::{is_for, known, pairings};
+use crate::config::{Pairing, Profile};
 use crate::drive::ability::Names;
 use crate::drive::device::{self, Device};
-use crate::drive::mount;
+use crate::drive::mount::{self, Mounted};
 use crate::drive::tree::Tree;
+use crate::pairing::{self, Verdict};
 use crate::repository::format::{self, Keeping};
-use crate::{human, sanitize, state_dir};
+use crate::sanitize::{self, line};
+use crate::{human, state_dir};
 
 /// Show the drives that are plugged in and the profiles for them.
 #[derive(Debug, clap::Args)]
@@ -50,18 +52,32 @@ struct Shown {
     free: Option<u64>,
     /// Names of the profiles that it matches.
     profiles: Vec<String>,
+    /// How it is tied to each of them.
+    pairings: Vec<Tie>,
     /// What was found out about it when these profiles were backed up to it.
     repositories: Vec<Kept>,
 }
 
 /// A repository on a mounted drive.
 #[derive(Debug, Serialize)]
-struct Kept {
-    profile: String,
+pub(super) struct Kept {
+    pub(super) profile: String,
     /// How old versions are kept there.
-    keeps_versions: Keeping,
+    pub(super) keeps_versions: Keeping,
     /// Which names the drive takes.
-    names: Names,
+    pub(super) names: Names,
+}
+
+/// How a drive is tied to a profile.
+#[derive(Debug, Serialize)]
+struct Tie {
+    profile: String,
+    /// `off`, `paired`, `not-paired` or `refused`.
+    state: &'static str,
+    /// When it was paired.
+    since: Option<String>,
+    /// Why it is refused, or what is to be known of it.
+    why: Option<String>,
 }
 
 /// Prints the drives to `out`.
@@ -78,11 +94,10 @@ pub fn drives(args: &DrivesArgs, out: &mut dyn Write) -> io::Result<Exit> {
 
 fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
     let entry = mount::find(device).ok().flatten();
-    let matching: Vec<&Profile> = profiles
-        .iter()
-        .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
-        .collect();
-    let kept = |profile: &&Profile| kept(&entry.as_ref()?.point, profile);
+    let matching: Vec<&Profile> =
+        profiles.iter().filter(|profile| is_for(profile, device).is_some()).collect();
+    let mounted = entry.as_ref().and_then(|entry| mount::open(device, entry).ok());
+    let kept = |profile: &&Profile| kept(device, mounted.as_ref()?, profile);
     let space = entry.as_ref().and_then(|entry| space(&entry.point));
     Shown {
         device: device.node.to_string_lossy().into_owned(),
@@ -101,16 +116,51 @@ fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
         read_only: entry.as_ref().map(crate::drive::mountinfo::MountEntry::read_only),
         total: space.map(|(total, _)| total),
         free: space.map(|(_, free)| free),
+        pairings: matching.iter().map(|profile| tie(device, mounted.as_ref(), profile)).collect(),
         repositories: matching.iter().filter_map(kept).collect(),
         profiles: matching.iter().map(|profile| profile.name.clone()).collect(),
     }
 }
 
-/// What the profile's repository on the drive that is mounted at `point` says; `None` if there is none that
-/// can be read.
-fn kept(point: &Path, profile: &Profile) -> Option<Kept> {
-    let Dist::Drive { path, .. } = &profile.dist else { return None };
-    let tree = Tree::open(point).ok()?.subtree(path).ok()??;
+/// How the drive is tied to the profile; one that is not mounted is not looked at.
+fn tie(device: &Device, mounted: Option<&Mounted>, profile: &Profile) -> Tie {
+    let drives = known(profile);
+    let since = pairing::paired(&drives, device.uuid.as_deref()).map(|paired| paired.since.clone());
+    let (state, why) = if profile.pairing == Pairing::Off {
+        ("off", None)
+    } else {
+        let seen = mounted.map(|mounted| pairing::admit(profile, device, mounted, &pairings()));
+        match seen {
+            Some(Err(refusal)) => ("refused", Some(refusal.why)),
+            Some(Ok(seen)) => match seen.verdict {
+                Verdict::Known | Verdict::Ahead(_) | Verdict::Returned => ("paired", seen.note),
+                _ => ("not-paired", None),
+            },
+            None if since.is_some() => ("paired", None),
+            None => ("not-paired", None),
+        }
+    };
+    Tie { profile: profile.name.clone(), state, since, why }
+}
+
+/// The same for people.
+fn tie_words(tie: &Tie) -> String {
+    let day = |time: &String| time.get(..10).unwrap_or(time).to_owned();
+    let state = match (tie.state, &tie.since) {
+        ("paired", Some(since)) => format!("paired since {}", line(&day(since))),
+        ("paired", None) => "paired".to_owned(),
+        ("refused", _) => "refused".to_owned(),
+        ("off", _) => "known by \"drive\" alone (\"pairing\": \"off\")".to_owned(),
+        _ => "not paired".to_owned(),
+    };
+    let why = tie.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{}: {state}{why}", line(&tie.profile))
+}
+
+/// What the profile's repository on the mounted drive says; `None` if there is none that can be read.
+fn kept(device: &Device, mounted: &Mounted, profile: &Profile) -> Option<Kept> {
+    let place = pairing::place_of(profile, device, &known(profile));
+    let tree = Tree::of_drive(mounted).ok()?.subtree(&place).ok()??;
     let format = format::read(&tree).ok()??;
     Some(Kept {
         profile: profile.name.clone(),
@@ -119,8 +169,13 @@ fn kept(point: &Path, profile: &Profile) -> Option<Kept> {
     })
 }
 
-/// How a repository keeps versions, and what its drive cannot keep, for people.
+/// How the profile's repository keeps versions, and what its drive cannot keep, for people.
 fn kept_words(kept: &Kept) -> String {
+    format!("{}: {}", line(&kept.profile), versions_words(kept))
+}
+
+/// The same without the profile.
+pub(super) fn versions_words(kept: &Kept) -> String {
     let versions = match kept.keeps_versions {
         Keeping::Hardlink => {
             "hardlink: one file with a name in the mirror and one in its increment"
@@ -137,7 +192,7 @@ fn kept_words(kept: &Kept) -> String {
         }
         Names::Ascii => "; names with other than ASCII letters are escaped",
     };
-    format!("{}: {versions}{names}", sanitize::line(&kept.profile))
+    format!("{versions}{names}")
 }
 
 /// Device nodes and what kind of medium they are.
@@ -159,7 +214,7 @@ fn media() -> Media {
 
 /// Total and free bytes. Asked of the one mount that matters: the list that sysinfo makes asks every
 /// mount, which a hung network mount blocks, and is empty once one mount point is not UTF-8.
-fn space(point: &Path) -> Option<(u64, u64)> {
+pub(super) fn space(point: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statvfs(point).ok()?;
     let unit = if stat.f_frsize > 0 { stat.f_frsize } else { stat.f_bsize };
     let bytes = |blocks: u64| blocks.checked_mul(unit);
@@ -212,6 +267,9 @@ fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
             names => sanitize::line(&names.join(", ")),
         };
         writeln!(out, "  profiles   {profiles}")?;
+        for tie in &drive.pairings {
+            writeln!(out, "  pairing    {}", tie_words(tie))?;
+        }
         for kept in &drive.repositories {
             writeln!(out, "  versions   {}", kept_words(kept))?;
         }

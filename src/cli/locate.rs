@@ -13,6 +13,7 @@ use crate::config::{Dist, Profile};
 use crate::drive::device::{self, Device, DeviceError};
 use crate::drive::mount::{self, Mounted};
 use crate::drive::tree::Tree;
+use crate::pairing::{self, How, Paired, Pairings};
 use crate::repository::index::Index;
 use crate::repository::{Repository, RepositoryError};
 use crate::{config, state_dir};
@@ -63,10 +64,12 @@ impl Which {
             let tree = Tree::open(repo).map_err(|e| CliError::new(&e, Exit::Failed))?;
             return Ok(Opened { tree, profile: None, device: None, mounted: None });
         }
-        let profile = self.one_profile()?;
+        let mut profile = self.one_profile()?;
         let (device, mounted) = if drive_of(&profile).is_some() {
             let device = drive_for(&profile, self.device.as_deref())?;
             let mounted = open_mount(&device, read_only)?;
+            let place = pairing::place_of(&profile, &device, &known(&profile));
+            profile = pairing::with_place(&profile, &place);
             (Some(device), Some(mounted))
         } else {
             (None, None)
@@ -95,7 +98,7 @@ impl Which {
             && let Some(node) = &self.device
         {
             let device = device_at(node)?;
-            profiles.retain(|p| drive_of(p).is_some_and(|drive| device.matches(drive)));
+            profiles.retain(|profile| is_for(profile, &device).is_some());
             if profiles.is_empty() {
                 return Err(no_profile_for(&device));
             }
@@ -159,10 +162,26 @@ fn missing(path: &Path) -> CliError {
     CliError::failed(format!("there is no backup at {path} yet; `bkm-agent run` makes one"))
 }
 
-fn release(mounted: Option<Mounted>) {
+/// Unmounts the drive if it was mounted for this.
+pub(super) fn release(mounted: Option<Mounted>) {
     if let Some(Err(error)) = mounted.map(mount::unmount) {
         super::say(&crate::in_words::in_words(&error));
     }
+}
+
+/// What this computer remembers of paired drives.
+pub(super) fn pairings() -> Pairings {
+    Pairings::new(&state_dir::state_dir())
+}
+
+/// The drives that are paired with the profile. That they cannot be read is told where it matters: by `run`.
+pub(super) fn known(profile: &Profile) -> Vec<Paired> {
+    pairings().of(&profile.name).unwrap_or_default()
+}
+
+/// Whether the drive is for the profile, and why.
+pub(super) fn is_for(profile: &Profile, device: &Device) -> Option<How> {
+    pairing::matches(profile, device, &known(profile))
 }
 
 /// The profiles that `--profile` or `--config` name. If neither is given, all valid ones: those that are
@@ -230,9 +249,10 @@ pub(super) fn no_profile_for(device: &Device) -> CliError {
         }
     };
     CliError::usage(format!(
-        "no profile is for {} ({}). To back up to it, write e.g. {}:\n{{ \"drive\": {{ {by} }}, \"src\": \"~/Documents\" }}",
+        "no profile is for {} ({}). To back up to it: bkm-agent pair {} --src ~/Documents\nOr write e.g. {}:\n{{ \"drive\": {{ {by} }}, \"src\": \"~/Documents\" }}",
         device.node.display(),
         crate::sanitize::line(&device.name()),
+        device.node.display(),
         dir.join("documents.json").display()
     ))
 }
@@ -251,7 +271,7 @@ pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device
     };
     if let Some(node) = node {
         let device = device_at(node)?;
-        if !device.matches(wanted) {
+        if is_for(profile, &device).is_none() {
             return Err(CliError::usage(format!(
                 "{} ({}) is not the drive of the profile {}, which is for {wanted}",
                 node.display(),
@@ -261,15 +281,19 @@ pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device
         }
         return Ok(device);
     }
-    let present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
-    let mut matching = present.into_iter().filter(|device| device.matches(wanted));
-    match (matching.next(), matching.next()) {
-        (Some(device), None) => Ok(device),
-        (None, _) => Err(CliError::failed(format!(
+    let mut present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
+    present.retain(|device| is_for(profile, device).is_some());
+    // One that only looks right is not taken for the paired one beside it.
+    if present.iter().any(|device| is_for(profile, device) == Some(How::Paired)) {
+        present.retain(|device| is_for(profile, device) == Some(How::Paired));
+    }
+    match present.as_slice() {
+        [device] => Ok(device.clone()),
+        [] => Err(CliError::failed(format!(
             "the drive of the profile {} is not plugged in ({wanted})",
             profile.name
         ))),
-        (Some(one), Some(other)) => Err(CliError::failed(format!(
+        [one, other, ..] => Err(CliError::failed(format!(
             "both {} and {} match the profile {}; name one with --device",
             one.node.display(),
             other.node.display(),

@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod drives;
 pub mod list;
 mod locate;
+pub mod pair;
 mod progress;
 mod prometheus;
 pub mod repair;
@@ -12,6 +13,7 @@ pub mod restore;
 pub mod run;
 mod signals;
 pub mod status;
+pub mod unpair;
 pub mod verify;
 pub mod why;
 
@@ -107,6 +109,8 @@ enum Command {
     Status(status::StatusArgs),
     Why(why::WhyArgs),
     Drives(drives::DrivesArgs),
+    Pair(pair::PairArgs),
+    Unpair(unpair::UnpairArgs),
     Check(check::CheckArgs),
 }
 
@@ -124,6 +128,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(args, &mut out).map_err(CliError::from),
         Command::Why(args) => why::why(args, &mut out),
         Command::Drives(args) => drives::drives(args, &mut out).map_err(CliError::from),
+        Command::Pair(args) => pair::pair(args, &mut out),
+        Command::Unpair(args) => unpair::unpair(args, &mut out),
         Command::Check(args) => check::check(args, &mut out),
     };
     let exit = match ended.and_then(|exit| Ok(out.flush().map(|()| exit)?)) {

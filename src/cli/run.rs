@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 
 use super::locate::{
-    device_at, drive_for, named_profiles, no_profile_for, no_profiles, open_mount,
+    device_at, drive_for, is_for, named_profiles, no_profile_for, no_profiles, open_mount, pairings,
 };
 use super::progress::Bar;
 use super::{CliError, Exit, signals};
@@ -18,8 +18,7 @@ use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
 use crate::config::Profile;
 use crate::drive::device::{self, Device};
-use crate::hooks::{self, At};
-use crate::in_words::in_words;
+use crate::job::{self, JobError};
 use crate::notify::texts::Removal;
 use crate::problem::Problem;
 use crate::{human, state_dir};
@@ -94,7 +93,7 @@ fn jobs(
         let device = device_at(node)?;
         let jobs: Vec<_> = profiles
             .into_iter()
-            .filter(|profile| drive_of(profile).is_some_and(|drive| device.matches(drive)))
+            .filter(|profile| is_for(profile, &device).is_some())
             .map(|profile| (profile, Some(device.clone())))
             .collect();
         return if jobs.is_empty() { Err(no_profile_for(&device)) } else { Ok(jobs) };
@@ -105,13 +104,12 @@ fn jobs(
     let present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
     let mut jobs = Vec::new();
     for profile in profiles {
-        match drive_of(&profile) {
-            None => jobs.push((profile, None)),
-            Some(wanted) => {
-                let devices = present.iter().filter(|device| device.matches(wanted));
-                jobs.extend(devices.map(|device| (profile.clone(), Some(device.clone()))));
-            }
+        if drive_of(&profile).is_none() {
+            jobs.push((profile, None));
+            continue;
         }
+        let devices = present.iter().filter(|device| is_for(&profile, device).is_some());
+        jobs.extend(devices.map(|device| (profile.clone(), Some(device.clone()))));
     }
     if jobs.is_empty() {
         return Err(CliError::failed(
@@ -140,37 +138,9 @@ fn one(
         faults: None,
     };
     let store = Store::new(&state_dir::state_dir());
-    let mut on_drive = None;
-    let folder = backup::place::folder_of(profile);
-    let (ran, ending) = match device {
-        None => {
-            let at = At { device, mount_point: None, repository: &folder };
-            (hooked(profile, &at, &options, || backup::run(profile, &options)), Ending::Folder)
-        }
-        Some(device) => {
-            let mounted = open_mount(device, args.dry_run)?;
-            if mounted.ours {
-                // Where we mount it is gone afterwards, and nobody looks for it there.
-                on_drive = Some(format!("{} on {}", folder.display(), device.name()));
-            }
-            let repository = mounted.point.join(&folder);
-            let point = Some(mounted.point.as_path());
-            let at = At { device: Some(device), mount_point: point, repository: &repository };
-            let ran = hooked(profile, &at, &options, || {
-                backup::run_on_drive(profile, device, &mounted, &options)
-            });
-            if ran.is_ok() {
-                bar.phase("unmounting");
-            }
-            let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
-            let may_unmount = rustix::process::geteuid().is_root();
-            let released = jobs::release(Some(mounted), None, device, how, may_unmount);
-            (ran, Ending::Drive(released))
-        }
-    };
-    bar.finish();
-    let remembered =
-        device.cloned().unwrap_or_else(|| Device { node: folder, ..Device::default() });
+    let remembered = device
+        .cloned()
+        .unwrap_or_else(|| Device { node: backup::place::folder_of(profile), ..Device::default() });
     let remember = |state: &str, report: Option<&RunReport>| {
         if !args.dry_run {
             store.update(&profile.name, &remembered, |memory| {
@@ -181,6 +151,29 @@ fn one(
             });
         }
     };
+    let pairings = pairings();
+    let mut shown_at = None;
+    let (ran, ending) = match device {
+        None => (job::run(profile, None, &pairings, &options), Ending::Folder),
+        Some(device) => {
+            let mounted = open_mount(device, args.dry_run)?;
+            let ran = job::run(profile, Some((device, &mounted)), &pairings, &options);
+            if let Ok(report) = &ran {
+                bar.phase("unmounting");
+                if mounted.ours {
+                    // Where we mount it is gone afterwards, and nobody looks for it there.
+                    let on_drive = report.repository.strip_prefix(&mounted.point);
+                    let folder = on_drive.unwrap_or(&report.repository).display();
+                    shown_at = Some(format!("{folder} on {}", device.name()));
+                }
+            }
+            let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
+            let may_unmount = rustix::process::geteuid().is_root();
+            let released = jobs::release(Some(mounted), None, device, how, may_unmount);
+            (ran, Ending::Drive(released))
+        }
+    };
+    bar.finish();
     match ran {
         Ok(report) => {
             remember(&ending.state(&report), Some(&report));
@@ -188,7 +181,7 @@ fn one(
                 super::print_json(&report, false, out)?;
             } else {
                 let repository =
-                    on_drive.unwrap_or_else(|| report.repository.display().to_string());
+                    shown_at.unwrap_or_else(|| report.repository.display().to_string());
                 let last = ending.words().filter(|_| !more && !args.dry_run);
                 print(&report, &repository, last.as_deref(), out)?;
             }
@@ -200,56 +193,27 @@ fn one(
                 None => Ok(Exit::Problems),
             }
         }
-        Err(mut error) => {
-            if error.exit == Exit::Stopped {
-                remember(&error.message, None);
-                if let Some(words) = ending.words() {
-                    error.message = format!("{}. {words}", error.message);
-                }
-            } else {
-                remember(&format!("failed: {}", error.message), None);
-            }
-            Err(error)
-        }
-    }
-}
-
-/// Runs, and around it the profile's hooks; a dry run has none.
-fn hooked(
-    profile: &Profile,
-    at: &At<'_>,
-    options: &Options<'_>,
-    run: impl FnOnce() -> Result<RunReport, RunError>,
-) -> Result<RunReport, CliError> {
-    let run = || {
-        run().map_err(|error| {
+        Err(error) => {
             let exit = match &error {
-                RunError::Stopped { .. } => Exit::Stopped,
-                RunError::NeedsDrive { .. } => Exit::Usage,
+                JobError::Run(RunError::Stopped { .. }) => Exit::Stopped,
+                JobError::Hook(hook) if hook.stopped() => Exit::Stopped,
+                JobError::Run(RunError::NeedsDrive { .. }) => Exit::Usage,
                 _ => Exit::Failed,
             };
-            CliError::new(&error, exit)
-        })
-    };
-    if options.dry_run {
-        return run();
-    }
-    let mut ran = match hooks::before(profile, at, options.stop) {
-        Ok(()) => run(),
-        Err(error) => {
-            let exit = if error.stopped() { Exit::Stopped } else { Exit::Failed };
-            Err(CliError::new(&error, exit))
-        }
-    };
-    let outcome = ran.as_ref().map_err(|error| error.message.as_str());
-    if let Some(error) = hooks::after(profile, at, outcome, options.stop) {
-        let warning = in_words(&error);
-        match &mut ran {
-            Ok(report) => report.warnings.push(warning),
-            Err(_) => super::say(&warning),
+            let mut told = CliError::new(&error, exit);
+            match &error {
+                JobError::Refused(refusal) => remember(&format!("refused: {}", refusal.why), None),
+                _ if exit == Exit::Stopped => {
+                    remember(&told.message, None);
+                    if let Some(words) = ending.words() {
+                        told.message = format!("{}. {words}", told.message);
+                    }
+                }
+                _ => remember(&format!("failed: {}", told.message), None),
+            }
+            Err(told)
         }
     }
-    ran
 }
 
 /// How the drive was left.
@@ -329,6 +293,9 @@ fn print(
         let increment =
             report.increment.as_deref().unwrap_or("no increment: nothing tracked changed");
         writeln!(out, "  {size} copied in {time}; {increment}")?;
+    }
+    if let Some(note) = &report.pairing {
+        writeln!(out, "  {note}")?;
     }
     for warning in &report.warnings {
         writeln!(out, "  warning: {}", line(warning))?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::locate::named_profiles;
+use super::locate::{named_profiles, pairings};
 use super::{CliError, Exit};
 use crate::agent::event::drive_of;
 use crate::agent::lock;
@@ -127,10 +127,10 @@ fn replayed(args: &WhyArgs, file: &Path) -> Result<Vec<Record>, CliError> {
         .map_err(|error| CliError::usage(format!("{}: {error}", file.display())))?;
     let (profiles, _) = named_profiles(args.profile.as_deref(), args.config.as_deref())?;
     let profiles: Vec<_> = profiles.into_iter().filter(|p| drive_of(p).is_some()).collect();
-    let store = Store::new(&state_dir::state_dir());
+    let (store, pairings) = (Store::new(&state_dir::state_dir()), pairings());
     let known = Known {
         profiles: &profiles,
-        wanted: &wanted,
+        wanted: &|profile, device| wanted(profile, device, &pairings),
         last_complete: &|profile, device| store.load(profile, device).completed_at(),
     };
     Ok(replay(&events, &known))

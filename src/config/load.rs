@@ -51,6 +51,11 @@ pub fn load_file(path: &Path) -> Result<Profile, ConfigError> {
     check(&file, name.to_owned(), text, &surroundings())
 }
 
+/// The profile called `name` that `text` would be as the content of `file`.
+pub fn load_text(file: &Path, name: &str, text: &str) -> Result<Profile, ConfigError> {
+    check(file, name.to_owned(), text, &surroundings())
+}
+
 /// Reads all profiles of the folders, sorted by name within each. Of two with the same name the one in
 /// the earlier folder counts; a folder that is not there is none.
 pub fn load_all(dirs: &[PathBuf]) -> Vec<Result<Profile, ConfigError>> {
@@ -113,6 +118,12 @@ fn files(dir: &Path) -> Vec<Result<PathBuf, ConfigError>> {
             }
         })
         .collect()
+}
+
+/// This user and computer, as `anna@host`: what the default place of a repository is called after.
+pub fn computer_name() -> String {
+    let here = surroundings();
+    format!("{}@{}", here.user, here.host)
 }
 
 /// What profiles refer to of this computer and user.

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::ConfigError;
-pub use load::{find, load_all, load_file};
+pub use load::{computer_name, find, load_all, load_file, load_text};
 
 /// Reads and checks the text of a profile, on a computer that is always the same.
 #[cfg(any(fuzzing, test))]

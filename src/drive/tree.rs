@@ -30,6 +30,7 @@ use sync::is_fuse;
 use super::attributes::{self, Attributes, tolerate};
 use super::drive_file::DriveFile;
 use super::faults::Faults;
+use super::mount::Mounted;
 use crate::beneath;
 
 /// How many parent folders are kept open. Runs go through paths in order, so few are enough.
@@ -92,6 +93,16 @@ impl Tree {
     pub fn from_handle(root: OwnedFd, shown: &Path) -> Self {
         let unsynced = is_fuse(&root).then(Mutex::default);
         Self { root, shown: shown.to_owned(), folders: Mutex::default(), faults: None, unsynced }
+    }
+
+    /// The whole of a mounted drive.
+    pub fn of_drive(mounted: &Mounted) -> Result<Self, TreeError> {
+        let handle = mounted.root.try_clone().map_err(|source| TreeError {
+            action: "open the folder",
+            path: mounted.point.clone(),
+            source,
+        })?;
+        Ok(Self::from_handle(handle, &mounted.point))
     }
 
     /// The tree of the folder `path` beneath this one; `None` if there is none.

@@ -44,6 +44,13 @@ pub enum Ended {
     Stopped(String),
     /// Failed; why, in words.
     Failed(String),
+    /// The drive was refused.
+    Refused {
+        /// Why, in words.
+        why: String,
+        /// What the user can do.
+        what_to_do: String,
+    },
 }
 
 /// A run of `profile` on the drive called `drive` began.
@@ -57,7 +64,8 @@ pub fn started(profile: &str, drive: &str) -> Text {
 
 /// All runs of one plug-in are over: `runs` in their order, never empty.
 pub fn ended(drive: &str, runs: &[(String, Ended)], removal: Removal) -> Text {
-    let failed = runs.iter().any(|(_, run)| matches!(run, Ended::Failed(_)));
+    let failed =
+        runs.iter().any(|(_, run)| matches!(run, Ended::Failed(_) | Ended::Refused { .. }));
     let stopped = runs.iter().any(|(_, run)| matches!(run, Ended::Stopped(_)));
     let problems = runs
         .iter()
@@ -152,6 +160,7 @@ fn outcome(run: &Ended) -> String {
         }
         Ended::Stopped(kept) => format!("stopped; {}.", sanitize::line(kept)),
         Ended::Failed(why) => sanitize::line(why),
+        Ended::Refused { why, what_to_do } => sanitize::line(&format!("{why}. {what_to_do}")),
     }
 }
 

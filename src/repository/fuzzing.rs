@@ -11,7 +11,7 @@ use super::catalog::Catalog;
 use super::catalog::xattrs_of;
 use super::catalog_file::parse_catalog;
 use super::index::{Change, Index};
-use super::{RepositoryError, encode, format, layout, lock, log, stamp};
+use super::{RepositoryError, encode, format, layout, lock, log, mark, stamp};
 
 /// A log with sound checksums around these payloads.
 pub(crate) fn log_of(payloads: &[Vec<u8>]) -> Vec<u8> {
@@ -77,6 +77,13 @@ pub(crate) fn catalog(bytes: &[u8]) {
 
 pub(crate) fn format(bytes: &[u8]) {
     let _read = read_or_refused(format::parse(bytes));
+}
+
+pub(crate) fn mark(bytes: &[u8]) {
+    match mark::parse(bytes) {
+        Ok(read) => assert_eq!(mark::parse(&mark::text(&read)), Ok(read)),
+        Err(why) => assert!(why.len() < 1000, "a message of {} bytes", why.len()),
+    }
 }
 
 /// The file as it is, and again with the bytes as the payload of a sound slot.

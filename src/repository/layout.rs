@@ -22,6 +22,8 @@ pub const INDEX: &str = ".bkm/index";
 pub const INDEX_TOO: &str = ".bkm/index-2";
 /// The two-slot stamp.
 pub const STAMP: &str = ".bkm/stamp";
+/// The mark that ties it to one computer and one file system.
+pub const PAIRING: &str = ".bkm/pairing";
 /// Locked while a run works; always empty.
 pub const LOCK: &str = ".bkm/lock";
 /// Room that is given up when the drive is full.

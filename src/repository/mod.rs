@@ -15,6 +15,7 @@ pub mod index;
 pub mod layout;
 mod lock;
 mod log;
+pub mod mark;
 pub mod names;
 #[cfg(test)]
 mod parser_tests;

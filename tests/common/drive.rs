@@ -46,6 +46,34 @@ impl Drive {
         Self { image, node: None, mounted_at: None }
     }
 
+    /// A drive that is the same, bit by bit.
+    pub(crate) fn copy(&self) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let image = self.image.with_extension(format!("copy-{number}"));
+        run(Command::new("cp").arg("--sparse=always").arg(&self.image).arg(&image));
+        Self { image, node: None, mounted_at: None }
+    }
+
+    /// Formats it anew, with this UUID if one is given.
+    pub(crate) fn format(&self, label: &str, uuid: Option<&str>) {
+        let mut mkfs = Command::new("mkfs.ext4");
+        mkfs.args(["-q", "-F", "-N", "2048", "-L", label]);
+        run(mkfs.args(uuid.into_iter().flat_map(|uuid| ["-U", uuid])).arg(&self.image));
+    }
+
+    /// Takes its file system away.
+    pub(crate) fn wipe(&self) {
+        let image = File::options().write(true).open(&self.image).unwrap();
+        image.set_len(0).unwrap();
+        image.set_len(SIZE).unwrap();
+    }
+
+    /// Gives it another label.
+    pub(crate) fn rename(&self, label: &str) {
+        run(Command::new("e2label").arg(&self.image).arg(label));
+    }
+
     /// Plugs it in.
     pub(crate) fn attach(&mut self) -> PathBuf {
         let node = run(Command::new("losetup").args(["--find", "--show"]).arg(&self.image));

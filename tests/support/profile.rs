@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bkm_agent::config::{After, Dist, DriveMatch, MassChange, Profile};
+use bkm_agent::config::{After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile};
 use bkm_agent::select::Rules;
 use bkm_agent::select::rules::RawRules;
 
@@ -15,10 +15,19 @@ pub(crate) fn profile(source: &Path, rules: &RawRules, workers: usize) -> Profil
         name: "test".to_owned(),
         file: PathBuf::from("test.json"),
         source: source.to_owned(),
-        dist: Dist::Drive { drive: DriveMatch::default(), path: PathBuf::from(REPOSITORY) },
+        dist: Dist::Drive {
+            drive: DriveMatch::default(),
+            path: PathBuf::from(REPOSITORY),
+            given: true,
+        },
         every: None,
         min_interval: None,
         after: After::Keep,
+        pairing: Pairing::Off,
+        on_battery: OnBattery::Run,
+        remind_after: None,
+        keyfile: None,
+        hooks: Hooks::default(),
         max_workers: Some(workers),
         one_file_system: true,
         private: true,

@@ -1,0 +1,100 @@
+//! One backup of one profile as the agent and `run` make it: is it the right drive, the profile's hooks, the
+//! run, and what is remembered of the drive.
+//!
+//! A drive that is refused gets nothing: no hook runs and nothing is written to it. It mounts and unmounts
+//! nothing. Called by `agent` and the `run` command; blocks for as long as the run takes.
+
+use crate::backup::{self, Options, RunError, RunReport};
+use crate::config::Profile;
+use crate::drive::device::Device;
+use crate::drive::mount::Mounted;
+use crate::hooks::{self, At, HookError};
+use crate::in_words::in_words;
+use crate::pairing::{self, Admission, Pairings, Refusal};
+
+/// Why there is no complete backup.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The drive is not the profile's.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The profile's `before` did not do its work, so the run was not begun.
+    #[error(transparent)]
+    Hook(HookError),
+    /// The run did not complete.
+    #[error(transparent)]
+    Run(RunError),
+}
+
+/// Backs `profile` up, to a mounted drive or, without one, to its folder.
+pub fn run(
+    profile: &Profile,
+    drive: Option<(&Device, &Mounted)>,
+    pairings: &Pairings,
+    options: &Options<'_>,
+) -> Result<RunReport, JobError> {
+    let Some((device, mounted)) = drive else {
+        let folder = backup::place::folder_of(profile);
+        let at = At { device: None, mount_point: None, repository: &folder };
+        return hooked(profile, &at, options, || backup::run(profile, options));
+    };
+    let admission =
+        pairing::admit(profile, device, mounted, pairings).map_err(JobError::Refused)?;
+    let repository = mounted.point.join(&admission.place);
+    let at =
+        At { device: Some(device), mount_point: Some(&mounted.point), repository: &repository };
+    hooked(profile, &at, options, || {
+        admitted(profile, device, mounted, &admission, pairings, options)
+    })
+}
+
+/// A run on a drive that was admitted, and the word of it on both sides.
+fn admitted(
+    profile: &Profile,
+    device: &Device,
+    mounted: &Mounted,
+    admission: &Admission,
+    pairings: &Pairings,
+    options: &Options<'_>,
+) -> Result<RunReport, RunError> {
+    let mut ran = backup::run_on_drive(&admission.profile(profile), device, mounted, options);
+    if options.dry_run {
+        return ran;
+    }
+    // After a run that failed as well: the drive was used.
+    let confirmed = admission.confirm(mounted, pairings);
+    if let Ok(report) = &mut ran {
+        match confirmed {
+            Ok(()) => report.pairing.clone_from(&admission.note),
+            Err(error) => report.warnings.push(pairing::failed(device, &error)),
+        }
+    }
+    ran
+}
+
+/// A run, and around it the profile's hooks; a dry run has none.
+fn hooked(
+    profile: &Profile,
+    at: &At<'_>,
+    options: &Options<'_>,
+    run: impl FnOnce() -> Result<RunReport, RunError>,
+) -> Result<RunReport, JobError> {
+    if options.dry_run {
+        return run().map_err(JobError::Run);
+    }
+    let mut ran = match hooks::before(profile, at, options.stop) {
+        Ok(()) => run().map_err(JobError::Run),
+        Err(error) => Err(JobError::Hook(error)),
+    };
+    let words = ran.as_ref().err().map(|error| in_words(error));
+    let outcome = match (&ran, &words) {
+        (Ok(report), _) => Ok(report),
+        (Err(_), words) => Err(words.as_deref().unwrap_or_default()),
+    };
+    // What is wrong with a hook after the run was logged; the report tells the person at the keyboard.
+    if let (Some(error), Ok(report)) = (hooks::after(profile, at, outcome, options.stop), &mut ran)
+    {
+        report.warnings.push(in_words(&error));
+    }
+    ran
+}
