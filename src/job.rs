@@ -8,6 +8,7 @@ use crate::backup::{self, Options, RunError, RunReport};
 use crate::config::Profile;
 use crate::drive::device::Device;
 use crate::drive::mount::Mounted;
+use crate::drive::writable::{self, NotWritable};
 use crate::hooks::{self, At, HookError};
 use crate::in_words::in_words;
 use crate::pairing::{self, Admission, Pairings, Refusal};
@@ -18,6 +19,9 @@ pub enum JobError {
     /// The drive is not the profile's.
     #[error(transparent)]
     Refused(Refusal),
+    /// The drive is the right one, and this user may not write to it.
+    #[error(transparent)]
+    NotWritable(#[from] NotWritable),
     /// The profile's `before` did not do its work, so the run was not begun.
     #[error(transparent)]
     Hook(HookError),
@@ -40,6 +44,7 @@ pub fn run(
     };
     let admission =
         pairing::admit(profile, device, mounted, pairings).map_err(JobError::Refused)?;
+    writable::check(mounted, &admission.place)?;
     let repository = mounted.point.join(&admission.place);
     let at =
         At { device: Some(device), mount_point: Some(&mounted.point), repository: &repository };

@@ -10,6 +10,7 @@ mod beneath;
 mod budget;
 pub mod cli;
 pub mod config;
+pub mod desktop;
 pub mod drive;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

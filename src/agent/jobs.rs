@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 use super::event::{Release, Unopened};
 use crate::backup::{Monitor, Options, RunError};
 use crate::config::Profile;
+use crate::desktop::secrets;
 use crate::drive::device::Device;
+use crate::drive::luks::{self, LuksError};
 use crate::drive::mount::{self, MountError, Mounted, Place};
+use crate::drive::udisks;
 use crate::in_words::in_words;
 use crate::job::{self, JobError};
 use crate::notify::texts::{Ended, Removal};
@@ -41,20 +44,26 @@ pub(super) enum NotMounted {
 
 /// Opens `device` where it is mounted; if it is not, mounts it when `make` says so.
 pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, NotMounted> {
-    let opened = match mount::find(device) {
-        Ok(Some(entry)) => mount::open(device, &entry),
-        Ok(None) if make && !rustix::process::geteuid().is_root() => {
-            return Err(NotMounted::Nobody);
-        }
-        Ok(None) if make => mount::mount_as_root(device, false),
-        // It was unmounted again between the event and now.
-        Ok(None) => Err(MountError::NotTheDrive {
+    let opened = if make {
+        mount::find_or_mount(device, false)
+    } else {
+        // It may have been unmounted again between the event and now.
+        let gone = || MountError::NotTheDrive {
             point: Path::new("its former mount point").to_owned(),
             node: device.node.clone(),
-        }),
-        Err(error) => Err(error),
+        };
+        mount::find(device)
+            .and_then(|entry| entry.ok_or_else(gone))
+            .and_then(|entry| mount::open(device, &entry))
     };
-    let mounted = opened.map_err(|error| NotMounted::Failed(in_words(&error)))?;
+    let mounted = opened.map_err(|error| match error {
+        MountError::NotAuthorised { .. } => NotMounted::NotAuthorised,
+        MountError::Nobody { why, .. } => {
+            tracing::info!("drives cannot be mounted from here: {}", crate::sanitize::line(&why));
+            NotMounted::Nobody
+        }
+        error => NotMounted::Failed(in_words(&error)),
+    })?;
     if mounted.read_only() {
         let point = crate::sanitize::line(&mounted.point.to_string_lossy());
         let why = format!(
@@ -67,9 +76,25 @@ pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, NotMounted> 
     Ok(mounted)
 }
 
-/// Unlocks the container `device` with the key that `profile` names.
-pub(super) fn unlock(_device: &Device, _profile: &Profile) -> Result<Box<Device>, Unopened> {
-    Err(Unopened::No("unlocking is not built yet".to_owned()))
+/// Opens the encrypted `container` with the key that the profile names, else with the passphrase that was
+/// stored for it.
+pub(crate) fn unlock(container: &Device, profile: &Profile) -> Result<Box<Device>, Unopened> {
+    let key = if let Some(file) = &profile.keyfile {
+        std::fs::read(file).map_err(|error| {
+            Unopened::No(format!("its key {} cannot be read: {error}", file.display()))
+        })?
+    } else {
+        match secrets::lookup(container.uuid.as_deref().unwrap_or_default()) {
+            Ok(Some(passphrase)) => passphrase.bytes().to_vec(),
+            Ok(None) => return Err(Unopened::No("no key is known for it".to_owned())),
+            Err(error) => return Err(Unopened::No(error.to_string())),
+        }
+    };
+    match luks::unlock(container, &key) {
+        Ok(device) => Ok(Box::new(device)),
+        Err(LuksError::NotAuthorised { .. }) => Err(Unopened::NotAuthorised),
+        Err(error) => Err(Unopened::No(in_words(&error))),
+    }
 }
 
 /// How far a run is.
@@ -183,13 +208,44 @@ pub(super) fn run(
     }
 }
 
-/// Lets go of a drive. `mounted` is what is still open of it, `place` where it was mounted.
+/// Lets go of a drive. `mounted` is what is still open of it, `place` where it was mounted; `lock` closes
+/// the container that it is in.
 pub(crate) fn release(
     mounted: Option<Mounted>,
     place: Option<&Place>,
     device: &Device,
     how: Release,
-    may_unmount: bool,
+    lock: bool,
+) -> Released {
+    let mut released = unmount(mounted, place, device, how);
+    let unmounted = matches!(released.removal, Removal::Safe | Removal::Doubtful);
+    let mut and_then = |done: Result<(), String>| {
+        if let Err(why) = done {
+            // What is unmounted can be pulled all the same.
+            released.error.get_or_insert(why);
+        }
+    };
+    if lock
+        && (unmounted || how == Release::Gone)
+        && let Some(container) = &device.container
+    {
+        and_then(luks::lock(container).map_err(|error| in_words(&error)));
+    }
+    if unmounted && how == Release::PowerOff {
+        let whole = device.container.as_deref().unwrap_or(device);
+        and_then(
+            udisks::power_off(whole)
+                .map_err(|error| format!("its power could not be cut: {}", in_words(&error))),
+        );
+    }
+    released
+}
+
+fn unmount(
+    mounted: Option<Mounted>,
+    place: Option<&Place>,
+    device: &Device,
+    how: Release,
 ) -> Released {
     let done = |removal, error| Released { removal, error };
     if how == Release::Gone {
@@ -197,14 +253,27 @@ pub(crate) fn release(
         let error = place.and_then(|place| mount::unmount_lazily(place).err());
         return done(Removal::Gone, error.map(|error| in_words(&error)));
     }
-    let Some(mounted) = mounted else {
-        // A run was lost with its handle: nothing is known of what is synced.
-        let error = place.and_then(|place| mount::unmount_lazily(place).err());
-        return done(Removal::EjectFirst, error.map(|error| in_words(&error)));
+    let mounted = match mounted {
+        Some(mounted) => mounted,
+        // The user wants it ejected, and no run has it open.
+        None if how == Release::PowerOff => {
+            let opened = mount::find(device)
+                .and_then(|entry| entry.map(|entry| mount::open(device, &entry)).transpose());
+            match opened {
+                Ok(Some(mounted)) => mounted,
+                Ok(None) => return done(Removal::Safe, None),
+                Err(error) => return done(Removal::EjectFirst, Some(in_words(&error))),
+            }
+        }
+        None => {
+            // A run was lost with its handle: nothing is known of what is synced.
+            let error = place.and_then(|place| mount::unmount_lazily(place).err());
+            return done(Removal::EjectFirst, error.map(|error| in_words(&error)));
+        }
     };
     let unmount = match how {
-        Release::AsFound => mounted.ours,
-        Release::Unmount | Release::PowerOff => mounted.ours || may_unmount,
+        Release::AsFound => mounted.is_ours(),
+        Release::Unmount | Release::PowerOff => true,
         Release::Keep | Release::Pause | Release::Gone => false,
     };
     // Errors of writing show here or never: unmounting does not report them.

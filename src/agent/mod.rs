@@ -36,6 +36,7 @@ use tokio::time::Instant;
 use event::Input;
 use session::{Agent, Message};
 
+use crate::desktop::login::{Inhibitor, Login, Told};
 use crate::drive::monitor::{Event, Monitor, MonitorError, udev_runs};
 
 /// How long the desktop is given to mount a drive before root does it: desktops take about a second.
@@ -114,7 +115,8 @@ async fn listen(settings: Settings) -> Result<(), AgentError> {
         tracing::warn!("udev does not run here: no drive will be seen");
     }
     notify(&[NotifyState::Ready]);
-    let ended = serve(&mut agent, &mut signals, &mut told, &mut events).await;
+    let login = Login::start().await;
+    let ended = serve(&mut agent, &mut signals, &mut told, &mut events, login).await;
     notify(&[NotifyState::Stopping]);
     stop(&mut agent, &mut told).await;
     drop(monitor);
@@ -127,9 +129,17 @@ async fn serve(
     signals: &mut Signals,
     told: &mut UnboundedReceiver<Message>,
     events: &mut UnboundedReceiver<Event>,
+    mut login: Login,
 ) -> Result<(), AgentError> {
     let mut status = String::new();
+    let mut inhibitor: Option<Inhibitor> = None;
     loop {
+        // Held as long as a drive is in use, so that sleep waits until what runs has stopped in order.
+        if agent.quiet() {
+            drop(inhibitor.take());
+        } else if inhibitor.is_none() {
+            inhibitor = login.inhibit("a backup is running").await;
+        }
         let now = agent.status();
         if now != status {
             notify(&[NotifyState::Status(&now)]);
@@ -142,6 +152,10 @@ async fn serve(
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.reload.recv() => agent.reload(),
             Some(message) = told.recv() => agent.take(message),
+            Some(word) = login.next() => match word {
+                Told::Sleep(asleep) => agent.give(Input::Sleep(asleep)),
+                Told::SessionChanged => agent.give(Input::Login),
+            },
             event = events.recv() => match event {
                 Some(Event::Device { action, device }) => agent.give(Input::Device(action, device)),
                 Some(Event::Present(devices)) => {

@@ -88,7 +88,7 @@ impl Agent {
         match result {
             Ok(mounted) => {
                 let point = mounted.point.to_string_lossy();
-                let by = if mounted.ours { "by us" } else { "already" };
+                let by = if mounted.is_ours() { "by us" } else { "already" };
                 let where_and_by = format!("{by}, at {point}");
                 session.place = Some(mounted.place());
                 session.mounted = Some(mounted);

@@ -22,8 +22,9 @@ use super::state::State;
 use super::trail::Trail;
 use super::wanted::wanted;
 use crate::config::Profile;
+use crate::desktop::power;
 use crate::drive::device::Device;
-use crate::drive::mount::{self, Mounted, Place};
+use crate::drive::mount::{self, By, Mounted, Place};
 use crate::notify::Notifications;
 use crate::notify::texts::{Ended, Removal};
 use crate::pairing::Pairings;
@@ -79,7 +80,6 @@ pub(super) struct Agent {
     pub(super) at_start: bool,
     reminding: Option<JoinHandle<()>>,
     tell: UnboundedSender<Message>,
-    is_root: bool,
 }
 
 impl Agent {
@@ -96,7 +96,6 @@ impl Agent {
             at_start: true,
             reminding: None,
             tell,
-            is_root: rustix::process::geteuid().is_root(),
         };
         agent.load_profiles();
         agent
@@ -211,7 +210,7 @@ impl Agent {
             wanted: &|profile, device| wanted(profile, device, pairings),
             last_complete: &|profile, device| store.load(profile, device).completed_at(),
             is_mounted: &|device| matches!(mount::find(device), Ok(Some(_))),
-            on_battery: &|| false,
+            on_battery: &power::on_battery,
             mount_wait: self.settings.mount_wait,
         };
         for action in self.attaches.handle(input, &world) {
@@ -318,11 +317,9 @@ impl Agent {
         let mounted = session.mounted.take();
         let place = session.place.clone();
         let device = session.device.clone();
-        let root = self.is_root;
         self.start(
             move || {
-                let _ = lock;
-                let released = jobs::release(mounted, place.as_ref(), &device, how, root);
+                let released = jobs::release(mounted, place.as_ref(), &device, how, lock);
                 Message::Released(id, how, released)
             },
             move || {
@@ -354,7 +351,7 @@ impl Agent {
             .sessions
             .values_mut()
             .filter_map(|session| session.place.take())
-            .filter(|place| place.ours)
+            .filter(|place| place.by == By::Root)
             .collect();
         for session in self.sessions.values() {
             if let Some((profile, _)) = &session.running {

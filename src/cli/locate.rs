@@ -302,21 +302,9 @@ pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device
     }
 }
 
-/// The drive's mount; as root one is made if there is none.
+/// The drive's mount; one is made if there is none.
 pub(super) fn open_mount(device: &Device, read_only: bool) -> Result<Mounted, CliError> {
-    let opened = match mount::find(device) {
-        Ok(Some(entry)) => mount::open(device, &entry),
-        Ok(None) if rustix::process::geteuid().is_root() => mount::mount_as_root(device, read_only),
-        Ok(None) => {
-            return Err(CliError::failed(format!(
-                "{} ({}) is not mounted; open it in the file manager, or mount it, and try again",
-                device.node.display(),
-                crate::sanitize::line(&device.name())
-            )));
-        }
-        Err(error) => Err(error),
-    };
-    opened.map_err(|e| CliError::new(&e, Exit::Failed))
+    mount::find_or_mount(device, read_only).map_err(|e| CliError::new(&e, Exit::Failed))
 }
 
 /// Where the profile's repository is.

@@ -15,8 +15,9 @@ use crate::backup::place::Place;
 use crate::config::{self, ConfigError, Pairing, Profile};
 use crate::drive::device::Device;
 use crate::drive::mount::Mounted;
+use crate::drive::writable;
 use crate::pairing::{self, Kind, Verdict};
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::Repository;
 use crate::sanitize::line;
 use crate::{atomic_file, human, state_dir};
 
@@ -321,7 +322,8 @@ fn pair_mounted(
             | Kind::Behind(_) => {}
         },
     }
-    let failed = |error: RunError| not_made(error, mounted);
+    writable::check(mounted, &place).map_err(|e| CliError::new(&e, Exit::Failed))?;
+    let failed = |error: RunError| CliError::new(&error, Exit::Failed);
     let at = Place::Drive(mounted, &place);
     let tree = match at.existing().map_err(failed)? {
         Some(tree) => tree,
@@ -358,23 +360,6 @@ fn pair_mounted(
         already,
         taken_over_from,
     })
-}
-
-/// A repository that cannot be made or opened. A fresh ext4 or btrfs belongs to root.
-fn not_made(error: RunError, mounted: &Mounted) -> CliError {
-    let denied = matches!(
-        &error,
-        RunError::Repository(RepositoryError::Drive(e))
-            if e.is(rustix::io::Errno::ACCESS) || e.is(rustix::io::Errno::PERM)
-    );
-    let mut said = CliError::new(&error, Exit::Failed);
-    if denied {
-        let point = line(&mounted.point.to_string_lossy());
-        said.message.push_str(&format!(
-            ". The drive belongs to another user (a freshly formatted one to root); to make it yours: sudo chown \"$USER\" '{point}'"
-        ));
-    }
-    said
 }
 
 /// Asks before a drive is taken from another computer.

@@ -160,7 +160,7 @@ fn one(
             let ran = job::run(profile, Some((device, &mounted)), &pairings, &options);
             if let Ok(report) = &ran {
                 bar.phase("unmounting");
-                if mounted.ours {
+                if mounted.is_ours() {
                     // Where we mount it is gone afterwards, and nobody looks for it there.
                     let on_drive = report.repository.strip_prefix(&mounted.point);
                     let folder = on_drive.unwrap_or(&report.repository).display();
@@ -168,8 +168,7 @@ fn one(
                 }
             }
             let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
-            let may_unmount = rustix::process::geteuid().is_root();
-            let released = jobs::release(Some(mounted), None, device, how, may_unmount);
+            let released = jobs::release(Some(mounted), None, device, how, false);
             (ran, Ending::Drive(released))
         }
     };

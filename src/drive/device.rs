@@ -119,6 +119,10 @@ impl Device {
         if let Some(bytes) = sectors.and_then(|n| n.checked_mul(512)).filter(|n| *n > 0) {
             plain.size = Some(bytes);
         }
+        let kind = device.property_value("DM_UUID").and_then(OsStr::to_str);
+        if kind.is_some_and(|kind| kind.starts_with("CRYPT-LUKS")) {
+            plain.container = container(plain.devnum).map(Box::new);
+        }
         plain
     }
 
@@ -182,16 +186,23 @@ impl Device {
     /// asks for nothing matches nothing.
     pub fn matches(&self, wanted: &DriveMatch) -> bool {
         // UUIDs are hexadecimal numbers: `b4c4-f001` is `B4C4-F001`.
-        let same_uuid = |wanted: &String, own: &Option<String>| {
+        let uuid = |wanted: &String, own: &Option<String>| {
             own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(wanted))
         };
         let same = |wanted: &String, own: &Option<String>| own.as_ref() == Some(wanted);
+        // An encrypted drive is known by what is in it and by what it is in: a profile may name either.
+        let any = |is_so: &dyn Fn(&Self) -> bool| {
+            is_so(self) || self.container.as_deref().is_some_and(is_so)
+        };
         let checks = [
-            wanted.uuid.as_ref().map(|w| same_uuid(w, &self.uuid)),
-            wanted.label.as_ref().map(|w| same(w, &self.label)),
-            wanted.partuuid.as_ref().map(|w| same_uuid(w, &self.partuuid)),
-            wanted.partlabel.as_ref().map(|w| same(w, &self.partlabel)),
-            wanted.serial.as_ref().map(|w| same(w, &self.serial) || same(w, &self.serial_long)),
+            wanted.uuid.as_ref().map(|w| any(&|device| uuid(w, &device.uuid))),
+            wanted.label.as_ref().map(|w| any(&|device| same(w, &device.label))),
+            wanted.partuuid.as_ref().map(|w| any(&|device| uuid(w, &device.partuuid))),
+            wanted.partlabel.as_ref().map(|w| any(&|device| same(w, &device.partlabel))),
+            wanted
+                .serial
+                .as_ref()
+                .map(|w| any(&|device| same(w, &device.serial) || same(w, &device.serial_long))),
         ];
         checks.iter().any(Option::is_some) && checks.iter().flatten().all(|ok| *ok)
     }
@@ -203,7 +214,20 @@ impl Device {
     }
 }
 
-/// The block devices with file systems that are there now, as udev knows them; where no udev runs, as
+/// The encrypted device that the device mapper's `devnum` is the open content of.
+fn container((major, minor): (u32, u32)) -> Option<Device> {
+    let slaves = format!("/sys/dev/block/{major}:{minor}/slaves");
+    let slave = std::fs::read_dir(slaves).ok()?.next()?.ok()?;
+    let number = std::fs::read_to_string(slave.path().join("dev")).ok()?;
+    let (major, minor) = number.trim().split_once(':')?;
+    let number = rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?);
+    let device = udev::Device::from_devnum(udev::DeviceType::Block, number).ok()?;
+    // What is encrypted twice is not looked into further.
+    let device = Device { container: None, ..Device::from_udev(&device) };
+    device.is_luks().then_some(device)
+}
+
+/// The block devices with file systems, or encrypted, that are there now, as udev knows them; where no udev runs, as
 /// `blkid` reads them from the devices.
 pub fn present() -> io::Result<Vec<Device>> {
     let mut search = udev::Enumerator::new()?;
@@ -217,7 +241,8 @@ pub fn present() -> io::Result<Vec<Device>> {
         // A loop device without a file has no size, and nothing to be asked.
         if size.trim() == "0" { None } else { Device::from_node(device.devnode()?).ok() }
     };
-    Ok(search.scan_devices()?.filter_map(device).filter(Device::has_file_system).collect())
+    let usable = |device: &Device| device.has_file_system() || device.is_luks();
+    Ok(search.scan_devices()?.filter_map(device).filter(usable).collect())
 }
 
 /// Whether udev's record is of the medium that is there now. A record outlives the udevd that made it;
@@ -338,6 +363,29 @@ mod tests {
             assert_eq!(label.as_deref(), Some(decoded));
         }
         assert_eq!(device(&[("ID_FS_LABEL", "A")]).label.as_deref(), Some("A"), "fallback");
+    }
+
+    #[test]
+    fn an_open_encrypted_drive_is_known_by_what_is_in_it_and_by_what_it_is_in() {
+        let container = device(&[
+            ("ID_FS_LABEL_ENC", "VAULT"),
+            ("ID_FS_USAGE", "crypto"),
+            ("ID_FS_TYPE", "crypto_LUKS"),
+            ("ID_SERIAL_SHORT", "SER1"),
+        ]);
+        assert!(container.is_luks() && !container.has_file_system());
+        let inside = device(&[("ID_FS_LABEL_ENC", "SECRET"), ("ID_FS_USAGE", "filesystem")]);
+        let open = Device { container: Some(Box::new(container)), ..inside };
+        let wanted = |label: &str, serial: Option<&str>| DriveMatch {
+            label: Some(label.to_owned()),
+            serial: serial.map(str::to_owned),
+            ..DriveMatch::default()
+        };
+        assert!(open.matches(&wanted("SECRET", None)));
+        assert!(open.matches(&wanted("VAULT", None)));
+        assert!(open.matches(&wanted("SECRET", Some("SER1"))));
+        assert!(!open.matches(&wanted("SECRET", Some("SER2"))));
+        assert!(!open.matches(&wanted("OTHER", None)));
     }
 
     #[test]

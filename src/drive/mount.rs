@@ -20,7 +20,10 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use super::check;
 use super::choice::choose;
 use super::device::Device;
+use super::holders::{self, Holder};
+use super::made;
 use super::mountinfo::{self, MountEntry};
+use super::udisks::{self, UdisksError};
 
 /// Where mounts of our own are made; on a tmpfs, so that nothing stays after a crash.
 pub const RUN_DIR: &str = "/run/bkm-agent";
@@ -37,8 +40,10 @@ pub struct Mounted {
     pub point: PathBuf,
     /// Open handle (`O_RDONLY | O_DIRECTORY`) on the mount's root, checked to be the device's.
     pub root: OwnedFd,
-    /// Whether this program mounted it.
-    pub ours: bool,
+    /// The drive.
+    pub device: Device,
+    /// Who mounted it.
+    pub by: By,
     /// File system type as the kernel names it.
     pub fs_type: String,
     /// Major and minor number of the file system (anonymous for btrfs).
@@ -56,11 +61,27 @@ pub struct Place {
     pub point: PathBuf,
     /// The kernel's number of the mount.
     pub mount_id: u64,
-    /// Whether this program mounted it.
-    pub ours: bool,
+    /// Who mounted it.
+    pub by: By,
+}
+
+/// Who mounted a drive, and so how it is unmounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The desktop, or a person.
+    Others,
+    /// This program, as root.
+    Root,
+    /// This program, through UDisks2.
+    Udisks,
 }
 
 impl Mounted {
+    /// Whether this program mounted it.
+    pub fn is_ours(&self) -> bool {
+        self.by != By::Others
+    }
+
     /// Whether nothing can be written now. Asked anew each time: the kernel turns a failing drive
     /// read-only.
     pub fn read_only(&self) -> bool {
@@ -70,7 +91,7 @@ impl Mounted {
 
     /// Which mount it is.
     pub fn place(&self) -> Place {
-        Place { point: self.point.clone(), mount_id: self.mount_id, ours: self.ours }
+        Place { point: self.point.clone(), mount_id: self.mount_id, by: self.by }
     }
 }
 
@@ -135,9 +156,39 @@ pub enum MountError {
         #[source]
         source: io::Error,
     },
+    /// The user's session is not the active one, or a rule forbids it.
+    #[error("{}: may not be mounted or unmounted now: {why}", node.display())]
+    NotAuthorised {
+        /// The device.
+        node: PathBuf,
+        /// UDisks2's words.
+        why: String,
+    },
+    /// Nobody here mounts for a user.
+    #[error("{}: not mounted, and only root may do that here: {why}; open it in the file manager, or mount it", node.display())]
+    Nobody {
+        /// The device.
+        node: PathBuf,
+        /// What is missing.
+        why: String,
+    },
+    /// UDisks2 did not do it.
+    #[error("{}", node.display())]
+    Udisks {
+        /// The device.
+        node: PathBuf,
+        /// Why.
+        #[source]
+        source: UdisksError,
+    },
     /// A program has files open on it.
-    #[error("{}: still in use by a program; close it, then unmount it (fuser -vm names the program)", .0.display())]
-    Busy(PathBuf),
+    #[error("{}: still in use {}; close that, then eject the drive", point.display(), holders::in_words(by))]
+    Busy {
+        /// The mount point.
+        point: PathBuf,
+        /// Who has; those that can be seen.
+        by: Vec<Holder>,
+    },
     /// It could not be unmounted for another reason.
     #[error("{}: cannot be unmounted: {source}", point.display())]
     Unmount {
@@ -183,8 +234,13 @@ pub fn open(device: &Device, entry: &MountEntry) -> Result<Mounted, MountError> 
     Ok(Mounted {
         point: entry.point.clone(),
         root,
+        device: device.clone(),
         // One that an agent left behind when it was killed is still to be unmounted by us.
-        ours: entry.point.starts_with(RUN_DIR),
+        by: match entry {
+            _ if entry.point.starts_with(RUN_DIR) => By::Root,
+            _ if made::is_ours(entry) => By::Udisks,
+            _ => By::Others,
+        },
         fs_type: entry.fs_type.clone(),
         dev: entry.dev,
         mount_id: entry.mount_id,
@@ -215,7 +271,7 @@ pub fn mount_below(base: &Path, device: &Device, read_only: bool) -> Result<Moun
         open(device, entry)
     });
     match mounted {
-        Ok(mounted) => Ok(Mounted { ours: true, checked, ..mounted }),
+        Ok(mounted) => Ok(Mounted { by: By::Root, checked, ..mounted }),
         Err(error) => {
             // Only succeeds on an empty folder that nothing is mounted on.
             let _left = std::fs::remove_dir(&point);
@@ -274,37 +330,100 @@ fn folder_name(device: &Device) -> String {
     format!("{plain}-{}", name.to_string_lossy())
 }
 
-/// Unmounts what this program mounted and removes its folder; lets go of everything else.
-pub fn unmount(mounted: Mounted) -> Result<(), MountError> {
-    if mounted.ours { unmount_any(mounted) } else { Ok(()) }
+/// Opens `device` where it is mounted; mounts it if it is not: as a user through UDisks2, as root by itself
+/// (`dirsync` and a check before, where there is no journal, and a folder that nobody else can enter).
+pub fn find_or_mount(device: &Device, read_only: bool) -> Result<Mounted, MountError> {
+    if let Some(entry) = find(device)? {
+        return open(device, &entry);
+    }
+    if rustix::process::geteuid().is_root() {
+        return mount_as_root(device, read_only);
+    }
+    let journalless = matches!(device.fs_type.as_deref(), Some("vfat" | "exfat"));
+    // Where it may not be checked or cannot be, it is mounted all the same.
+    let checked = journalless && !read_only && udisks::make_sure(device).unwrap_or(false);
+    let by = match udisks::mount(device, if read_only { "ro" } else { "" }) {
+        Ok(_) => By::Udisks,
+        // The desktop was quicker.
+        Err(UdisksError::AlreadyMounted | UdisksError::Busy(_)) => By::Others,
+        Err(error) => return Err(refused(device, error)),
+    };
+    for pause in (0..BUSY_TRIES).rev() {
+        if let Some(entry) = find(device)? {
+            let mounted = open(device, &entry)?;
+            if by == By::Udisks {
+                made::remember(&mounted);
+            }
+            return Ok(Mounted { by, checked: checked && by == By::Udisks, ..mounted });
+        }
+        if pause > 0 {
+            std::thread::sleep(BUSY_PAUSE);
+        }
+    }
+    Err(MountError::NotTheDrive {
+        point: Path::new("its mount point").to_owned(),
+        node: device.node.clone(),
+    })
 }
 
-/// Unmounts a drive whoever mounted it. Needs root.
+fn refused(device: &Device, error: UdisksError) -> MountError {
+    let node = device.node.clone();
+    match error {
+        UdisksError::NotAuthorised(why) => MountError::NotAuthorised { node, why },
+        UdisksError::Unavailable(why) => MountError::Nobody { node, why },
+        source => MountError::Udisks { node, source },
+    }
+}
+
+/// Unmounts what this program mounted and removes its folder; lets go of everything else.
+pub fn unmount(mounted: Mounted) -> Result<(), MountError> {
+    if mounted.is_ours() { unmount_any(mounted) } else { Ok(()) }
+}
+
+/// Unmounts a drive whoever mounted it: as root by itself, as a user through UDisks2.
 pub fn unmount_any(mounted: Mounted) -> Result<(), MountError> {
     let place = mounted.place();
     // The handle itself would keep the mount busy.
-    drop(mounted);
+    let Mounted { root, device, .. } = mounted;
+    drop(root);
     for pause in (0..BUSY_TRIES).rev() {
         if !is_there(&place)? {
             break;
         }
-        match rustix::mount::unmount(&place.point, UnmountFlags::NOFOLLOW) {
+        match unmount_once(&place, &device) {
             Ok(()) => break,
-            Err(Errno::BUSY) if pause > 0 => std::thread::sleep(BUSY_PAUSE),
-            Err(Errno::BUSY) => return Err(MountError::Busy(place.point)),
-            Err(errno) => {
-                return Err(MountError::Unmount { point: place.point, source: errno.into() });
-            }
+            Err(MountError::Busy { .. }) if pause > 0 => std::thread::sleep(BUSY_PAUSE),
+            Err(error) => return Err(error),
         }
     }
     remove_folder(&place);
+    made::forget(place.mount_id);
     Ok(())
+}
+
+fn unmount_once(place: &Place, device: &Device) -> Result<(), MountError> {
+    let busy = || MountError::Busy { point: place.point.clone(), by: holders::of(&place.point) };
+    if place.by == By::Root || rustix::process::geteuid().is_root() {
+        return match rustix::mount::unmount(&place.point, UnmountFlags::NOFOLLOW) {
+            Ok(()) => Ok(()),
+            Err(Errno::BUSY) => Err(busy()),
+            Err(errno) => {
+                Err(MountError::Unmount { point: place.point.clone(), source: errno.into() })
+            }
+        };
+    }
+    match udisks::unmount(device) {
+        Ok(()) => Ok(()),
+        Err(UdisksError::Busy(_)) => Err(busy()),
+        Err(error) => Err(refused(device, error)),
+    }
 }
 
 /// Takes a mount of ours out of sight at once, though it may be busy or its device be gone; the
 /// kernel lets go of the device when the last open file is closed.
 pub fn unmount_lazily(place: &Place) -> Result<(), MountError> {
-    if !place.ours {
+    // What UDisks2 mounted it takes away itself when the device is gone.
+    if place.by != By::Root {
         return Ok(());
     }
     if is_there(place)? {
@@ -345,7 +464,7 @@ fn is_there(place: &Place) -> Result<bool, MountError> {
 
 /// Removes the folder that was made to mount on; only ever an empty one.
 fn remove_folder(place: &Place) {
-    if place.ours {
+    if place.by == By::Root {
         let _left = std::fs::remove_dir(&place.point);
     }
 }

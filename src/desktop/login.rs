@@ -1,0 +1,113 @@
+//! logind: sleep that is announced and can be delayed, and sessions that become active.
+//!
+//! One connection to the system bus for as long as the agent runs; nothing is asked for in between, so it
+//! wakes nobody. Without logind the agent works as on a computer that never sleeps. Called by `agent`.
+
+use std::time::Duration;
+
+use futures_lite::StreamExt as _;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use zbus::message::Type;
+use zbus::{Connection, MatchRule, MessageStream, OwnedFd};
+
+/// How long logind may take: the event loop waits for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What logind tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// The computer is about to sleep, or woke up.
+    Sleep(bool),
+    /// A session became active or inactive.
+    SessionChanged,
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.login1.Manager",
+    default_service = "org.freedesktop.login1",
+    default_path = "/org/freedesktop/login1"
+)]
+trait Manager {
+    fn inhibit(&self, what: &str, who: &str, why: &str, mode: &str) -> zbus::Result<OwnedFd>;
+    #[zbus(signal)]
+    fn prepare_for_sleep(&self, start: bool) -> zbus::Result<()>;
+}
+
+/// A connection to logind.
+#[derive(Debug)]
+pub struct Login {
+    bus: Option<Connection>,
+    told: UnboundedReceiver<Told>,
+    /// Keeps `told` open where there is no bus.
+    _tell: UnboundedSender<Told>,
+}
+
+/// Delays sleep for as long as it lives; logind waits some seconds (`InhibitDelayMaxSec`, 5 by default).
+#[derive(Debug)]
+pub struct Inhibitor {
+    _handle: OwnedFd,
+}
+
+impl Login {
+    /// Begins to listen. To be called within a tokio runtime.
+    pub async fn start() -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        let bus = match listen(tell.clone()).await {
+            Ok(bus) => Some(bus),
+            Err(error) => {
+                tracing::debug!("no logind: {error}");
+                None
+            }
+        };
+        Self { bus, told, _tell: tell }
+    }
+
+    /// Waits for the next word of it.
+    pub async fn next(&mut self) -> Option<Told> {
+        self.told.recv().await
+    }
+
+    /// Delays sleep until what it returns is dropped; `None` where there is no logind, or it refuses.
+    pub async fn inhibit(&self, why: &str) -> Option<Inhibitor> {
+        let manager = ManagerProxy::new(self.bus.as_ref()?).await.ok()?;
+        let asked = manager.inhibit("sleep", "bkm-agent", why, "delay");
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(handle)) => Some(Inhibitor { _handle: handle }),
+            Ok(Err(error)) => {
+                tracing::debug!("sleep cannot be delayed: {error}");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+async fn listen(tell: UnboundedSender<Told>) -> zbus::Result<Connection> {
+    let bus = Connection::system().await?;
+    let manager = ManagerProxy::new(&bus).await?;
+    let mut sleeps = manager.receive_prepare_for_sleep().await?;
+    // Sessions and seats alike: which of their properties it was is looked at by trying again.
+    let changed = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender("org.freedesktop.login1")
+        .interface("org.freedesktop.DBus.Properties")
+        .member("PropertiesChanged")
+        .build()?;
+    let mut changes = MessageStream::for_match_rule(changed, &bus, None).await?;
+    drop(tokio::spawn(async move {
+        loop {
+            let told = tokio::select! {
+                Some(sleep) = sleeps.next() => match sleep.args() {
+                    Ok(args) => Told::Sleep(args.start),
+                    Err(_) => continue,
+                },
+                Some(_) = changes.next() => Told::SessionChanged,
+                else => return,
+            };
+            if tell.send(told).is_err() {
+                return;
+            }
+        }
+    }));
+    Ok(bus)
+}
