@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod drives;
 pub mod list;
 mod locate;
+mod new_profile;
 pub mod pair;
 mod progress;
 mod prometheus;
