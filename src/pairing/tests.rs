@@ -205,7 +205,7 @@ fn what_is_remembered_and_cannot_be_read_refuses_and_says_which_file() {
 }
 
 #[test]
-fn a_mark_in_the_place_of_which_is_a_link_or_nonsense_is_refused() {
+fn a_link_or_nonsense_in_the_place_of_the_mark_is_refused() {
     let world = World::new();
     let place = world.run().place;
     let mark = world.folder.path().join("drive").join(place).join(layout::PAIRING);
