@@ -400,6 +400,31 @@ fn a_new_host_name_goes_on_with_the_same_backup() {
 }
 
 #[test]
+fn a_computer_with_a_new_name_and_no_memory_is_told_of_the_backup_of_its_old_one() {
+    let Some(_lock) = machine() else { return };
+    let (home, anew) = (self::home(), self::home());
+    for home in [&home, &anew] {
+        home.profile("docs", &json!({ "drive": { "label": "PHOTOS" }, "src": "~/work" }));
+    }
+    let mut drive = Drive::ext4(home.folder(), "PHOTOS");
+    let node = drive.attach();
+    let node = node.to_str().unwrap();
+    let done = on_host(&home, "before", &["run", "--device", node]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let paired = on_host(&anew, "after", &["pair", node]);
+    let said = anew.render(&paired);
+    let dist = "\"dist\": \"Backups/root@before/docs\"";
+    assert!(said.contains(dist), "{said}");
+    let profile = json!({ "drive": { "label": "PHOTOS" }, "src": "~/work", "dist": "Backups/root@before/docs" });
+    anew.profile("docs", &profile);
+    let paired = on_host(&anew, "after", &["pair", node, "--take-over"]);
+    assert_eq!(paired.status.code(), Some(0), "{paired:?}");
+    let report = on_host(&anew, "after", &["run", "--profile", "docs", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!(report["bytes_copied"], 0, "{report}");
+}
+
+#[test]
 fn unpair_forgets_the_drive_and_leaves_the_backup() {
     let Some(_lock) = machine() else { return };
     let home = home();

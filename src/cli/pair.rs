@@ -16,9 +16,10 @@ use crate::backup::place::Place;
 use crate::config::{Pairing, Profile};
 use crate::drive::device::Device;
 use crate::drive::mount::Mounted;
+use crate::drive::tree::{Tree, TreeError};
 use crate::drive::writable;
 use crate::pairing::{self, Kind, Verdict};
-use crate::repository::Repository;
+use crate::repository::{Repository, mark};
 use crate::sanitize::line;
 use crate::{atomic_file, human};
 
@@ -71,6 +72,8 @@ struct Done {
     repository: PathBuf,
     #[serde(flatten)]
     kept: Kept,
+    /// Other backups of a profile of this name on the drive, which are not gone on with.
+    others: Vec<PathBuf>,
     /// Whether it was paired before, and nothing had to be done.
     already: bool,
     /// The computer that it was paired with, if it was taken over.
@@ -219,9 +222,12 @@ fn pair_mounted(
     writable::check(mounted, &place).map_err(|e| CliError::new(&e, Exit::Failed))?;
     let failed = |error: RunError| CliError::new(&error, Exit::Failed);
     let at = Place::Drive(mounted, &place);
-    let tree = match at.existing().map_err(failed)? {
-        Some(tree) => tree,
-        None => at.create(profile.private).map_err(failed)?,
+    let (tree, others) = match at.existing().map_err(failed)? {
+        Some(tree) => (tree, Vec::new()),
+        None => {
+            let others = others(mounted, &profile.name).map_err(|e| failed(e.into()))?;
+            (at.create(profile.private).map_err(failed)?, others)
+        }
     };
     let opened = match Repository::open(&tree).map_err(|e| failed(e.into()))? {
         Some(repository) => repository,
@@ -251,9 +257,32 @@ fn pair_mounted(
         size: device.size.or_else(|| Some(space(&mounted.point)?.0)),
         repository: place,
         kept,
+        others,
         already,
         taken_over_from,
     })
+}
+
+/// Where on the drive backups of a profile of this name lie in the usual place of other computers: the host
+/// may have been called otherwise once.
+fn others(mounted: &Mounted, profile: &str) -> Result<Vec<PathBuf>, TreeError> {
+    /// More than there are computers.
+    const MOST: usize = 10_000;
+    let root = Tree::of_drive(mounted)?;
+    let above = Path::new("Backups");
+    if root.stat(above)?.is_none_or(|found| !found.file_type.is_dir()) {
+        return Ok(Vec::new());
+    }
+    let mut others = Vec::new();
+    for computer in root.list(above, MOST)? {
+        let place = above.join(computer).join(profile);
+        if let Ok(Some(tree)) = root.subtree(&place)
+            && mark::has_repository(&tree)?
+        {
+            others.push(place);
+        }
+    }
+    Ok(others)
 }
 
 /// Asks before a drive is taken from another computer.
@@ -299,6 +328,14 @@ fn print(done: &Done, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     writeln!(out, "  versions   {}", versions_words(&done.kept))?;
     if let Some(computer) = &done.taken_over_from {
         writeln!(out, "  it was paired by {} before", line(computer))?;
+    }
+    for other in &done.others {
+        writeln!(
+            out,
+            "  there is a backup at {} as well; to go on with that one, write \"dist\": {} into the profile and pair again",
+            show(other),
+            crate::sanitize::json(&serde_json::Value::from(&*other.to_string_lossy()).to_string())
+        )?;
     }
     let already = if done.already { " already, and as it was left" } else { "" };
     writeln!(
