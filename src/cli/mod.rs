@@ -3,6 +3,7 @@
 pub mod check;
 pub mod daemon;
 pub mod drives;
+mod file_system;
 pub mod list;
 mod locate;
 mod new_profile;

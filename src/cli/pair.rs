@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::drives::{Kept, space, versions_words};
+use super::file_system::{check_file_system, format_hint};
 use super::locate::{device_at, known, open_mount, pairings, release};
 use super::new_profile::profile_for;
 use super::{CliError, Exit};
@@ -22,9 +23,6 @@ use crate::pairing::{self, Kind, Verdict};
 use crate::repository::{Repository, mark};
 use crate::sanitize::line;
 use crate::{atomic_file, human};
-
-/// File systems that can only be read, here or anywhere.
-const ONLY_READ: [&str; 5] = ["iso9660", "squashfs", "erofs", "cramfs", "apfs"];
 
 /// Pair a drive with a profile, so that no other drive passes for it
 ///
@@ -122,61 +120,6 @@ pub fn pair(args: &PairArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// Refuses what cannot take a backup, and says what would.
-fn check_file_system(device: &Device) -> Result<(), CliError> {
-    let node = device.node.display();
-    if let Some(fs_type) = &device.fs_type
-        && ONLY_READ.contains(&fs_type.as_str())
-    {
-        return Err(CliError::failed(format!(
-            "{node} has a file system that cannot be written here ({}).{}",
-            line(fs_type),
-            format_words(device)
-        )));
-    }
-    if device.has_file_system() {
-        return Ok(());
-    }
-    Err(CliError::failed(if device.fs_usage.as_deref() == Some("crypto") {
-        format!(
-            "{node} is encrypted and locked. Unlock it (by a click in the file manager, or udisksctl unlock -b {node}), then pair what appears then: `bkm-agent drives` names it"
-        )
-    } else {
-        match partitions(&device.node).as_slice() {
-            [] => format!("{node} has no file system.{}", format_words(device)),
-            parts => format!("{node} has partitions; name the one to use: {}", parts.join(", ")),
-        }
-    }))
-}
-
-/// How to make a file system, since the program never does.
-fn format_words(device: &Device) -> String {
-    format!(
-        " bkm-agent never formats a drive. To make a file system for it, which erases all that is on it: sudo mkfs.ext4 -L BACKUP {}",
-        device.node.display()
-    )
-}
-
-fn format_hint(device: &Device, error: &str) -> String {
-    if error.contains("has no driver") {
-        format!(". If nothing on it is needed:{}", format_words(device))
-    } else {
-        String::new()
-    }
-}
-
-/// The nodes of the disk's partitions.
-fn partitions(node: &Path) -> Vec<String> {
-    let Some(name) = node.file_name() else { return Vec::new() };
-    let folder = Path::new("/sys/class/block").join(name);
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let parts = entries.filter(|entry| entry.path().join("partition").exists());
-    let mut parts: Vec<_> =
-        parts.map(|part| format!("/dev/{}", part.file_name().to_string_lossy())).collect();
-    parts.sort();
-    parts
-}
-
 fn pair_mounted(
     args: &PairArgs,
     profile: &Profile,
@@ -222,12 +165,11 @@ fn pair_mounted(
     writable::check(mounted, &place).map_err(|e| CliError::new(&e, Exit::Failed))?;
     let failed = |error: RunError| CliError::new(&error, Exit::Failed);
     let at = Place::Drive(mounted, &place);
-    let (tree, others) = match at.existing().map_err(failed)? {
-        Some(tree) => (tree, Vec::new()),
-        None => {
-            let others = others(mounted, &profile.name).map_err(|e| failed(e.into()))?;
-            (at.create(profile.private).map_err(failed)?, others)
-        }
+    let (tree, others) = if let Some(tree) = at.existing().map_err(failed)? {
+        (tree, Vec::new())
+    } else {
+        let others = others(mounted, &profile.name).map_err(|e| failed(e.into()))?;
+        (at.create(profile.private).map_err(failed)?, others)
     };
     let opened = match Repository::open(&tree).map_err(|e| failed(e.into()))? {
         Some(repository) => repository,
