@@ -73,7 +73,9 @@ impl Agent {
     /// A run begins.
     pub(super) fn started(&mut self, id: AttachId, profile: &str) {
         if let Some(session) = self.sessions.get(&id) {
-            self.notifications.show(id.0, texts::started(profile, &session.device.name()));
+            let language = self.notifications.language();
+            let text = texts::started(language, profile, &session.device.name());
+            self.notifications.show(id.0, text);
         }
     }
 
@@ -99,7 +101,12 @@ impl Agent {
             Err(NotMounted::Nobody) => MountOutcome::Nobody,
             Err(NotMounted::Failed(why)) => {
                 let due = session.due.clone();
-                let text = texts::not_usable(&due, &session.device.name(), &why);
+                let text = texts::not_usable(
+                    self.notifications.language(),
+                    &due,
+                    &session.device.name(),
+                    &why,
+                );
                 self.notifications.show(id.0, text);
                 self.state(id, None, &State::Failed(why));
                 if let Some(session) = self.sessions.get_mut(&id) {
@@ -229,6 +236,9 @@ impl Agent {
                 }
             }
         }
-        self.notifications.show(id.0, texts::ended(&name, &runs, released.removal));
+        let runs: Vec<texts::Run<'_>> =
+            runs.iter().map(|(profile, ended)| texts::Run { profile, ended, known: &[] }).collect();
+        let language = self.notifications.language();
+        self.notifications.show(id.0, texts::ended(language, &name, &runs, released.removal));
     }
 }

@@ -25,8 +25,8 @@ use crate::config::Profile;
 use crate::desktop::power;
 use crate::drive::device::Device;
 use crate::drive::mount::{self, By, Mounted, Place};
-use crate::notify::Notifications;
 use crate::notify::texts::{Ended, Removal};
+use crate::notify::{Language, Notifications};
 use crate::pairing::Pairings;
 
 /// The longest sleep until an `every` is over. The kernel's timer stands still while the computer
@@ -84,6 +84,8 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn new(settings: Settings, tell: UnboundedSender<Message>) -> Self {
+        // Nobody reads what users choose yet, so no buttons are shown.
+        let (notifications, _) = Notifications::start(Language::from_env());
         let mut agent = Self {
             profiles: Profiles::default(),
             store: Store::new(&settings.state_dir),
@@ -92,7 +94,7 @@ impl Agent {
             settings,
             attaches: Attaches::default(),
             sessions: BTreeMap::new(),
-            notifications: Notifications::start(),
+            notifications,
             at_start: true,
             reminding: None,
             tell,
