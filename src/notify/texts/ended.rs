@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(text.summary, "Резервное копирование завершено");
         assert_eq!(
             text.body,
-            "documents → P: 12 файлов, 3,4 МБ за 5 с.\nНакопитель можно отключать."
+            "documents → P: 12 файлов, 3,4 МБ. Время: 5 с.\nНакопитель можно отключать."
         );
         let text = one(Russian, &complete(report()), Removal::EjectFirst);
         assert!(text.body.ends_with("Прежде чем отключать накопитель, извлеките его."));
@@ -251,8 +251,9 @@ mod tests {
         assert!(text.body.starts_with("documents → P: 1 file, 3.4 MB, 2 moved, 1 deleted in 5 s."));
         let text = one(Russian, &moved, Removal::Safe);
         assert!(
-            text.body
-                .starts_with("documents → P: 1 файл, 3,4 МБ, перемещено: 2, удалено: 1 за 5 с.")
+            text.body.starts_with(
+                "documents → P: 1 файл, 3,4 МБ, перемещено: 2, удалено: 1. Время: 5 с."
+            )
         );
     }
 
@@ -269,7 +270,7 @@ mod tests {
     fn three_problems_are_named_and_the_rest_counted() {
         let text = one(English, &with_problems(5), Removal::Safe);
         assert_eq!(text.summary, "Backup finished with 5 problems");
-        assert!(text.body.contains("\nf0\\u{a}<b>: unreadable\n"), "{}", text.body);
+        assert!(text.body.contains("\n• f0\\u{a}<b>: unreadable\n"), "{}", text.body);
         assert!(text.body.contains("f2") && !text.body.contains("f3"));
         assert!(text.body.contains("… and 2 more"));
         let text = one(Russian, &with_problems(5), Removal::Safe);

@@ -100,7 +100,8 @@ pub fn progress(language: Language, profile: &str, drive: &str, how_far: &Progre
             let (done_size, total) =
                 (figures::size(language, bytes), figures::size(language, of_bytes));
             let values = [("done", &*done_size), ("total", &total), ("files", &files)];
-            let body = language.say("copying.body", &[&names[..], &values].concat());
+            let which = language.say("copying.which", &names);
+            let body = format!("{which}\n{}", language.say("copying.figures", &values));
             let summary = language.say("copying.summary", &[("percent", &done.to_string())]);
             (summary, body, Some(done))
         }
@@ -137,12 +138,12 @@ mod tests {
     fn progress_has_its_percentage_in_figures_and_in_words() {
         let text = progress(Language::English, "docs", "P", &HALF);
         assert_eq!(text.summary, "Backing up: 47 %");
-        assert_eq!(text.body, "docs → P: 3.4 MB of 7.1 MB, 5 of 21 files.");
+        assert_eq!(text.body, "docs → P\n3.4 MB of 7.1 MB, 5 of 21 files");
         assert_eq!((text.progress, text.passing), (Some(47), true));
         assert_eq!(text.actions, [Act::Stop]);
         let text = progress(Language::Russian, "docs", "P", &HALF);
         assert_eq!(text.summary, "Копирование: 47 %");
-        assert_eq!(text.body, "docs → P: 3,4 МБ из 7,1 МБ, 5 из 21 файла.");
+        assert_eq!(text.body, "docs → P\n3,4 МБ из 7,1 МБ, 5 из 21 файла");
         assert_eq!(text.progress, Some(47));
     }
 

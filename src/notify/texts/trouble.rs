@@ -11,8 +11,9 @@ pub fn refused(
     why: &str,
     what_to_do: &str,
 ) -> Text {
-    let values = [("profile", profile), ("drive", drive), ("why", why), ("what_to_do", what_to_do)];
-    urgent(language.say("refused.summary", &[]), language.say("refused.body", &values))
+    let nothing = language.say("refused.body", &[("profile", profile), ("drive", drive)]);
+    let [why, what_to_do] = [why, what_to_do].map(crate::sanitize::line);
+    urgent(language.say("refused.summary", &[]), format!("{nothing}\n{why}\n{what_to_do}"))
 }
 
 /// The drive could not be used for a backup at all.
@@ -29,9 +30,12 @@ pub fn root_owned(language: Language, drive: &str, command: &str) -> Text {
     urgent(language.say("root_owned.summary", &[]), body)
 }
 
-/// The profile in `file` has an error and is not used as it is there.
-pub fn profile_broken(language: Language, file: &str, reason: &str) -> Text {
-    let body = language.say("profile_broken.body", &[("file", file), ("reason", reason)]);
+/// The profile in `file` has an error. `kept`: what the file held before stays in use; else the profile
+/// is not used.
+pub fn profile_broken(language: Language, file: &str, reason: &str, kept: bool) -> Text {
+    let error = language.say("profile_broken.body", &[("file", file), ("reason", reason)]);
+    let effect = if kept { "profile_broken.kept" } else { "profile_broken.left_out" };
+    let body = format!("{error}\n{}", language.say(effect, &[]));
     urgent(language.say("profile_broken.summary", &[]), body)
 }
 
@@ -49,15 +53,15 @@ mod tests {
     fn a_look_alike_is_refused_loudly_and_offers_no_way_around() {
         let why = "It has the same name, but not the mark of your drive.";
         let text = refused(English, "docs", "P\n", why, "If it is yours: bkm-agent pair /dev/sdb1");
-        assert_eq!(text.summary, "This is not the drive it looks like");
+        assert_eq!(text.summary, "Drive refused: it only looks like yours");
         assert_eq!(
             text.body,
-            "docs → P\\u{a}: nothing was written to it. It has the same name, but not the mark of \
-             your drive. If it is yours: bkm-agent pair /dev/sdb1"
+            "docs → P\\u{a}: nothing was written to it.\nIt has the same name, but not the mark of \
+             your drive.\nIf it is yours: bkm-agent pair /dev/sdb1"
         );
         assert!(text.urgent && text.actions.is_empty());
         let text = refused(Russian, "docs", "P", "A.", "B.");
-        assert_eq!(text.body, "docs → P: на него ничего не записано. A. B.");
+        assert_eq!(text.body, "docs → P: на него ничего не записано.\nA.\nB.");
         assert!(text.urgent && text.actions.is_empty());
     }
 
@@ -86,9 +90,17 @@ mod tests {
 
     #[test]
     fn a_broken_profile_names_its_file_and_line() {
-        let text = profile_broken(English, "docs.json", "line 3: unknown field `scr`");
+        let text = profile_broken(English, "docs.json", "line 3: unknown field `scr`", true);
         assert_eq!(text.summary, "A profile has an error");
-        assert_eq!(text.body, "docs.json: line 3: unknown field `scr`");
-        assert_eq!(profile_broken(Russian, "a", "b").summary, "Ошибка в профиле");
+        assert_eq!(
+            text.body,
+            "docs.json: line 3: unknown field `scr`\nUntil it is mended, the profile goes on as it was before."
+        );
+        assert!(
+            profile_broken(English, "a", "b", false).body.ends_with("the profile does not run.")
+        );
+        let text = profile_broken(Russian, "a", "b", true);
+        assert_eq!(text.summary, "Ошибка в профиле");
+        assert!(text.body.ends_with("До исправления действует прежний профиль."));
     }
 }
