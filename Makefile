@@ -1,7 +1,7 @@
 # What people do with this project. Steps that take more than a line are in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz bench install uninstall deps fmt lint
+.PHONY: help demo test fuzz bench screenshots install uninstall deps fmt lint
 
 # Where `install` puts things; DESTDIR in front is for packagers.
 PREFIX ?= $(HOME)/.local
@@ -31,6 +31,11 @@ bench: ## Compare with rsync on 50,000 files (root; some minutes, 3 GB in /var/t
 	@scripts/deps.sh build demo bench
 	cargo build --locked --release
 	benches/run.sh target/release/bkm-agent
+
+screenshots: ## Take the pictures of notifications in docs/images anew
+	@scripts/deps.sh build screenshots
+	cargo build --locked --example notifications
+	@scripts/screenshots.sh
 
 install: ## Install for this user, into ~/.local
 	@scripts/deps.sh build

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing of the named groups (build, demo, test, bench) on Debian and Ubuntu.
+# Installs what is missing of the named groups (build, demo, test, bench, screenshots) on Debian and Ubuntu.
 # Looks first, so that nothing is asked of apt, or of sudo, where all is there. Without root and sudo
 # only what building needs is insisted on: demo and tests leave out what they lack, and say so.
 set -eu
@@ -61,6 +61,18 @@ bench() {
     have python3 python3
 }
 
+# A display that nobody sees, and a notification service that draws on it.
+screenshots() {
+    have dbus dbus-run-session
+    have dbus dbus-send
+    have dunst dunst
+    have xvfb xvfb-run
+    have xauth xauth
+    have imagemagick import
+    # Latin and Cyrillic.
+    need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+}
+
 for group in "$@"; do
     case $group in
     build)
@@ -70,6 +82,7 @@ for group in "$@"; do
     demo) demo ;;
     test) tests ;;
     bench) bench ;;
+    screenshots) screenshots ;;
     *)
         echo "deps.sh: no group $group" >&2
         exit 2

@@ -11,7 +11,7 @@ use crate::drive::mount::Mounted;
 use crate::drive::writable::{self, NotWritable};
 use crate::hooks::{self, At, HookError};
 use crate::in_words::in_words;
-use crate::pairing::{self, Admission, Pairings, Refusal};
+use crate::pairing::{self, Admission, Pairings, Refusal, Verdict};
 
 /// Why there is no complete backup.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,11 @@ fn admitted(
     let confirmed = admission.confirm(mounted, pairings);
     if let Ok(report) = &mut ran {
         match confirmed {
-            Ok(()) => report.pairing.clone_from(&admission.note),
+            Ok(()) => {
+                report.pairing.clone_from(&admission.note);
+                report.first_use =
+                    matches!(admission.verdict, Verdict::FirstUse | Verdict::FirstUseOfOld);
+            }
             Err(error) => report.warnings.push(pairing::failed(device, &error)),
         }
     }

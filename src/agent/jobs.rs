@@ -19,7 +19,7 @@ use crate::drive::mount::{self, MountError, Mounted, Place};
 use crate::drive::udisks;
 use crate::in_words::in_words;
 use crate::job::{self, JobError};
-use crate::notify::texts::{Ended, Removal};
+use crate::notify::texts::{Ended, Removal, Trouble};
 use crate::pairing::Pairings;
 
 /// How a drive was let go of.
@@ -29,6 +29,8 @@ pub(crate) struct Released {
     pub(crate) removal: Removal,
     /// What went wrong on the way, for the log.
     pub(crate) error: Option<String>,
+    /// Programs that keep it mounted.
+    pub(crate) holders: Vec<String>,
 }
 
 /// Why a drive is not open.
@@ -199,7 +201,12 @@ pub(super) fn run(
             Ended::Stopped("the run was not begun".to_owned())
         }
         Ok(Err(JobError::Refused(refusal))) => {
-            Ended::Refused { why: refusal.why, what_to_do: refusal.what_to_do }
+            let (why, what_to_do) = (refusal.why, refusal.what_to_do);
+            Ended::Unusable(Trouble::Refused { why, what_to_do })
+        }
+        Ok(Err(JobError::NotWritable(error))) => {
+            let why = error.to_string();
+            Ended::Unusable(Trouble::RootOwned { why, command: error.command })
         }
         Ok(Err(error)) => Ended::Failed(in_words(&error)),
         Err(_) => Ended::Failed(
@@ -247,7 +254,7 @@ fn unmount(
     device: &Device,
     how: Release,
 ) -> Released {
-    let done = |removal, error| Released { removal, error };
+    let done = |removal, error| Released { removal, error, holders: Vec::new() };
     if how == Release::Gone {
         drop(mounted);
         let error = place.and_then(|place| mount::unmount_lazily(place).err());
@@ -280,7 +287,12 @@ fn unmount(
     let synced = rustix::fs::syncfs(&mounted.root);
     let error = synced.err().map(|errno| format!("syncing failed: {errno}"));
     if unmount && let Err(error) = mount::unmount_any(mounted) {
-        return done(Removal::EjectFirst, Some(in_words(&error)));
+        let holders = match &error {
+            MountError::Busy { by, .. } => by.iter().map(|holder| holder.name.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let error = Some(in_words(&error));
+        return Released { removal: Removal::EjectFirst, error, holders };
     }
     // Also when the desktop unmounted it meanwhile.
     let removal = match (mount::is_released(device), &error) {

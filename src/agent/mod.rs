@@ -16,6 +16,7 @@ mod profiles;
 pub mod reminder;
 pub mod replay;
 mod report;
+mod screen;
 mod session;
 pub mod state;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use session::{Agent, Message};
 
 use crate::desktop::login::{Inhibitor, Login, Told};
 use crate::drive::monitor::{Event, Monitor, MonitorError, udev_runs};
+use crate::notify::{Act, Language, Notifications};
 
 /// How long the desktop is given to mount a drive before root does it: desktops take about a second.
 pub const MOUNT_WAIT: Duration = Duration::from_secs(2);
@@ -110,13 +112,14 @@ async fn listen(settings: Settings) -> Result<(), AgentError> {
     let (heard, mut events) = mpsc::unbounded_channel();
     let monitor = Monitor::start(&watched(&settings.profile_dirs), heard)?;
     // After the watch has begun: a profile that is written meanwhile is read twice rather than never.
-    let mut agent = Agent::new(settings, tell);
+    let (notifications, chosen) = Notifications::start(Language::from_env());
+    let mut agent = Agent::new(settings, notifications, tell);
     if !udev_runs() {
         tracing::warn!("udev does not run here: no drive will be seen");
     }
     notify(&[NotifyState::Ready]);
     let login = Login::start().await;
-    let ended = serve(&mut agent, &mut signals, &mut told, &mut events, login).await;
+    let ended = serve(&mut agent, &mut signals, &mut told, &mut events, login, chosen).await;
     notify(&[NotifyState::Stopping]);
     stop(&mut agent, &mut told).await;
     drop(monitor);
@@ -130,6 +133,7 @@ async fn serve(
     told: &mut UnboundedReceiver<Message>,
     events: &mut UnboundedReceiver<Event>,
     mut login: Login,
+    mut chosen: UnboundedReceiver<(u64, Act)>,
 ) -> Result<(), AgentError> {
     let mut status = String::new();
     let mut inhibitor: Option<Inhibitor> = None;
@@ -152,6 +156,7 @@ async fn serve(
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.reload.recv() => agent.reload(),
             Some(message) = told.recv() => agent.take(message),
+            Some((key, act)) = chosen.recv() => agent.chosen(key, act),
             Some(word) = login.next() => match word {
                 Told::Sleep(asleep) => agent.give(Input::Sleep(asleep)),
                 Told::SessionChanged => agent.give(Input::Login),

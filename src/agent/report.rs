@@ -3,20 +3,23 @@
 //! One line of log for each state. Names and labels come from drives and are sanitised here. Called
 //! by `session`, on the event loop's thread.
 
-use std::time::Duration;
-
 use super::event::{AttachId, MountOutcome, Release};
 use super::jobs::{NotMounted, Progress, Released, Stage};
-use super::profiles::Broken;
-use super::session::Agent;
+use super::session::{Agent, DoneRun};
 use super::state::{Mark, State};
 use crate::drive::mount::Mounted;
 use crate::human;
-use crate::notify::texts::{self, Ended, Removal};
+use crate::notify::texts::{Ended, Removal, Trouble};
 
 impl Agent {
     /// Says a state of the attach, of one profile or of all that it concerns.
     pub(super) fn state(&mut self, id: AttachId, profile: Option<&str>, state: &State) {
+        self.state_unseen(id, profile, state);
+        self.show_state(id, profile, state);
+    }
+
+    /// The same to everybody but the screen.
+    fn state_unseen(&mut self, id: AttachId, profile: Option<&str>, state: &State) {
         let session = self.sessions.entry(id).or_default();
         match (state, profile) {
             (State::Matched(_), Some(profile)) => session.matched.push(profile.to_owned()),
@@ -64,19 +67,6 @@ impl Agent {
         }
     }
 
-    /// A profile that cannot be used any more.
-    pub(super) fn broken(&mut self, _broken: &Broken) {}
-
-    /// The last complete run of a profile is this old; `None`: there was none.
-    pub(super) fn overdue(&mut self, _profile: &str, _age: Option<Duration>) {}
-
-    /// A run begins.
-    pub(super) fn started(&mut self, id: AttachId, profile: &str) {
-        if let Some(session) = self.sessions.get(&id) {
-            self.notifications.show(id.0, texts::started(profile, &session.device.name()));
-        }
-    }
-
     pub(super) fn mounted(
         &mut self,
         id: AttachId,
@@ -98,9 +88,7 @@ impl Agent {
             Err(NotMounted::NotAuthorised) => MountOutcome::NotAuthorised,
             Err(NotMounted::Nobody) => MountOutcome::Nobody,
             Err(NotMounted::Failed(why)) => {
-                let due = session.due.clone();
-                let text = texts::not_usable(&due, &session.device.name(), &why);
-                self.notifications.show(id.0, text);
+                self.show_not_usable(id, &why);
                 self.state(id, None, &State::Failed(why));
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.due.clear();
@@ -127,6 +115,7 @@ impl Agent {
         } else if progress.stage == Stage::Copying && before.stage == Stage::Planned {
             self.state(id, Some(&profile), &State::Copying);
         }
+        self.show_progress(id, &profile, &progress);
         self.trail.save();
     }
 
@@ -143,8 +132,11 @@ impl Agent {
         session.mounted = mounted;
         session.running = None;
         let device = session.device.clone();
+        let mut known = Vec::new();
         match &ended {
             Ended::Complete(report) => {
+                session.repository = Some(report.repository.clone());
+                known = self.store.load(&profile, &device).last_run.unwrap_or_default().problems;
                 tracing::info!(
                     device = %device.node.display(),
                     profile,
@@ -176,14 +168,18 @@ impl Agent {
                 self.state(id, Some(&profile), &State::Flushed(text));
             }
             Ended::Stopped(kept) => self.state(id, Some(&profile), &State::Stopped(kept.clone())),
-            Ended::Refused { why, what_to_do } => {
+            // The screen says it when the drive was let go of.
+            Ended::Unusable(Trouble::Refused { why, what_to_do }) => {
                 let (why, remedy) = (why.clone(), what_to_do.clone());
-                self.state(id, Some(&profile), &State::Refused { why, remedy });
+                self.state_unseen(id, Some(&profile), &State::Refused { why, remedy });
+            }
+            Ended::Unusable(Trouble::RootOwned { why, .. }) => {
+                self.state(id, Some(&profile), &State::Failed(why.clone()));
             }
             Ended::Failed(why) => self.state(id, Some(&profile), &State::Failed(why.clone())),
         }
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.runs.push((profile, ended));
+            session.runs.push(DoneRun { profile, ended, known });
         }
     }
 
@@ -194,18 +190,18 @@ impl Agent {
         session.place = None;
         if how == Release::Pause {
             // The run that was stopped for it goes on.
-            session.runs.retain(|(_, run)| !matches!(run, Ended::Stopped(_)));
+            session.runs.retain(|run| !matches!(run.ended, Ended::Stopped(_)));
             return;
         }
         session.due.clear();
         let runs = std::mem::take(&mut session.runs);
-        let name = session.device.name();
+        let ejecting = std::mem::take(&mut session.ejecting);
         let why = released.error.clone().unwrap_or_default();
         if !why.is_empty() {
             let device = session.device.node.display().to_string();
             tracing::warn!(%device, "{}", crate::sanitize::line(&why));
         }
-        if runs.is_empty() {
+        if runs.is_empty() && !ejecting {
             return;
         }
         let state = match released.removal {
@@ -222,13 +218,17 @@ impl Agent {
             let session = self.sessions.entry(id).or_default();
             self.trail.add(id, &session.device, self.at_start, None, &state);
             self.log(id, None, &state);
-            for (profile, run) in &runs {
+            for run in &runs {
                 // What went wrong stays to be read.
-                if matches!(run, Ended::Complete(_)) {
-                    self.remember(id, std::slice::from_ref(profile), state.word());
+                if matches!(run.ended, Ended::Complete(_)) {
+                    self.remember(id, std::slice::from_ref(&run.profile), state.word());
                 }
             }
         }
-        self.notifications.show(id.0, texts::ended(&name, &runs, released.removal));
+        if runs.is_empty() {
+            self.show_ejected(id, released);
+        } else {
+            self.show_ended(id, &runs, released);
+        }
     }
 }

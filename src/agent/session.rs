@@ -3,6 +3,7 @@
 //! Called by the event loop in `agent`, on its one thread.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::drive::mount::{self, By, Mounted, Place};
 use crate::notify::Notifications;
 use crate::notify::texts::{Ended, Removal};
 use crate::pairing::Pairings;
+use crate::problem::Problem;
 
 /// The longest sleep until an `every` is over. The kernel's timer stands still while the computer
 /// sleeps, so the clock is looked at once in a while; only where a profile has `every`.
@@ -60,10 +62,23 @@ pub(super) struct Session {
     /// The profile that runs, and what makes it stop.
     pub(super) running: Option<(String, Arc<AtomicBool>)>,
     /// Runs since it was mounted.
-    pub(super) runs: Vec<(String, Ended)>,
+    pub(super) runs: Vec<DoneRun>,
+    /// The folder of the last repository that was backed up to.
+    pub(super) repository: Option<PathBuf>,
+    /// Whether the user wants the drive ejected.
+    pub(super) ejecting: bool,
     /// How far the present run is.
     pub(super) progress: Progress,
     timers: Vec<JoinHandle<()>>,
+}
+
+/// A run that is over.
+pub(super) struct DoneRun {
+    /// The profile's name.
+    pub(super) profile: String,
+    pub(super) ended: Ended,
+    /// Problems of the complete run before.
+    pub(super) known: Vec<Problem>,
 }
 
 /// The agent's state.
@@ -83,7 +98,11 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(settings: Settings, tell: UnboundedSender<Message>) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        notifications: Notifications,
+        tell: UnboundedSender<Message>,
+    ) -> Self {
         let mut agent = Self {
             profiles: Profiles::default(),
             store: Store::new(&settings.state_dir),
@@ -92,7 +111,7 @@ impl Agent {
             settings,
             attaches: Attaches::default(),
             sessions: BTreeMap::new(),
-            notifications: Notifications::start(),
+            notifications,
             at_start: true,
             reminding: None,
             tell,
@@ -115,7 +134,7 @@ impl Agent {
             dirs.retain(|dir| dir != crate::state_dir::system_profiles());
         }
         for broken in self.profiles.load(&dirs) {
-            self.broken(&broken);
+            self.show_broken(&broken);
         }
         self.remind();
     }
@@ -139,7 +158,7 @@ impl Agent {
             match reminder(after, since, self.store.reminded(&profile.name), now) {
                 Reminder::Later(wait) => next = Some(next.map_or(wait, |next| next.min(wait))),
                 Reminder::Now(age) => {
-                    self.overdue(&profile.name, last.map(|_| age));
+                    self.show_overdue(&profile.name, last.map(|_| age));
                     self.store.set_reminded(&profile.name, since);
                 }
                 Reminder::Silent => {}
@@ -186,7 +205,7 @@ impl Agent {
                 let outcome = match &ended {
                     Ended::Stopped(_) => RunOutcome::Stopped,
                     Ended::Failed(_) => RunOutcome::Failed,
-                    Ended::Refused { .. } => RunOutcome::Refused,
+                    Ended::Unusable(_) => RunOutcome::Refused,
                     Ended::Complete(_) => RunOutcome::Over,
                 };
                 self.run_ended(id, profile, mounted, ended);
@@ -295,7 +314,7 @@ impl Agent {
         session.progress = Progress::default();
         let device = session.device.clone();
         self.state(id, Some(name), &State::Running);
-        self.started(id, name);
+        self.show_started(id, name);
         let (name, lost) = (name.to_owned(), name.to_owned());
         let (tell, pairings) = (self.tell.clone(), self.pairings.clone());
         let progress = move |progress| {
@@ -325,7 +344,7 @@ impl Agent {
             move || {
                 let removal = Removal::EjectFirst;
                 let error = Some(LOST.to_owned());
-                Message::Released(id, how, Released { removal, error })
+                Message::Released(id, how, Released { removal, error, holders: Vec::new() })
             },
         );
     }

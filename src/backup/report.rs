@@ -44,6 +44,9 @@ pub struct RunReport {
     /// What is new about the pairing of drive and computer, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pairing: Option<String>,
+    /// Whether the drive was paired by this run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first_use: bool,
     /// Whether an interrupted run was finished or undone first.
     pub recovered: bool,
     /// Seconds from the start to the last sync.

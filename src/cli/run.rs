@@ -224,7 +224,7 @@ enum Ending {
 impl Ending {
     /// For the person who is about to pull it.
     fn words(&self) -> Option<String> {
-        let Self::Drive(Released { removal, error }) = self else { return None };
+        let Self::Drive(Released { removal, error, .. }) = self else { return None };
         let because = error.as_ref().map_or(String::new(), |why| format!(" ({why})"));
         Some(match removal {
             Removal::Safe => "Safe to remove.".to_owned(),

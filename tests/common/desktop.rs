@@ -9,9 +9,20 @@ use super::{Running, find_tool, wait_for};
 /// A session bus with a notification service that needs no display.
 pub(crate) struct Desktop {
     pub(crate) address: String,
+    service: Service,
+    _bus: Bus,
+}
+
+/// A session bus alone.
+pub(crate) struct Bus {
+    pub(crate) address: String,
+    _bus: Running,
+}
+
+/// A notification service that records, until it is dropped.
+pub(crate) struct Service {
     log: PathBuf,
     _service: Running,
-    _bus: Running,
 }
 
 /// One call of `Notify`, as it was recorded.
@@ -38,6 +49,19 @@ impl Desktop {
 
     /// Starts both; `folder` takes the record.
     pub(crate) fn start(folder: &Path) -> Self {
+        let bus = Bus::start();
+        let service = Service::start(&bus.address, &folder.join("notifications.log"), "{}");
+        Self { address: bus.address.clone(), service, _bus: bus }
+    }
+
+    /// What was shown so far.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        self.service.shown()
+    }
+}
+
+impl Bus {
+    pub(crate) fn start() -> Self {
         let mut bus = Command::new("dbus-daemon")
             .args(["--session", "--nofork", "--print-address=1"])
             .stderr(Stdio::null())
@@ -48,29 +72,34 @@ impl Desktop {
         let output = bus.stdout.take().unwrap();
         let bus = Running(bus);
         BufReader::new(output).read_line(&mut address).unwrap();
-        let address = address.trim().to_owned();
-        let log = folder.join("notifications.log");
+        Self { address: address.trim().to_owned(), _bus: bus }
+    }
+}
+
+impl Service {
+    /// Starts it on the bus at `address`. `parameters` are those of dbusmock's template, in JSON.
+    pub(crate) fn start(address: &str, log: &Path, parameters: &str) -> Self {
         let service = Command::new("/usr/bin/python3")
-            .args(["-m", "dbusmock", "--session"])
-            .args(["--template", "notification_daemon", "--logfile"])
-            .arg(&log)
-            .env("DBUS_SESSION_BUS_ADDRESS", &address)
+            .args(["-m", "dbusmock", "--session", "--template", "notification_daemon"])
+            .args(["--parameters", parameters, "--logfile"])
+            .arg(log)
+            .env("DBUS_SESSION_BUS_ADDRESS", address)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let service = Running(service);
+        let service = Self { log: log.to_owned(), _service: Running(service) };
         wait_for("the notification service", || {
             let output = Command::new("dbus-send")
                 .args(["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/"])
                 .arg("org.freedesktop.DBus.NameHasOwner")
                 .arg("string:org.freedesktop.Notifications")
-                .env("DBUS_SESSION_BUS_ADDRESS", &address)
+                .env("DBUS_SESSION_BUS_ADDRESS", address)
                 .output()
                 .unwrap();
             let answer = String::from_utf8_lossy(&output.stdout).into_owned();
             answer.contains("true").then_some(())
         });
-        Self { address, log, _service: service, _bus: bus }
+        service
     }
 
     /// What was shown so far.

@@ -1,0 +1,81 @@
+//! Shows one of the notifications as the agent shows it, with figures made up: to look at the texts on
+//! a desktop, and for the pictures in `docs/images` (`scripts/screenshots.sh`).
+//!
+//! The language is that of the locale: `LANG=ru_RU.UTF-8 cargo run --example notifications finished`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bkm_agent::backup::RunReport;
+use bkm_agent::notify::texts::{self, Ended, Progress, Removal, Run, Text};
+use bkm_agent::notify::{Language, Notifications};
+use bkm_agent::problem::Problem;
+use bkm_agent::relpath::RelPath;
+
+fn main() -> ExitCode {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let Some(text) = sample(&name, Language::from_env()) else {
+        return ExitCode::from(2);
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
+    runtime.block_on(async {
+        // Held to the end: buttons are shown only where somebody would hear of them.
+        let (notifications, _choices) = Notifications::start(Language::from_env());
+        notifications.show(0, text);
+        notifications.flush(Duration::from_secs(10)).await;
+    });
+    ExitCode::SUCCESS
+}
+
+fn sample(name: &str, language: Language) -> Option<Text> {
+    let (profile, drive) = match language {
+        Language::English => ("documents", "PHOTOS"),
+        Language::Russian => ("документы", "ФОТО"),
+    };
+    let report = RunReport {
+        new: 212,
+        changed: 5,
+        moved: 3,
+        bytes_copied: 840_000_000,
+        duration_s: 74.0,
+        ..RunReport::default()
+    };
+    let finished = |problems: Vec<Problem>, removal| {
+        let ended = Ended::Complete(Box::new(RunReport { problems, ..report.clone() }));
+        texts::ended(language, drive, &[Run { profile, ended: &ended, known: &[] }], removal)
+    };
+    Some(match name {
+        "started" => texts::started(language, profile, drive),
+        "progress" => {
+            let how_far = Progress::Copying {
+                bytes: 395_000_000,
+                of_bytes: 840_000_000,
+                files: 98,
+                of_files: 217,
+            };
+            texts::progress(language, profile, drive, &how_far)
+        }
+        "finished" => finished(Vec::new(), Removal::Safe),
+        "eject-first" => finished(Vec::new(), Removal::EjectFirst),
+        "problems" => {
+            let problem = |path: &str, reason| {
+                RelPath::new(path.as_bytes()).ok().map(|path| Problem::new(path, reason))
+            };
+            let problems = [
+                problem("Letters/private.odt", "cannot be read: Permission denied"),
+                problem("Videos/holiday.mkv", "is larger than the 4 GB that the drive can hold"),
+            ];
+            finished(problems.into_iter().flatten().collect(), Removal::Safe)
+        }
+        "refused" => texts::refused(
+            language,
+            profile,
+            drive,
+            "It has the same name and number as your drive, but not its mark.",
+            "If it is yours: bkm-agent pair /dev/sdb1",
+        ),
+        _ => return None,
+    })
+}
