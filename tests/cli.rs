@@ -50,6 +50,7 @@ fn every_command_explains_itself() {
       verify   Check that every version on the drive is there and is what was backed up
       repair   Rebuild lost or broken records from the files on the drive
       status   Show the last runs of each profile and drive
+      why      Say why the last plug-in did or did not start a backup
       drives   Show the drives that are plugged in and the profiles for them
       pair     Pair a drive with a profile, so that no other drive passes for it
       unpair   Forget that a drive is paired; the backup on it stays
@@ -345,8 +346,16 @@ fn json_has_the_promised_keys() {
     assert_eq!(detailed[0]["files"][0]["path"], "a.txt");
 
     let status = home.json(&["status", "--json"]);
-    let promised =
-        ["drive", "last_complete", "last_run", "last_seen", "last_verified", "profile", "state"];
+    let promised = [
+        "drive",
+        "last_complete",
+        "last_run",
+        "last_seen",
+        "last_verified",
+        "overdue",
+        "profile",
+        "state",
+    ];
     assert_eq!(keys(&status[0]), promised);
     assert_eq!(status[0]["last_run"]["unchanged"], 3);
     assert_eq!(status.as_array().unwrap().len(), 1);

@@ -3,8 +3,13 @@
 
 use std::io::{self, Write};
 
+use jiff::Timestamp;
+use serde::Serialize;
+
 use super::Exit;
 use crate::agent::memory::{Memory, Store};
+use crate::agent::reminder::is_overdue;
+use crate::config::Profile;
 use crate::{human, sanitize, state_dir};
 
 /// Show the last runs of each profile and drive.
@@ -25,10 +30,35 @@ pub fn status(args: &StatusArgs, out: &mut dyn Write) -> io::Result<Exit> {
         out.write_all(super::prometheus::text(&all).as_bytes())?;
         return Ok(Exit::Done);
     }
-    print(&all, args.json, out)
+    let profiles: Vec<Profile> =
+        crate::config::load_all(&state_dir::profile_dirs()).into_iter().flatten().collect();
+    print(&standings(&all, &profiles, Timestamp::now()), args.json, out)
 }
 
-fn print(all: &[Memory], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
+/// What is remembered of a profile on a drive, and whether the profile's backup has become old.
+#[derive(Debug, Serialize)]
+struct Standing<'a> {
+    #[serde(flatten)]
+    memory: &'a Memory,
+    /// Whether the last complete run, on whichever drive, is older than the profile's `remind_after`.
+    overdue: bool,
+}
+
+fn standings<'a>(all: &'a [Memory], profiles: &[Profile], now: Timestamp) -> Vec<Standing<'a>> {
+    let is_old = |name: &str| {
+        let profile = profiles.iter().find(|profile| profile.name == name)?;
+        let of_drives = all.iter().filter(|memory| memory.profile == name);
+        let last = of_drives.filter_map(Memory::completed_at).max();
+        Some(is_overdue(profile.remind_after?, last, now))
+    };
+    let stand = |memory: &'a Memory| {
+        let overdue = is_old(&memory.profile).unwrap_or_default();
+        Standing { memory, overdue }
+    };
+    all.iter().map(stand).collect()
+}
+
+fn print(all: &[Standing<'_>], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
     if json {
         super::print_json(&all, true, out)?;
         return Ok(Exit::Done);
@@ -36,7 +66,7 @@ fn print(all: &[Memory], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
     if all.is_empty() {
         writeln!(out, "No backup was made or tried on this computer yet.")?;
     }
-    for memory in all {
+    for Standing { memory, overdue } in all {
         let drive = &memory.drive;
         let name = drive.label.as_ref().or(drive.uuid.as_ref());
         let name = name.unwrap_or(&drive.node);
@@ -49,7 +79,9 @@ fn print(all: &[Memory], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
         )?;
         let seen = memory.last_seen.as_deref().unwrap_or("never");
         let complete = memory.last_complete.as_deref().unwrap_or("never");
-        writeln!(out, "  last complete  {}", sanitize::line(complete))?;
+        let old =
+            if *overdue { "  (overdue: older than the profile's \"remind_after\")" } else { "" };
+        writeln!(out, "  last complete  {}{old}", sanitize::line(complete))?;
         writeln!(out, "  last seen      {}", sanitize::line(seen))?;
         if let Some(verified) = &memory.last_verified {
             writeln!(out, "  last verified  {}", sanitize::line(verified))?;
@@ -94,7 +126,8 @@ mod tests {
     #[test]
     fn lines_for_people() {
         let mut out = Vec::new();
-        print(&[memory()], false, &mut out).unwrap();
+        let all = [memory()];
+        print(&standings(&all, &[], Timestamp::now()), false, &mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
         docs → A\u{1b}B: safe to remove
           last complete  2026-11-23T09:15:00+01:00
@@ -106,7 +139,8 @@ mod tests {
     #[test]
     fn one_object_per_profile_and_drive() {
         let mut out = Vec::new();
-        print(&[memory()], true, &mut out).unwrap();
+        let all = [memory()];
+        print(&standings(&all, &[], Timestamp::now()), true, &mut out).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         let object = value.as_array().unwrap()[0].as_object().unwrap();
         let mut keys: Vec<_> = object.keys().map(String::as_str).collect();
@@ -119,9 +153,26 @@ mod tests {
                 "last_run",
                 "last_seen",
                 "last_verified",
+                "overdue",
                 "profile",
                 "state"
             ]
         );
+    }
+
+    #[test]
+    fn a_backup_that_became_old_on_all_drives_is_marked() {
+        let text = r#"{ "src": "/s", "drive": { "label": "A" }, "remind_after": "2w" }"#;
+        let mut profile = crate::config::check_text(text).unwrap();
+        profile.name = "docs".to_owned();
+        let mut newer = memory();
+        newer.last_complete = Some("2026-11-28T09:15:00+01:00".to_owned());
+        let all = [memory(), newer, Memory { profile: "other".to_owned(), ..memory() }];
+        let marks = |now: &str| -> Vec<bool> {
+            let all = standings(&all, std::slice::from_ref(&profile), now.parse().unwrap());
+            all.iter().map(|standing| standing.overdue).collect()
+        };
+        assert_eq!(marks("2026-12-10T00:00:00Z"), [false, false, false]);
+        assert_eq!(marks("2026-12-13T00:00:00Z"), [true, true, false]);
     }
 }
