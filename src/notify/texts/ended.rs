@@ -32,6 +32,13 @@ pub enum Ended {
     Stopped(String),
     /// Failed; why, in words.
     Failed(String),
+    /// The drive was refused.
+    Refused {
+        /// Why, in words.
+        why: String,
+        /// What the user can do.
+        what_to_do: String,
+    },
 }
 
 /// One run, for [`ended`].
@@ -64,11 +71,14 @@ impl<'a> Run<'a> {
 /// All runs of one plug-in are over: `runs` in their order, never empty.
 pub fn ended(language: Language, drive: &str, runs: &[Run<'_>], removal: Removal) -> Text {
     let failed = runs.iter().any(|run| matches!(run.ended, Ended::Failed(_)));
+    let refused = runs.iter().any(|run| matches!(run.ended, Ended::Refused { .. }));
     let stopped = runs.iter().any(|run| matches!(run.ended, Ended::Stopped(_)));
     let news: Vec<&Problem> = runs.iter().flat_map(Run::new_problems).collect();
     let known = runs.iter().flat_map(Run::problems).count() - news.len();
     let summary = if failed {
         language.say("ended.failed", &[])
+    } else if refused {
+        language.say("refused.summary", &[])
     } else if stopped && removal == Removal::Gone {
         language.say("ended.removed", &[])
     } else if stopped {
@@ -109,7 +119,10 @@ pub fn ended(language: Language, drive: &str, runs: &[Run<'_>], removal: Removal
     Text {
         summary,
         body: lines.join("\n"),
-        urgent: failed || removal == Removal::Doubtful || removal == Removal::Gone && stopped,
+        urgent: failed
+            || refused
+            || removal == Removal::Doubtful
+            || removal == Removal::Gone && stopped,
         actions: match removal {
             Removal::EjectFirst => vec![Act::OpenFolder, Act::Eject],
             // What is not mounted has no folder to open.
@@ -142,6 +155,9 @@ fn outcome(language: Language, run: &Ended) -> String {
         }
         Ended::Stopped(kept) => language.say("outcome.stopped", &[("kept", kept)]),
         Ended::Failed(why) => why.clone(),
+        Ended::Refused { why, what_to_do } => {
+            language.say("outcome.refused", &[("why", why), ("what_to_do", what_to_do)])
+        }
     }
 }
 
@@ -314,6 +330,18 @@ mod tests {
         assert!(text.body.contains("12 files"));
         let text = ended(Russian, "P", &runs, Removal::Safe);
         assert_eq!(text.summary, "Резервное копирование не удалось");
+    }
+
+    #[test]
+    fn a_refused_drive_is_told_with_what_to_do() {
+        let refused = Ended::Refused { why: "it is a copy".into(), what_to_do: "Pair it".into() };
+        let text = one(English, &refused, Removal::Safe);
+        assert_eq!(text.summary, "Drive refused");
+        assert_eq!(text.body, "documents → P: it is a copy. Pair it\nSafe to remove.");
+        assert!(text.urgent);
+        let text = one(Russian, &refused, Removal::EjectFirst);
+        assert_eq!(text.summary, "Накопитель отклонён");
+        assert!(text.urgent);
     }
 
     #[test]
