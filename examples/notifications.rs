@@ -73,8 +73,8 @@ fn sample(name: &str, language: Language) -> Option<Text> {
             language,
             profile,
             drive,
-            "It has the same name and number as your drive, but not its mark.",
-            "If it is yours: bkm-agent pair /dev/sdb1",
+            "PHOTOS lacks the mark that it was paired by: its backup was deleted, or it is another drive that looks the same",
+            "If it is yours and is to be used: bkm-agent pair /dev/sdb1 --profile documents",
         ),
         _ => return None,
     })

@@ -22,7 +22,7 @@ use bkm_agent::notify::texts::{self, Act, Ended, Progress, Removal, Run, Text};
 use bkm_agent::notify::{Language, Notifications};
 use common::desktop::{Bus, Desktop, Service, Shown};
 use tokio::sync::mpsc::UnboundedReceiver;
-use zbus::zvariant::Value;
+use zbus::Variant;
 
 const SERVICE: &str = "org.freedesktop.Notifications";
 const OBJECT: &str = "/org/freedesktop/Notifications";
@@ -84,12 +84,12 @@ fn only(service: &Service, before: usize) -> Shown {
 }
 
 /// What the user of the mock does: a signal of the service to everybody, or to `destination` alone.
-async fn signal(member: &str, id: u32, what: Value<'_>, destination: Option<&str>) {
+async fn signal(member: &str, id: u32, what: Variant<'_>, destination: Option<&str>) {
     let connection = zbus::Connection::session().await.unwrap();
     let signature = if member == "ActionInvoked" { "us" } else { "uu" };
     let mut details = std::collections::HashMap::new();
     if let Some(destination) = destination {
-        details.insert("destination", Value::from(destination));
+        details.insert("destination", Variant::from(destination));
     }
     connection
         .call_method(
@@ -97,19 +97,19 @@ async fn signal(member: &str, id: u32, what: Value<'_>, destination: Option<&str
             OBJECT,
             Some("org.freedesktop.DBus.Mock"),
             "EmitSignalDetailed",
-            &(SERVICE, member, signature, vec![Value::from(id), what], details),
+            &(SERVICE, member, signature, vec![Variant::from(id), what], details),
         )
         .await
         .unwrap();
 }
 
 async fn click(id: u32, action: &str) {
-    signal("ActionInvoked", id, Value::from(action), None).await;
+    signal("ActionInvoked", id, Variant::from(action), None).await;
 }
 
 /// The next choice that was heard.
 async fn chosen(choices: &mut UnboundedReceiver<(u64, Act)>) -> (u64, Act) {
-    tokio::time::timeout(common::PATIENCE, choices.recv()).await.expect("nothing is heard").unwrap()
+    tokio::time::timeout(common::PATIENCE, choices.recv()).await.unwrap().unwrap()
 }
 
 fn started() -> Text {
@@ -282,7 +282,7 @@ fn only_what_was_offered_is_heard_also_where_a_service_tells_one_connection_alon
         // GNOME tells only the connection that showed the notification; here it is any other.
         let other = zbus::Connection::session().await.unwrap();
         let destination = other.unique_name().unwrap().as_str();
-        let eject = Value::from("eject");
+        let eject = Variant::from("eject");
         signal("ActionInvoked", 2, eject, Some(destination)).await;
         assert_eq!(chosen(&mut choices).await, (22, Act::Eject));
         click(2, "default").await;

@@ -111,7 +111,7 @@ impl Service {
                 && let Some((replaces, rest)) = call.split_once(' ')
             {
                 shown.push(Shown { replaces: replaces.parse().unwrap(), line: rest.to_owned() });
-            } else if !line.starts_with(|c: char| c.is_ascii_digit())
+            } else if !has_time(line)
                 && let Some(last) = shown.last_mut()
             {
                 // A body of several lines is recorded as it is.
@@ -123,4 +123,10 @@ impl Service {
         shown.retain(|call| call.line.ends_with(" -1"));
         shown
     }
+}
+
+/// Whether `line` begins a record, by its time: seconds since 1970. A text can begin with a figure too.
+fn has_time(line: &str) -> bool {
+    let time = line.split_once(' ').map_or(line, |(time, _)| time);
+    time.len() > 12 && time.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }

@@ -3,7 +3,8 @@
 use super::Text;
 use crate::notify::catalogue::Language;
 
-/// The drive looks like the paired one but is not. `why` and `what_to_do` are sentences.
+/// The drive looks like the paired one but is not. `why` and `what_to_do` are sentences without their
+/// full stop.
 pub fn refused(
     language: Language,
     profile: &str,
@@ -11,9 +12,11 @@ pub fn refused(
     why: &str,
     what_to_do: &str,
 ) -> Text {
-    let nothing = language.say("refused.body", &[("profile", profile), ("drive", drive)]);
-    let [why, what_to_do] = [why, what_to_do].map(crate::sanitize::line);
-    urgent(language.say("refused.summary", &[]), format!("{nothing}\n{why}\n{what_to_do}"))
+    let values = [("profile", profile), ("drive", drive), ("why", why)];
+    let why = language.say("refused.body", &values);
+    // A line of its own: it ends with a command, and a full stop would be copied with it.
+    let body = format!("{why}\n{}", crate::sanitize::line(what_to_do));
+    urgent(language.say("refused.summary", &[]), body)
 }
 
 /// The drive could not be used for a backup at all.
@@ -51,17 +54,19 @@ mod tests {
 
     #[test]
     fn a_look_alike_is_refused_loudly_and_offers_no_way_around() {
-        let why = "It has the same name, but not the mark of your drive.";
-        let text = refused(English, "docs", "P\n", why, "If it is yours: bkm-agent pair /dev/sdb1");
-        assert_eq!(text.summary, "Drive refused: it only looks like yours");
+        let why = "P has an older mark: it is a copy of the paired drive";
+        let what_to_do = "If it is yours: bkm-agent pair /dev/sdb1";
+        let text = refused(English, "docs", "P\n", why, what_to_do);
+        assert_eq!(text.summary, "Drive refused");
         assert_eq!(
             text.body,
-            "docs → P\\u{a}: nothing was written to it.\nIt has the same name, but not the mark of \
-             your drive.\nIf it is yours: bkm-agent pair /dev/sdb1"
+            "docs → P\\u{a}: P has an older mark: it is a copy of the paired drive.\n\
+             If it is yours: bkm-agent pair /dev/sdb1"
         );
         assert!(text.urgent && text.actions.is_empty());
-        let text = refused(Russian, "docs", "P", "A.", "B.");
-        assert_eq!(text.body, "docs → P: на него ничего не записано.\nA.\nB.");
+        let text = refused(Russian, "docs", "P", "A", "B");
+        assert_eq!(text.summary, "Накопитель отклонён");
+        assert_eq!(text.body, "docs → P: A.\nB");
         assert!(text.urgent && text.actions.is_empty());
     }
 
