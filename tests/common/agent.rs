@@ -1,5 +1,7 @@
 //! The agent as a process, with folders of its own.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -7,6 +9,42 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{PATIENCE, Running, run, wait_for};
+
+/// What a process holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    /// Resident memory in KiB.
+    pub(crate) rss: u64,
+    /// Open files, sockets and the like.
+    pub(crate) handles: usize,
+    pub(crate) threads: usize,
+}
+
+/// Reads a log as it grows; each line once, so that a long one costs no more than a short one.
+pub(crate) struct Follow {
+    log: BufReader<File>,
+    /// A line that is not whole yet.
+    line: String,
+}
+
+impl Follow {
+    /// Waits for the next line that holds all of `words`.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, words: &[&str]) -> String {
+        wait_for(&format!("{words:?}"), || {
+            loop {
+                self.log.read_line(&mut self.line).unwrap();
+                if !self.line.ends_with('\n') {
+                    return None;
+                }
+                let line = std::mem::take(&mut self.line);
+                if words.iter().all(|word| line.contains(word)) {
+                    return Some(line);
+                }
+            }
+        })
+    }
+}
 
 /// A running `bkm-agent daemon`.
 pub(crate) struct Agent {
@@ -73,7 +111,7 @@ impl Agent {
             .arg("daemon")
             .env("DBUS_SESSION_BUS_ADDRESS", bus)
             .env("NOTIFY_SOCKET", &socket)
-            .stderr(std::fs::File::create(&log).unwrap())
+            .stderr(File::create(&log).unwrap())
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -117,6 +155,38 @@ impl Agent {
     #[track_caller]
     pub(crate) fn wait_logged(&self, words: &[&str]) {
         self.wait_logged_times(1, words);
+    }
+
+    /// Reads its log from here on.
+    pub(crate) fn follow(&self) -> Follow {
+        let mut file = File::open(&self.log).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        Follow { log: BufReader::new(file), line: String::new() }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        super::signal(&self.process.0, signal);
+    }
+
+    /// What it holds once it is idle: its two threads are left, those that ran backups have ended.
+    pub(crate) fn idle(&self) -> Held {
+        wait_for("the agent to be idle", || Some(self.held()).filter(|held| held.threads == 2))
+    }
+
+    /// What it holds now.
+    pub(crate) fn held(&self) -> Held {
+        let proc = PathBuf::from(format!("/proc/{}", self.pid()));
+        let status = std::fs::read_to_string(proc.join("status")).unwrap();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        Held {
+            rss: rss.trim().trim_end_matches(" kB").parse().unwrap(),
+            handles: std::fs::read_dir(proc.join("fd")).unwrap().count(),
+            threads: std::fs::read_dir(proc.join("task")).unwrap().count(),
+        }
     }
 
     /// Sends SIGTERM; how it ended and how long that took.
