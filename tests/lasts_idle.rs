@@ -12,11 +12,12 @@
 mod common;
 
 use std::fs::{self, File};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::agent::{Agent, Follow};
+use common::Running;
+use common::agent::{Agent, Follow, Held};
 use common::desktop::Desktop;
 use common::drive::Drive;
 use common::udevd::Udev;
@@ -28,7 +29,7 @@ const CYCLES: usize = 1000;
 const BACKUPS: usize = 30;
 /// What the allocator and the libraries take once and keep.
 const WARM_UP: usize = 50;
-/// Memory that it may have grown by in the end, in KiB.
+/// Memory of its own that it may have grown by in the end, in KiB.
 const GROWTH: u64 = 512;
 
 /// udev and all tools, or `None` with the reason printed.
@@ -106,16 +107,119 @@ fn a_thousand_plug_ins_leave_nothing_behind() {
         backups.join().unwrap()
     });
     println!("{BACKUPS} backups beside them: {:.1} s", with_backups.as_secs_f64());
-    let after = agent.idle();
+    // A file that is being written just now is no leak.
+    let after = common::wait_for("the handles of before", || {
+        Some(agent.idle()).filter(|held| held.handles == before.handles)
+    });
     let state_after = tree_size(&dir.join("state"));
-    println!("before: {before:?}, state folder {state_before:?} (files, bytes)");
-    println!("after: {after:?}, state folder {state_after:?}");
-    assert_eq!(after.handles, before.handles, "{before:?} → {after:?}");
-    assert_eq!(after.threads, before.threads);
-    assert!(after.rss <= before.rss + GROWTH, "{before:?} → {after:?}");
+    for (when, held, state) in [("before", &before, state_before), ("after", &after, state_after)] {
+        let Held { resident, own, handles, threads } = held;
+        println!(
+            "{when}: {resident} KiB resident, {own} KiB of its own, {} handles, {threads} threads, \
+             {} files of {} bytes in the state folder",
+            handles.len(),
+            state.0,
+            state.1
+        );
+    }
+    assert!(after.own <= before.own + GROWTH, "{} → {} KiB", before.own, after.own);
     assert_eq!(state_after.0, state_before.0, "files in the state folder");
     assert!(state_after.1 < 256 << 10, "bytes in the state folder: {}", state_after.1);
     assert!(agent.terminate().0.success());
+}
+
+/// How long it must not stir.
+const QUIET: Duration = Duration::from_secs(60);
+/// What it may hold then in KiB, as it is released (12 MB) and with everything that a debug build adds.
+const RESIDENT: u64 = if cfg!(debug_assertions) { 32_000 } else { 12_000 };
+
+/// `strace` of all threads of a process, ended with the test.
+struct Trace {
+    strace: Running,
+    record: PathBuf,
+}
+
+impl Trace {
+    /// Starts it; says why it cannot.
+    fn start(pid: u32, dir: &Path) -> Result<Self, String> {
+        let (record, said) = (dir.join("strace.txt"), dir.join("strace.err"));
+        let strace = Command::new("strace")
+            .args(["-f", "-ttt", "-p", &pid.to_string(), "-o"])
+            .arg(&record)
+            .stdin(Stdio::null())
+            .stderr(File::create(&said).unwrap())
+            .spawn()
+            .map_err(|error| format!("strace: {error}"))?;
+        let mut trace = Self { strace: Running(strace), record };
+        let attached = common::wait_for("strace to attach", || {
+            let ended = trace.strace.0.try_wait().unwrap().is_some();
+            let said = fs::read_to_string(&said).unwrap();
+            (ended || said.contains("attached")).then_some((ended, said))
+        });
+        if attached.0 { Err(attached.1) } else { Ok(trace) }
+    }
+
+    /// The lines that it recorded so far.
+    fn lines(&self) -> Vec<String> {
+        fs::read_to_string(&self.record).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+/// How often each thread of a process went to sleep so far.
+fn sleeps(pid: u32) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let count = |thread: PathBuf| {
+        let status = fs::read_to_string(thread.join("status")).unwrap();
+        let lines = status.lines();
+        let wanted = |line: &&str| line.starts_with("Name") || line.starts_with("voluntary");
+        lines.filter(wanted).collect::<Vec<_>>().join(" ")
+    };
+    threads.map(|thread| count(thread.unwrap().path())).collect()
+}
+
+#[test]
+fn while_nothing_happens_it_does_nothing() {
+    let Some(udev) = machine(&[]) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let desktop = Desktop::start(dir);
+    profile(dir, "DONE", &json!({}));
+    profile(dir, "LATER", &json!({ "min_interval": "1d" }));
+    let (mut done, mut later) = (Drive::ext4(dir, "DONE"), Drive::ext4(dir, "LATER"));
+    let agent = Agent::start(dir, &desktop.address);
+    done.attach();
+    later.attach();
+    agent.wait_logged_times(2, &["safe to remove"]);
+    later.detach();
+    agent.wait_logged(&["unplugged", "LATER"]);
+    later.attach();
+    agent.wait_logged(&["not due", "LATER"]);
+    udev.settle();
+    let held = agent.idle();
+
+    let trace = common::find_tool("strace")
+        .ok_or_else(|| "needs strace".to_owned())
+        .and_then(|_| Trace::start(agent.pid(), dir));
+    if let Err(why) = &trace {
+        println!("without strace: {why}");
+    }
+    // Attaching wakes each thread once. Nothing is waited for here but time.
+    std::thread::sleep(Duration::from_secs(1));
+    let recorded = || trace.as_ref().map(Trace::lines).unwrap_or_default();
+    let before = (sleeps(agent.pid()), recorded());
+    std::thread::sleep(QUIET);
+    let after = (sleeps(agent.pid()), recorded());
+    println!("{} KiB resident; in {QUIET:?}: {:?} → {:?}", held.resident, before.0, after.0);
+    assert_eq!(after.1, before.1, "system calls");
+    assert_eq!(after.0, before.0, "wake-ups");
+    assert!(held.resident < RESIDENT, "{held:?}");
+
+    // strace would have seen it.
+    later.detach();
+    agent.wait_logged_times(2, &["unplugged", "LATER"]);
+    if let Ok(trace) = &trace {
+        common::wait_for("strace to tell", || (trace.lines().len() > after.1.len()).then_some(()));
+    }
 }
 
 /// Number of files in a folder, and their bytes.

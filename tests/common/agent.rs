@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use super::{PATIENCE, Running, run, wait_for};
 
 /// What a process holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Held {
-    /// Resident memory in KiB.
-    pub(crate) rss: u64,
+    /// Resident memory in KiB; most of it is the program itself, as far as it was used.
+    pub(crate) resident: u64,
+    /// What of it is the process's own: heap and stacks.
+    pub(crate) own: u64,
     /// Open files, sockets and the like.
-    pub(crate) handles: usize,
+    pub(crate) handles: Vec<String>,
     pub(crate) threads: usize,
 }
 
@@ -180,11 +182,15 @@ impl Agent {
     /// What it holds now.
     pub(crate) fn held(&self) -> Held {
         let proc = PathBuf::from(format!("/proc/{}", self.pid()));
-        let status = std::fs::read_to_string(proc.join("status")).unwrap();
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let memory = std::fs::read_to_string(proc.join("smaps_rollup")).unwrap();
+        let kib = |name: &str| {
+            let line = memory.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
         Held {
-            rss: rss.trim().trim_end_matches(" kB").parse().unwrap(),
-            handles: std::fs::read_dir(proc.join("fd")).unwrap().count(),
+            resident: kib("Rss:"),
+            own: kib("Anonymous:"),
+            handles: handles(&proc.join("fd")),
             threads: std::fs::read_dir(proc.join("task")).unwrap().count(),
         }
     }
@@ -213,6 +219,20 @@ impl Agent {
         let output = command(&self.folder).args(args).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap()
     }
+}
+
+/// What the links in `folder` lead to; without the numbers that the kernel gives to what has no name.
+fn handles(folder: &Path) -> Vec<String> {
+    let links = std::fs::read_dir(folder).unwrap();
+    // One may be closed meanwhile.
+    let targets = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
+    let name = |target: PathBuf| {
+        let target = target.to_string_lossy().into_owned();
+        target.split_once(":[").map_or_else(|| target.clone(), |(kind, _)| kind.to_owned())
+    };
+    let mut names: Vec<String> = targets.map(name).collect();
+    names.sort();
+    names
 }
 
 fn command(folder: &Path) -> Command {
