@@ -33,18 +33,19 @@ impl Follow {
     /// Waits for the next line that holds all of `words`.
     #[track_caller]
     pub(crate) fn wait(&mut self, words: &[&str]) -> String {
-        wait_for(&format!("{words:?}"), || {
-            loop {
-                self.log.read_line(&mut self.line).unwrap();
-                if !self.line.ends_with('\n') {
-                    return None;
-                }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.log.read_line(&mut self.line).unwrap();
+            if self.line.ends_with('\n') {
                 let line = std::mem::take(&mut self.line);
                 if words.iter().all(|word| line.contains(word)) {
-                    return Some(line);
+                    return line;
                 }
+            } else {
+                assert!(Instant::now() < deadline, "waited in vain for a line with {words:?}");
+                std::thread::sleep(Duration::from_millis(2));
             }
-        })
+        }
     }
 }
 
