@@ -53,6 +53,7 @@ tests() {
     have rsync rsync
     have acl setfacl
     have attr setfattr
+    have strace strace
     need python3-prometheus-client /usr/bin/python3 -c 'import prometheus_client'
 }
 

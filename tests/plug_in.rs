@@ -14,7 +14,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use std::time::Duration;
 use common::agent::Agent;
 use common::desktop::{Desktop, Shown};
 use common::drive::Drive;
+use common::large_source::LargeSource;
 use common::udevd::Udev;
 use serde_json::{Value, json};
 
@@ -395,92 +396,6 @@ fn a_wiped_source_is_asked_about_and_leaves_the_drive_as_it_was_until_it_is_acce
     let ran = agent.ask(&["run", "--profile", "docs", "--accept-mass-change", "--json"]);
     assert_eq!(ran["deleted"], 3, "{ran}");
     assert!(!point.join("Backups/mirror/a").exists());
-}
-
-/// A file of `size` bytes of real content that takes next to no room: on btrfs, clones of one piece.
-fn expensive_file(path: &Path, size: u64) {
-    const PIECE: u64 = 16 << 20;
-    let mut noise = blake3::Hasher::new().update(b"bkm").finalize_xof();
-    let mut piece = vec![0; 1 << 20];
-    let file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
-    for at in (0..PIECE).step_by(1 << 20) {
-        noise.fill(&mut piece);
-        file.write_all_at(&piece, at).unwrap();
-    }
-    file.sync_all().unwrap();
-    let mut len = PIECE;
-    while len < size {
-        let step = usize::try_from(len.min(size - len)).unwrap();
-        let (mut from, mut to) = (0, len);
-        let cloned =
-            rustix::fs::copy_file_range(&file, Some(&mut from), &file, Some(&mut to), step);
-        len += cloned.unwrap() as u64;
-    }
-    // What is a hole would be skipped.
-    let meta = file.metadata().unwrap();
-    assert!(meta.len() == size && meta.blocks() * 512 >= size, "{meta:?}");
-}
-
-const LARGE: u64 = 50 << 30;
-/// Small enough for a test to copy it whole.
-const SHRUNK: u64 = 150 << 20;
-
-/// A source with a small and a large file, and a drive with room for both.
-struct LargeSource {
-    folder: PathBuf,
-    file: PathBuf,
-    drive: Drive,
-    _disk: Drive,
-}
-
-impl LargeSource {
-    fn new(dir: &Path, label: &str) -> Self {
-        let mut disk = Drive::btrfs(dir, "SOURCEDISK");
-        disk.attach();
-        let folder = dir.join("disk");
-        disk.mount(&folder);
-        write(&folder.join("a.txt"), "small");
-        let file = folder.join("large.bin");
-        expensive_file(&file, LARGE);
-        Agent::own_profile(
-            dir,
-            "docs",
-            &json!({ "drive": { "label": label }, "src": folder, "dist": "B" }),
-        );
-        let drive = Drive::ext4_of(dir, label, LARGE + (8 << 30));
-        Self { folder, file, drive, _disk: disk }
-    }
-
-    /// Plugs the drive in and waits until the large file is being copied.
-    fn plug_in(&mut self, agent: &Agent) -> PathBuf {
-        let node = self.drive.attach();
-        agent.wait_logged(&["running"]);
-        let before = self.drive.written();
-        common::wait_for("the file to be on its way", || {
-            (self.drive.written() > before + (200 << 20)).then_some(())
-        });
-        node
-    }
-
-    fn shrink(&self) {
-        let file = File::options().write(true).open(&self.file).unwrap();
-        file.set_len(SHRUNK).unwrap();
-    }
-
-    /// The drive holds both files as they are.
-    fn check_backup(&mut self, point: &Path) {
-        let node = self.drive.node.clone().unwrap();
-        self.drive.mount(point);
-        for name in ["a.txt", "large.bin"] {
-            let mut cmp = Command::new("cmp");
-            cmp.arg(self.folder.join(name));
-            common::run(cmp.arg(point.join("B/mirror").join(name)));
-        }
-        let staged = fs::read_dir(point.join("B/.bkm/stage")).map_or(0, Iterator::count);
-        assert_eq!(staged, 0, "nothing is left of what was under way");
-        self.drive.unmount();
-        common::run(Command::new("e2fsck").args(["-f", "-n"]).arg(node));
-    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The agent as a process, with folders of its own.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -7,6 +9,45 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{PATIENCE, Running, run, wait_for};
+
+/// What a process holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    /// Resident memory in KiB; most of it is the program itself, as far as it was used.
+    pub(crate) resident: u64,
+    /// What of it is the process's own: heap and stacks.
+    pub(crate) own: u64,
+    /// Open files, sockets and the like.
+    pub(crate) handles: Vec<String>,
+    pub(crate) threads: usize,
+}
+
+/// Reads a log as it grows; each line once, so that a long one costs no more than a short one.
+pub(crate) struct Follow {
+    log: BufReader<File>,
+    /// A line that is not whole yet.
+    line: String,
+}
+
+impl Follow {
+    /// Waits for the next line that holds all of `words`.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, words: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.log.read_line(&mut self.line).unwrap();
+            if self.line.ends_with('\n') {
+                let line = std::mem::take(&mut self.line);
+                if words.iter().all(|word| line.contains(word)) {
+                    return line;
+                }
+            } else {
+                assert!(Instant::now() < deadline, "waited in vain for a line with {words:?}");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+}
 
 /// A running `bkm-agent daemon`.
 pub(crate) struct Agent {
@@ -73,7 +114,7 @@ impl Agent {
             .arg("daemon")
             .env("DBUS_SESSION_BUS_ADDRESS", bus)
             .env("NOTIFY_SOCKET", &socket)
-            .stderr(std::fs::File::create(&log).unwrap())
+            .stderr(File::create(&log).unwrap())
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -119,6 +160,42 @@ impl Agent {
         self.wait_logged_times(1, words);
     }
 
+    /// Reads its log from here on.
+    pub(crate) fn follow(&self) -> Follow {
+        let mut file = File::open(&self.log).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        Follow { log: BufReader::new(file), line: String::new() }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        super::signal(&self.process.0, signal);
+    }
+
+    /// What it holds once it is idle: its two threads are left, those that ran backups have ended.
+    pub(crate) fn idle(&self) -> Held {
+        wait_for("the agent to be idle", || Some(self.held()).filter(|held| held.threads == 2))
+    }
+
+    /// What it holds now.
+    pub(crate) fn held(&self) -> Held {
+        let proc = PathBuf::from(format!("/proc/{}", self.pid()));
+        let memory = std::fs::read_to_string(proc.join("smaps_rollup")).unwrap();
+        let kib = |name: &str| {
+            let line = memory.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        Held {
+            resident: kib("Rss:"),
+            own: kib("Anonymous:"),
+            handles: handles(&proc.join("fd")),
+            threads: std::fs::read_dir(proc.join("task")).unwrap().count(),
+        }
+    }
+
     /// Sends SIGTERM; how it ended and how long that took.
     pub(crate) fn terminate(mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
@@ -143,6 +220,20 @@ impl Agent {
         let output = command(&self.folder).args(args).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap()
     }
+}
+
+/// What the links in `folder` lead to; without the numbers that the kernel gives to what has no name.
+fn handles(folder: &Path) -> Vec<String> {
+    let links = std::fs::read_dir(folder).unwrap();
+    // One may be closed meanwhile.
+    let targets = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
+    let name = |target: PathBuf| {
+        let target = target.to_string_lossy().into_owned();
+        target.split_once(":[").map_or_else(|| target.clone(), |(kind, _)| kind.to_owned())
+    };
+    let mut names: Vec<String> = targets.map(name).collect();
+    names.sort();
+    names
 }
 
 fn command(folder: &Path) -> Command {

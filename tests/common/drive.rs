@@ -1,6 +1,7 @@
 //! A drive for tests: an image with a file system, attached as a loop device.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,6 +37,16 @@ impl Drive {
     pub(crate) fn btrfs(folder: &Path, label: &str) -> Self {
         let mut mkfs = Command::new("mkfs.btrfs");
         Self::made_by(mkfs.args(["-q", "-L", label]), folder, SIZE)
+    }
+
+    /// An encrypted one that nobody can open: the beginning of a LUKS header, which is all that udev reads.
+    pub(crate) fn luks(folder: &Path, uuid: &str) -> Self {
+        let drive = Self::made_by(&mut Command::new("true"), folder, SIZE);
+        let mut header = vec![0; 592];
+        header[..8].copy_from_slice(b"LUKS\xba\xbe\0\x01");
+        header[168..][..uuid.len()].copy_from_slice(uuid.as_bytes());
+        File::options().write(true).open(&drive.image).unwrap().write_all(&header).unwrap();
+        drive
     }
 
     fn made_by(mkfs: &mut Command, folder: &Path, size: u64) -> Self {

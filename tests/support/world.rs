@@ -146,7 +146,8 @@ impl World {
         let mounted = Mounted {
             point: self.drive.clone(),
             root: std::fs::File::open(&self.drive).unwrap().into(),
-            ours: false,
+            by: bkm_agent::drive::mount::By::Others,
+            device: bkm_agent::drive::device::Device::default(),
             fs_type: "test".to_owned(),
             dev: (0, 0),
             mount_id: 0,
