@@ -15,7 +15,7 @@ const SETUP: &str = include_str!("guest/setup.sh");
 /// What a desktop has of these parts. The kernel comes in by `SETUP`.
 const PACKAGES: &str = "btrfs-progs,busybox-static,cryptsetup-bin,dbus,dbus-user-session,dosfstools,\
 e2fsprogs,exfatprogs,kmod,libblockdev-crypto2,libpam-systemd,libudev1,ntfs-3g,passwd,polkitd,\
-python3-dbus,python3-dbusmock,python3-gi,qemu-guest-agent,systemd,systemd-sysv,udev,udisks2";
+procps,python3-dbus,python3-dbusmock,python3-gi,qemu-guest-agent,systemd,systemd-sysv,udev,udisks2";
 
 const SUITE: &str = "bookworm";
 const MIRROR: &str = "http://deb.debian.org/debian";

@@ -114,7 +114,7 @@ impl World {
             self.pull_named(&name, how);
         }
         self.guest.try_sh("busybox chvt 1; rm -f /home/alice/.config/bkm-agent/profiles/*");
-        self.guest.try_alice("systemctl --user start bkm-agent; systemctl --user reload bkm-agent");
+        self.guest.try_alice("systemctl --user start bkm-agent");
         for image in fs::read_dir(&self.folder).unwrap() {
             fs::remove_file(image.unwrap().path()).unwrap();
         }
@@ -125,7 +125,7 @@ impl World {
         let journal = self.guest.journal(self.started);
         let lines: Vec<&str> = journal
             .lines()
-            .filter(|line| !line.contains("session-c") && !line.contains("run-r"))
+            .filter(|line| !line.contains(" runuser[") && !line.contains("]: run-"))
             .collect();
         let tail = lines[lines.len().saturating_sub(120)..].join("\n");
         format!("---- the guest's journal\n{tail}\n----")
@@ -136,14 +136,14 @@ impl World {
         self.profile_with(name, &json!({ "drive": drive, "src": format!("~/{source}") }));
     }
 
-    /// Writes this profile, and has the agent read it.
+    /// Writes this profile, as an editor does it, and waits until the agent has read it.
     pub(crate) fn profile_with(&mut self, name: &str, profile: &Value) {
         self.guest.write("/run/profile.json", profile.to_string().as_bytes());
         let since = self.guest.mark();
         self.guest.alice(&format!(
             "mkdir -p .config/bkm-agent/profiles && \
-             cp /run/profile.json .config/bkm-agent/profiles/{name}.json && \
-             systemctl --user reload bkm-agent"
+             cp /run/profile.json .config/bkm-agent/{name}.new && \
+             mv .config/bkm-agent/{name}.new .config/bkm-agent/profiles/{name}.json"
         ));
         self.guest.wait_logged(since, STEP, &["reading the profiles anew"]);
     }

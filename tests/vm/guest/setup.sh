@@ -54,11 +54,21 @@ END
 # What is shown to alice: a notification service that puts each call into the journal.
 cat >/etc/systemd/user/notifications.service <<'END'
 [Service]
+Type=dbus
+BusName=org.freedesktop.Notifications
 ExecStart=/usr/bin/python3 -u -m dbusmock --session --template notification_daemon
 [Install]
 WantedBy=default.target
 END
 systemctl --global enable notifications.service
+
+# The guest agent tells of each question it is asked.
+mkdir -p /etc/systemd/system/qemu-guest-agent.service.d
+cat >/etc/systemd/system/qemu-guest-agent.service.d/quiet.conf <<'END'
+[Service]
+StandardOutput=null
+StandardError=null
+END
 
 # The whole journal goes to the host, which waits for lines of it.
 mkdir -p /etc/systemd/journald.conf.d
