@@ -27,7 +27,9 @@ pub(crate) fn missing() -> Option<String> {
         return Some("needs root".to_owned());
     }
     if let Some(tool) = TOOLS.iter().find(|tool| find(tool).is_none()) {
-        return Some(format!("needs {tool} (`make deps-vm` installs it on Debian and Ubuntu)"));
+        return Some(format!(
+            "needs {tool} (`scripts/deps.sh vm` installs it on Debian and Ubuntu)"
+        ));
     }
     if !PathBuf::from("/dev/loop-control").exists() || !PathBuf::from("/dev/fuse").exists() {
         return Some("needs loop devices and FUSE".to_owned());

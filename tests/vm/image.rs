@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::host::{must, run};
+use crate::host::run;
 
 /// What runs inside the new root before it becomes an image.
 const SETUP: &str = include_str!("guest/setup.sh");
@@ -29,20 +29,20 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// The image in `cache`; built there first if its recipe changed.
-    pub(crate) fn get(cache: &Path) -> Self {
+    /// The image in `cache`; built there first if its recipe changed. The error says why it cannot be.
+    pub(crate) fn get(cache: &Path) -> Result<Self, String> {
         let recipe = [SETUP, PACKAGES, SUITE, MIRROR, SIZE].join("\n");
         let key = blake3::hash(recipe.as_bytes()).to_hex();
         let folder = cache.join(format!("image-{}", &key[..16]));
         if !folder.exists() {
-            build(cache, &folder);
+            build(cache, &folder)?;
         }
         let file = |name: &str| folder.join(name);
-        Self { disk: file("disk"), kernel: file("vmlinuz"), initramfs: file("initramfs") }
+        Ok(Self { disk: file("disk"), kernel: file("vmlinuz"), initramfs: file("initramfs") })
     }
 }
 
-fn build(cache: &Path, folder: &Path) {
+fn build(cache: &Path, folder: &Path) -> Result<(), String> {
     let start = Instant::now();
     println!("vm: building the guest's image (once; one to two minutes)");
     fs::create_dir_all(cache).unwrap();
@@ -60,33 +60,30 @@ fn build(cache: &Path, folder: &Path) {
         "cp '{}' \"$1/setup.sh\" && chroot \"$1\" sh /setup.sh && rm \"$1/setup.sh\"",
         setup.display()
     );
-    must(
-        Command::new("mmdebstrap")
-            .args(["--mode=root", "--variant=apt", "--quiet"])
-            .arg(format!("--include={PACKAGES}"))
-            .args(["--aptopt=APT::Install-Recommends \"false\""])
-            .args(
-                ["man", "doc", "locale"]
-                    .map(|of| format!("--dpkgopt=path-exclude=/usr/share/{of}/*")),
-            )
-            .arg(format!("--customize-hook={hook}"))
-            .arg(SUITE)
-            .arg(&root)
-            .arg(MIRROR)
-            .stdin(Stdio::null()),
-    );
+    let unwanted = ["man", "doc", "locale"];
+    let made_root = Command::new("mmdebstrap")
+        .args(["--mode=root", "--variant=apt", "--quiet"])
+        .arg(format!("--include={PACKAGES}"))
+        .arg("--aptopt=APT::Install-Recommends \"false\"")
+        .args(unwanted.map(|of| format!("--dpkgopt=path-exclude=/usr/share/{of}/*")))
+        .arg(format!("--customize-hook={hook}"))
+        .arg(SUITE)
+        .arg(&root)
+        .arg(MIRROR)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    if !made_root.status.success() {
+        let said = String::from_utf8_lossy(&made_root.stderr).into_owned();
+        return Err(format!("mmdebstrap could not make a guest: {said}"));
+    }
     fs::create_dir(&made).unwrap();
     for boot in ["vmlinuz", "initramfs"] {
         fs::copy(root.join("boot").join(boot), made.join(boot)).unwrap();
     }
-    run(
-        "mkfs.ext4",
-        ["-q", "-d"].map(Path::new).into_iter().chain([
-            &*root,
-            &made.join("disk"),
-            Path::new(SIZE),
-        ]),
-    );
+    let disk = made.join("disk");
+    run("mkfs.ext4", [Path::new("-q"), Path::new("-d"), &root, &disk, Path::new(SIZE)]);
     fs::rename(&made, folder).unwrap();
     println!("vm: image built in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
 }

@@ -35,6 +35,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use image::Image;
 use world::{Outcome, World};
 
 /// In their order; the first ones tell most about what is broken.
@@ -75,9 +76,21 @@ fn main() -> ExitCode {
         println!("vm: skipped: {why}");
         return ExitCode::SUCCESS;
     }
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cache = project.join("target/vm");
+    let image = match Image::get(&cache) {
+        Ok(image) => image,
+        Err(why) => {
+            println!("vm: skipped: {why}");
+            return ExitCode::SUCCESS;
+        }
+    };
     let start = Instant::now();
-    let mut world = World::new(Path::new(env!("CARGO_MANIFEST_DIR")));
-    println!("vm: the guest is up after {:.0} s", start.elapsed().as_secs_f64());
+    let mut world = World::new(project, &cache, &image);
+    println!(
+        "vm: the guest is up and the program installed after {:.0} s",
+        start.elapsed().as_secs_f64()
+    );
     let mut lines = Vec::new();
     for &(name, scenario) in SCENARIOS {
         if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {

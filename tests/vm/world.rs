@@ -65,13 +65,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Boots the guest and installs the program in it.
-    pub(crate) fn new(project: &Path) -> Self {
-        let cache = project.join("target/vm");
-        let image = Image::get(&cache);
-        let dir = tempfile::tempdir_in(&cache).unwrap();
+    /// Boots `image` and installs the program in it. `cache` takes drives and logs.
+    pub(crate) fn new(project: &Path, cache: &Path, image: &Image) -> Self {
+        let dir = tempfile::tempdir_in(cache).unwrap();
         let payload = pack(project, dir.path());
-        let guest = Guest::boot(&image, &payload, dir.path());
+        let guest = Guest::boot(image, &payload, dir.path());
         let started = guest.mark();
         let folder = dir.path().join("drives");
         fs::create_dir(&folder).unwrap();
