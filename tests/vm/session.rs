@@ -44,6 +44,7 @@ fn mount_as_the_desktop_does(world: &mut World, label: &str) {
 fn left_mounted(world: &mut World, drive: &Drive, plugged: crate::world::Plugged) -> Outcome {
     let name = drive.name.as_str();
     let shown = world.finished(plugged, "Eject the drive before you pull it.");
+    assert!(shown.contains("Backup finished"), "{shown}");
     assert!(!shown.contains("Safe to remove"), "{shown}");
     world.guest.wait_logged(plugged.since, STEP, &["finished, eject before you pull"]);
     let mounts = world.guest.sh("cat /proc/mounts");

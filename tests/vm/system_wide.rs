@@ -9,25 +9,20 @@ use crate::outside::{Check, look};
 use crate::world::{How, Outcome, World};
 
 pub(crate) fn without_session(world: &mut World) -> Outcome {
-    let unit = "/home/alice/bkm-agent/systemd/bkm-agent-system.service";
-    if world.guest.try_sh(&format!("test -e {unit}")).0 != 0 {
-        return Outcome::Skipped("there is no bkm-agent-system.service".to_owned());
-    }
     let drive = Drive::new(&world.folder, "server", Fs::Ext4, "SERVER");
     world.guest.alice("systemctl --user stop bkm-agent");
     let profile = json!({ "drive": { "label": "SERVER" }, "src": "/home/alice/Documents",
         "dist": "server" });
     world.guest.sh("mkdir -p /etc/bkm-agent/profiles");
     world.guest.write("/etc/bkm-agent/profiles/server.json", profile.to_string().as_bytes());
-    // The program lies where the unit looks for it.
+    // `make install PREFIX=/usr/local`, and what it says is next.
+    let said = world.guest.sh("cd /home/alice/bkm-agent && HOME=/root PREFIX=/usr/local DESTDIR= \
+         UDEV_RULES=/etc/udev/rules.d sh scripts/install.sh target/release/bkm-agent");
+    let next = "systemctl daemon-reload && systemctl enable --now bkm-agent-system.service";
+    assert!(said.contains(next), "{said}");
+    // Nobody is logged in.
     world.guest.sh(&format!(
-        "program=$(sed -n 's/^ExecStart=\\([^ ]*\\).*/\\1/p' {unit})
-         install -D -m 755 /home/alice/.local/bin/bkm-agent \"$program\"
-         cp {unit} /etc/systemd/system/
-         systemctl daemon-reload
-         loginctl terminate-user alice
-         systemctl mask --runtime --now getty@tty1.service
-         systemctl start bkm-agent-system.service"
+        "systemctl mask --runtime --now getty@tty1.service; loginctl terminate-user alice; {next}"
     ));
     wait_for("alice to be gone", STEP, || {
         (world.guest.sh("loginctl list-sessions --no-legend").trim().is_empty()).then_some(())

@@ -123,7 +123,7 @@ impl World {
         let journal = self.guest.journal(self.started);
         let lines: Vec<&str> = journal
             .lines()
-            .filter(|line| !line.contains(" runuser[") && !line.contains("]: run-"))
+            .filter(|line| !line.contains(" runuser[") && !line.contains(" qemu-ga["))
             .collect();
         let tail = lines[lines.len().saturating_sub(120)..].join("\n");
         format!("---- the guest's journal\n{tail}\n----")

@@ -66,8 +66,7 @@ systemctl --global enable notifications.service
 mkdir -p /etc/systemd/system/qemu-guest-agent.service.d
 cat >/etc/systemd/system/qemu-guest-agent.service.d/quiet.conf <<'END'
 [Service]
-StandardOutput=null
-StandardError=null
+LogLevelMax=warning
 END
 
 # The whole journal goes to the host, which waits for lines of it.
