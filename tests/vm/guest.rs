@@ -72,10 +72,15 @@ impl Guest {
         let mut monitor = JsonSocket::connect(&folder.join("monitor"));
         monitor.must("qmp_capabilities", &Value::Null);
         let journal = folder.join("journal");
-        wait_for("alice to be logged in", BOOT, || {
+        let deadline = Instant::now() + BOOT;
+        loop {
             let text = text_of(&journal, 0);
-            (text.contains("Main User Target") && text.contains("QEMU Guest Agent")).then_some(())
-        });
+            if holds_all(&text, &["Main User Target", "QEMU Guest Agent"]) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "the guest does not come up:\n{text}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
         let mut agent = JsonSocket::connect(&folder.join("agent"));
         agent.must("guest-sync", &json!({ "id": 1 }));
         Self { qemu: qemu.0.take().unwrap(), monitor, agent, journal }
