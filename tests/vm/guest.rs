@@ -45,7 +45,9 @@ impl Guest {
         };
         let socket = |id: &str| format!("socket,id={id},server=on,wait=off,path={}", at(id));
         let log = fs::File::create(folder.join("qemu.log")).unwrap();
-        let qemu = Command::new("qemu-system-x86_64")
+        // It ends with this process, however that ends.
+        let qemu = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
             // Never KVM because there is a node for it: where it is nested it may hang.
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "q35"])
             .args(["-smp", "2", "-m", "1024", "-nodefaults", "-display", "none", "-vga", "std"])

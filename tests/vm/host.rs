@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Without these there is no machine.
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 13] = [
     "qemu-system-x86_64",
     "mmdebstrap",
+    "setpriv",
     "tar",
     "losetup",
     "mkfs.ext4",
