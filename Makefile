@@ -1,7 +1,7 @@
 # What people do with this project. Steps that take more than a line are in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz bench screenshots install uninstall deps fmt lint
+.PHONY: help demo test test-vm fuzz bench screenshots install uninstall deps fmt lint
 
 # Where `install` puts things; DESTDIR in front is for packagers.
 PREFIX ?= $(HOME)/.local
@@ -13,7 +13,7 @@ export PREFIX DESTDIR UDEV_RULES
 export PATH := $(PATH):/usr/sbin:/sbin
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 demo: ## Plug in a drive (an image), see the backup start by itself, restore a file
 	@scripts/deps.sh build demo
@@ -23,6 +23,11 @@ demo: ## Plug in a drive (an image), see the backup start by itself, restore a f
 test: ## Run all tests; those that need root or a tool say so and are skipped
 	@scripts/deps.sh build test
 	cargo test --locked --no-fail-fast
+
+test-vm: ## Plug USB drives into a virtual machine that has the program (root; 10 minutes)
+	@scripts/deps.sh build
+	@scripts/deps.sh vm || echo 'vm: not all tools are here'
+	cargo test --locked --test vm
 
 fuzz: ## Feed every parser with arbitrary input, FUZZ_SECONDS (60) each
 	@scripts/fuzz.sh
@@ -54,4 +59,4 @@ fmt: ## Format the code
 lint: ## What CI asks beside the tests
 	@scripts/deps.sh build
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --test vm -- -D warnings

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing of the named groups (build, demo, test, bench, screenshots) on Debian and Ubuntu.
+# Installs what is missing of the named groups (build, demo, test, vm, bench, screenshots)
+# on Debian and Ubuntu.
 # Looks first, so that nothing is asked of apt, or of sudo, where all is there. Without root and sudo
 # only what building needs is insisted on: demo and tests leave out what they lack, and say so.
 set -eu
@@ -57,6 +58,16 @@ tests() {
     need python3-prometheus-client /usr/bin/python3 -c 'import prometheus_client'
 }
 
+# A virtual machine, and looking at its drives from outside.
+vm() {
+    tests
+    have qemu-system-x86 qemu-system-x86_64
+    have mmdebstrap mmdebstrap
+    need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
+    have mtools mcopy
+    have binutils strip
+}
+
 bench() {
     have rsync rsync
     have python3 python3
@@ -82,6 +93,7 @@ for group in "$@"; do
         ;;
     demo) demo ;;
     test) tests ;;
+    vm) vm ;;
     bench) bench ;;
     screenshots) screenshots ;;
     *)
