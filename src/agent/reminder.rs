@@ -49,7 +49,7 @@ mod tests {
     fn one_reminder_for_each_backup_that_becomes_old() {
         let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
         let after = Duration::from_secs(100);
-        assert_eq!(reminder(after, at(0), None, at(40)), Reminder::Later(Duration::from_secs(60)));
+        assert_eq!(reminder(after, at(0), None, at(40)), Reminder::Later(Duration::from_mins(1)));
         assert_eq!(reminder(after, at(0), None, at(130)), Reminder::Now(Duration::from_secs(130)));
         assert_eq!(reminder(after, at(0), Some(at(0)), at(130)), Reminder::Silent);
         // A backup was made since, and has become old in turn.
