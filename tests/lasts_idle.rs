@@ -130,7 +130,7 @@ fn a_thousand_plug_ins_leave_nothing_behind() {
 }
 
 /// How long it must not stir.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 /// What it may hold then in KiB, as it is released (12 MB) and with everything that a debug build adds.
 const RESIDENT: u64 = if cfg!(debug_assertions) { 32_000 } else { 12_000 };
 
