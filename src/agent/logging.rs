@@ -16,7 +16,11 @@ pub fn start() {
     // A second start in one process, as in tests, keeps the first.
     let _already = match journal {
         Some(layer) => {
-            registry.with(layer.with_syslog_identifier("bkm-agent".to_owned())).try_init()
+            let layer = layer
+                .with_syslog_identifier("bkm-agent".to_owned())
+                // So fields are BKM_STATE, BKM_DEVICE…: `journalctl BKM_PROFILE=photos`
+                .with_field_prefix(Some("BKM".to_owned()));
+            registry.with(layer).try_init()
         }
         None => registry
             .with(
