@@ -77,7 +77,7 @@ impl Guest {
         let deadline = Instant::now() + BOOT;
         loop {
             let text = text_of(&journal, 0);
-            if holds_all(&text, &["Main User Target", "QEMU Guest Agent"]) {
+            if text.contains("Main User Target") {
                 break;
             }
             assert!(Instant::now() < deadline, "the guest does not come up:\n{text}");
