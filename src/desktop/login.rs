@@ -86,14 +86,9 @@ async fn listen(tell: UnboundedSender<Told>) -> zbus::Result<Connection> {
     let bus = Connection::system().await?;
     let manager = ManagerProxy::new(&bus).await?;
     let mut sleeps = manager.receive_prepare_for_sleep().await?;
-    // Sessions and seats alike: which of their properties it was is looked at by trying again.
-    let changed = MatchRule::builder()
-        .msg_type(Type::Signal)
-        .sender("org.freedesktop.login1")
-        .interface("org.freedesktop.DBus.Properties")
-        .member("PropertiesChanged")
-        .build()?;
-    let mut changes = MessageStream::for_match_rule(changed, &bus, None).await?;
+    let mut sessions = changes(&bus, "org.freedesktop.login1.Session").await?;
+    // Which session is in front is the seat's.
+    let mut seats = changes(&bus, "org.freedesktop.login1.Seat").await?;
     drop(tokio::spawn(async move {
         loop {
             let told = tokio::select! {
@@ -101,7 +96,8 @@ async fn listen(tell: UnboundedSender<Told>) -> zbus::Result<Connection> {
                     Ok(args) => Told::Sleep(args.start),
                     Err(_) => continue,
                 },
-                Some(_) = changes.next() => Told::SessionChanged,
+                Some(_) = sessions.next() => Told::SessionChanged,
+                Some(_) = seats.next() => Told::SessionChanged,
                 else => return,
             };
             if tell.send(told).is_err() {
@@ -110,4 +106,17 @@ async fn listen(tell: UnboundedSender<Told>) -> zbus::Result<Connection> {
         }
     }));
     Ok(bus)
+}
+
+/// Changes of properties of this interface's objects. Of no other: logind's own change with every inhibitor
+/// that anybody takes.
+async fn changes(bus: &Connection, interface: &str) -> zbus::Result<MessageStream> {
+    let rule = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender("org.freedesktop.login1")
+        .interface("org.freedesktop.DBus.Properties")
+        .member("PropertiesChanged")
+        .arg(0, interface)
+        .build()?;
+    MessageStream::for_match_rule(rule, bus, None).await
 }

@@ -342,7 +342,7 @@ pub fn find_or_mount(device: &Device, read_only: bool) -> Result<Mounted, MountE
     let journalless = matches!(device.fs_type.as_deref(), Some("vfat" | "exfat"));
     // Where it may not be checked or cannot be, it is mounted all the same.
     let checked = journalless && !read_only && udisks::make_sure(device).unwrap_or(false);
-    let by = match udisks::mount(device, if read_only { "ro" } else { "" }) {
+    let by = match udisks::mount(device, read_only) {
         Ok(_) => By::Udisks,
         // The desktop was quicker.
         Err(UdisksError::AlreadyMounted | UdisksError::Busy(_)) => By::Others,
