@@ -132,6 +132,18 @@ fn a_user_who_may_mounts_and_unmounts_what_was_mounted_for_him() {
     assert_eq!(found.by, By::Others);
     mount::unmount_any(found).unwrap();
     assert!(mount::find(&device).unwrap().is_none());
+
+    // The desktop mounts it at the same moment: it is used, whoever was quicker, and known whose it is.
+    for round in 0..10 {
+        let (theirs, used) = std::thread::scope(|scope| {
+            let desktop = scope.spawn(|| udisks::mount(&device, false));
+            let used = mount::find_or_mount(&device, false).unwrap();
+            (desktop.join().unwrap(), used)
+        });
+        let expected = if theirs.is_ok() { By::Others } else { By::Udisks };
+        assert_eq!(used.by, expected, "round {round}: {theirs:?}");
+        mount::unmount_any(used).unwrap();
+    }
 }
 
 #[test]

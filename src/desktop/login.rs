@@ -13,6 +13,9 @@ use zbus::{Connection, MatchRule, MessageStream, OwnedFd};
 /// How long logind may take: the event loop waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the bus may take when the agent starts, which does nothing else until then.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What logind tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
@@ -52,10 +55,14 @@ impl Login {
     /// Begins to listen. To be called within a tokio runtime.
     pub async fn start() -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        let bus = match listen(tell.clone()).await {
-            Ok(bus) => Some(bus),
-            Err(error) => {
+        let bus = match tokio::time::timeout(START_PATIENCE, listen(tell.clone())).await {
+            Ok(Ok(bus)) => Some(bus),
+            Ok(Err(error)) => {
                 tracing::debug!("no logind: {error}");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("the system bus does not answer: sleep is not noticed");
                 None
             }
         };
