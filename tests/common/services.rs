@@ -16,7 +16,7 @@ const SECOND_RUN: &str = "BKM_TEST_BUS";
 pub(crate) struct Bus {
     pub(crate) address: String,
     services: Vec<Running>,
-    _bus: Running,
+    _daemon: Running,
 }
 
 /// Whether this process is the second run of a test, with a bus.
@@ -47,9 +47,9 @@ impl Bus {
             .unwrap();
         let mut line = String::new();
         let output = bus.stdout.take().unwrap();
-        let bus = Running(bus);
+        let daemon = Running(bus);
         BufReader::new(output).read_line(&mut line).unwrap();
-        Self { address: line.trim().to_owned(), services: Vec::new(), _bus: bus }
+        Self { address: line.trim().to_owned(), services: Vec::new(), _daemon: daemon }
     }
 
     /// Starts a service and waits until it has its name on the bus.
