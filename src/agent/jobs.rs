@@ -242,6 +242,7 @@ pub(crate) fn release(
         let whole = device.container.as_deref().unwrap_or(device);
         and_then(
             udisks::power_off(whole)
+                .map(|_off| ())
                 .map_err(|error| format!("its power could not be cut: {}", in_words(&error))),
         );
     }

@@ -13,7 +13,8 @@ use super::{CliError, Exit};
 use crate::agent::event::drive_of;
 use crate::config::summary::{CheckSummary, summary};
 use crate::config::{ConfigError, Profile, find, load_all, load_file};
-use crate::drive::{device, mount};
+use crate::drive::device::{self, Device};
+use crate::drive::mount;
 use crate::human::{count, size};
 use crate::in_words::in_words;
 use crate::problem::Problem;
@@ -91,7 +92,8 @@ fn look_at(profile: Result<Profile, ConfigError>) -> (Report, Exit) {
 /// Where the profile's drive is mounted now.
 fn mount_point(profile: &Profile) -> Option<PathBuf> {
     let wanted = drive_of(profile)?;
-    let device = device::present().ok()?.into_iter().find(|device| device.matches(wanted))?;
+    let mut devices = device::present().ok()?.into_iter().filter(Device::has_file_system);
+    let device = devices.find(|device| device.matches(wanted))?;
     Some(mount::find(&device).ok()??.point)
 }
 

@@ -84,6 +84,10 @@ struct Tie {
 pub fn drives(args: &DrivesArgs, out: &mut dyn Write) -> io::Result<Exit> {
     let mut present = device::present()?;
     present.sort_by(|a, b| a.node.cmp(&b.node));
+    // An encrypted drive that is open is shown by what is in it.
+    let open: Vec<_> =
+        present.iter().filter_map(|device| Some(device.container.as_ref()?.devnum)).collect();
+    present.retain(|device| !open.contains(&device.devnum));
     // What is wrong with a profile is the business of `check`.
     let profiles: Vec<Profile> =
         crate::config::load_all(&state_dir::profile_dirs()).into_iter().flatten().collect();
@@ -259,6 +263,9 @@ fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
                 };
                 let ro = if drive.read_only == Some(true) { ", read-only" } else { "" };
                 writeln!(out, "  mounted    {}{free}{ro}", sanitize::line(point))?;
+            }
+            None if drive.fs_type.as_deref() == Some("crypto_LUKS") => {
+                writeln!(out, "  locked (LUKS)")?;
             }
             None => writeln!(out, "  not mounted")?,
         }

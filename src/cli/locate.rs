@@ -283,12 +283,18 @@ pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device
     }
     let mut present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
     present.retain(|device| is_for(profile, device).is_some());
+    let locked = present.iter().find(|device| device.is_luks()).map(Device::name);
+    present.retain(Device::has_file_system);
     // One that only looks right is not taken for the paired one beside it.
     if present.iter().any(|device| is_for(profile, device) == Some(How::Paired)) {
         present.retain(|device| is_for(profile, device) == Some(How::Paired));
     }
     match present.as_slice() {
         [device] => Ok(device.clone()),
+        [] if let Some(name) = &locked => Err(CliError::failed(format!(
+            "the drive of the profile {} is plugged in and locked ({name}); unlock it in the file manager, then try again",
+            profile.name
+        ))),
         [] => Err(CliError::failed(format!(
             "the drive of the profile {} is not plugged in ({wanted})",
             profile.name

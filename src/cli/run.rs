@@ -108,7 +108,9 @@ fn jobs(
             jobs.push((profile, None));
             continue;
         }
-        let devices = present.iter().filter(|device| is_for(&profile, device).is_some());
+        // An encrypted drive that is locked has nothing to be mounted.
+        let devices = present.iter().filter(|device| device.has_file_system());
+        let devices = devices.filter(|device| is_for(&profile, device).is_some());
         jobs.extend(devices.map(|device| (profile.clone(), Some(device.clone()))));
     }
     if jobs.is_empty() {

@@ -13,6 +13,9 @@ use zbus::{Connection, MatchRule, MessageStream, OwnedFd};
 /// How long logind may take: the event loop waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the bus may take when the agent starts, which does nothing else until then.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What logind tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
@@ -52,10 +55,14 @@ impl Login {
     /// Begins to listen. To be called within a tokio runtime.
     pub async fn start() -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        let bus = match listen(tell.clone()).await {
-            Ok(bus) => Some(bus),
-            Err(error) => {
+        let bus = match tokio::time::timeout(START_PATIENCE, listen(tell.clone())).await {
+            Ok(Ok(bus)) => Some(bus),
+            Ok(Err(error)) => {
                 tracing::debug!("no logind: {error}");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("the system bus does not answer: sleep is not noticed");
                 None
             }
         };
@@ -86,14 +93,9 @@ async fn listen(tell: UnboundedSender<Told>) -> zbus::Result<Connection> {
     let bus = Connection::system().await?;
     let manager = ManagerProxy::new(&bus).await?;
     let mut sleeps = manager.receive_prepare_for_sleep().await?;
-    // Sessions and seats alike: which of their properties it was is looked at by trying again.
-    let changed = MatchRule::builder()
-        .msg_type(Type::Signal)
-        .sender("org.freedesktop.login1")
-        .interface("org.freedesktop.DBus.Properties")
-        .member("PropertiesChanged")
-        .build()?;
-    let mut changes = MessageStream::for_match_rule(changed, &bus, None).await?;
+    let mut sessions = changes(&bus, "org.freedesktop.login1.Session").await?;
+    // Which session is in front is the seat's.
+    let mut seats = changes(&bus, "org.freedesktop.login1.Seat").await?;
     drop(tokio::spawn(async move {
         loop {
             let told = tokio::select! {
@@ -101,7 +103,8 @@ async fn listen(tell: UnboundedSender<Told>) -> zbus::Result<Connection> {
                     Ok(args) => Told::Sleep(args.start),
                     Err(_) => continue,
                 },
-                Some(_) = changes.next() => Told::SessionChanged,
+                Some(_) = sessions.next() => Told::SessionChanged,
+                Some(_) = seats.next() => Told::SessionChanged,
                 else => return,
             };
             if tell.send(told).is_err() {
@@ -110,4 +113,17 @@ async fn listen(tell: UnboundedSender<Told>) -> zbus::Result<Connection> {
         }
     }));
     Ok(bus)
+}
+
+/// Changes of properties of this interface's objects. Of no other: logind's own change with every inhibitor
+/// that anybody takes.
+async fn changes(bus: &Connection, interface: &str) -> zbus::Result<MessageStream> {
+    let rule = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender("org.freedesktop.login1")
+        .interface("org.freedesktop.DBus.Properties")
+        .member("PropertiesChanged")
+        .arg(0, interface)
+        .build()?;
+    MessageStream::for_match_rule(rule, bus, None).await
 }

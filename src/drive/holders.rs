@@ -3,7 +3,9 @@
 //! It reads `/proc` alone, so a user sees his own programs only. Nothing on the drive is opened. Called by
 //! `mount`.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// How many programs are looked for; a message names three.
@@ -18,7 +20,7 @@ pub struct Holder {
     pub name: String,
 }
 
-/// The programs that have a file, a working directory, or themselves below `point`.
+/// The programs that have a file open or mapped, a working directory, or themselves below `point`.
 pub fn of(point: &Path) -> Vec<Holder> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -41,6 +43,17 @@ fn holds(process: &Path, point: &Path) -> bool {
     ["cwd", "root", "exe"].iter().any(|link| leads_there(process.join(link)))
         || fs::read_dir(process.join("fd"))
             .is_ok_and(|open| open.flatten().any(|file| leads_there(file.path())))
+        || fs::read(process.join("maps")).is_ok_and(|maps| is_mapped(&maps, point))
+}
+
+/// Whether a line of `maps`, as `proc_pid_maps(5)` describes it, names a file below `point`: a program may
+/// close what it has mapped.
+fn is_mapped(maps: &[u8], point: &Path) -> bool {
+    let name = |line: &'_ [u8]| line.iter().position(|&b| b == b'/');
+    maps.split(|&b| b == b'\n').any(|line| {
+        let path = name(line).and_then(|at| line.get(at..));
+        path.is_some_and(|path| Path::new(OsStr::from_bytes(path)).starts_with(point))
+    })
 }
 
 /// `by vlc (process 1234) and bash (process 77)`
@@ -58,6 +71,15 @@ pub(super) fn in_words(holders: &[Holder]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mapped_file_counts() {
+        let maps = b"7f00-7f01 r--p 00000000 08:11 42     /media/anna/My Disk/lib.so\n\
+            7f02-7f03 rw-p 00000000 00:00 0      [heap]\n7f04-7f05 rw-p 00000000 00:00 0\n";
+        assert!(is_mapped(maps, Path::new("/media/anna/My Disk")));
+        assert!(!is_mapped(maps, Path::new("/media/anna/My")));
+        assert!(!is_mapped(b"", Path::new("/media")));
+    }
 
     #[test]
     fn who_has_a_file_open_is_named() {

@@ -38,8 +38,8 @@ pub enum LuksError {
         /// In words.
         why: String,
     },
-    /// It is open, and udev does not tell what is in it.
-    #[error("{}: unlocked, but what is in it did not appear", .0.display())]
+    /// It was open, and udev told of no file system in it.
+    #[error("{}: unlocked, but no file system appeared in it; it was locked again", .0.display())]
     Hidden(PathBuf),
 }
 
@@ -62,6 +62,10 @@ pub fn unlock(container: &Device, key: &[u8]) -> Result<Device, LuksError> {
             return Ok(device);
         }
         std::thread::sleep(PAUSE);
+    }
+    // Nobody else would close it.
+    if let Err(error) = lock(container) {
+        tracing::warn!("{error}");
     }
     Err(LuksError::Hidden(node))
 }

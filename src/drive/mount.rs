@@ -342,10 +342,11 @@ pub fn find_or_mount(device: &Device, read_only: bool) -> Result<Mounted, MountE
     let journalless = matches!(device.fs_type.as_deref(), Some("vfat" | "exfat"));
     // Where it may not be checked or cannot be, it is mounted all the same.
     let checked = journalless && !read_only && udisks::make_sure(device).unwrap_or(false);
-    let by = match udisks::mount(device, if read_only { "ro" } else { "" }) {
+    let by = match udisks::mount(device, read_only) {
         Ok(_) => By::Udisks,
-        // The desktop was quicker.
-        Err(UdisksError::AlreadyMounted | UdisksError::Busy(_)) => By::Others,
+        Err(UdisksError::AlreadyMounted) => By::Others,
+        // The desktop was quicker, whatever that made of our call.
+        Err(_) if find(device)?.is_some() => By::Others,
         Err(error) => return Err(refused(device, error)),
     };
     for pause in (0..BUSY_TRIES).rev() {
@@ -415,6 +416,8 @@ fn unmount_once(place: &Place, device: &Device) -> Result<(), MountError> {
     match udisks::unmount(device) {
         Ok(()) => Ok(()),
         Err(UdisksError::Busy(_)) => Err(busy()),
+        // Somebody ejected it meanwhile.
+        Err(_) if !is_there(place)? => Ok(()),
         Err(error) => Err(refused(device, error)),
     }
 }

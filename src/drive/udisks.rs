@@ -12,16 +12,13 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use zbus::{Connection, OwnedObjectPath, Variant};
+use zbus::{Connection, DBusError as _, OwnedObjectPath, Variant};
 
 use super::device::Device;
 
 /// How long one call may take. UDisks2 answers when the kernel has done it: unmounting writes out what is
 /// cached, which on a slow stick takes its time. Much later it would be killed by nobody, only not waited for.
 const PATIENCE: Duration = Duration::from_mins(10);
-
-/// The error of D-Bus that UDisks2 has for a file system it has mounted already.
-const ALREADY_MOUNTED: &str = "org.freedesktop.UDisks2.Error.AlreadyMounted";
 
 /// Why UDisks2 did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +38,9 @@ pub enum UdisksError {
     /// The device is not there any more.
     #[error("the drive is gone")]
     Gone,
+    /// The administrator's rules do not allow a mount option.
+    #[error("UDisks2: {0}")]
+    OptionNotPermitted(String),
     /// Something else; UDisks2's words.
     #[error("UDisks2: {0}")]
     Other(String),
@@ -81,6 +81,8 @@ trait Filesystem {
     fn unmount(&self, options: Asked<'_>) -> zbus::Result<()>;
     fn check(&self, options: Asked<'_>) -> zbus::Result<bool>;
     fn repair(&self, options: Asked<'_>) -> zbus::Result<bool>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn mount_points(&self) -> zbus::Result<Vec<Vec<u8>>>;
 }
 
 #[zbus::proxy(
@@ -101,16 +103,31 @@ trait Drive {
     fn eject(&self, options: Asked<'_>) -> zbus::Result<()>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn can_power_off(&self) -> zbus::Result<bool>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn ejectable(&self) -> zbus::Result<bool>;
 }
 
-/// Mounts `device`; where. `options` are mount options beside UDisks2's own.
-pub fn mount(device: &Device, options: &str) -> Result<PathBuf, UdisksError> {
+/// Mounts `device`; where.
+///
+/// FAT and exFAT are mounted with `dirsync`, as a rename there is two sectors: UDisks2 allows that option
+/// on every file system, and it is left out where the administrator's rules do not.
+pub fn mount(device: &Device, read_only: bool) -> Result<PathBuf, UdisksError> {
+    let access = if read_only { "ro" } else { "rw" };
+    let journalless = matches!(device.fs_type.as_deref(), Some("vfat" | "exfat"));
+    if journalless && !read_only {
+        match mount_with(device, "rw,dirsync") {
+            Err(UdisksError::OptionNotPermitted(_)) => {}
+            other => return other,
+        }
+    }
+    mount_with(device, access)
+}
+
+fn mount_with(device: &Device, options: &str) -> Result<PathBuf, UdisksError> {
     with_object(device, async |bus, path| {
         let file_system = FilesystemProxy::builder(bus).path(path).build().await?;
         let mut asked = quietly();
-        if !options.is_empty() {
-            asked.insert("options", Variant::from(options));
-        }
+        asked.insert("options", Variant::from(options));
         let point = file_system.mount(asked).await?;
         Ok(PathBuf::from(OsString::from_vec(point.into_bytes())))
     })
@@ -130,6 +147,10 @@ pub fn make_sure(device: &Device) -> Result<bool, UdisksError> {
         let file_system = FilesystemProxy::builder(bus).path(path).build().await?;
         if file_system.check(quietly()).await? {
             return Ok(true);
+        }
+        // A check takes its time, and the desktop may have mounted it meanwhile.
+        if !file_system.mount_points().await?.is_empty() {
+            return Ok(false);
         }
         file_system.repair(quietly()).await
     })
@@ -161,16 +182,25 @@ pub fn lock(container: &Device) -> Result<(), UdisksError> {
     })
 }
 
-/// Cuts the power of the drive that `device` is on, or ejects its medium. Nothing of it may be mounted.
-pub fn power_off(device: &Device) -> Result<(), UdisksError> {
+/// Cuts the power of the drive that `device` is on, or ejects its medium; nothing of it may be mounted.
+/// `false`: it can do neither (a loop device, a disk that is built in), and needs neither to be pulled.
+pub fn power_off(device: &Device) -> Result<bool, UdisksError> {
     with_object(device, async |bus, path| {
         let block = BlockProxy::builder(bus).path(path).build().await?;
-        let drive = DriveProxy::builder(bus).path(block.drive().await?).build().await?;
-        if drive.can_power_off().await? {
-            drive.power_off(quietly()).await
-        } else {
-            drive.eject(quietly()).await
+        let drive = block.drive().await?;
+        // UDisks2's word for "none".
+        if drive.as_str() == "/" {
+            return Ok(false);
         }
+        let drive = DriveProxy::builder(bus).path(drive).build().await?;
+        if drive.can_power_off().await? {
+            drive.power_off(quietly()).await?;
+        } else if drive.ejectable().await? {
+            drive.eject(quietly()).await?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
     })
 }
 
@@ -226,31 +256,73 @@ async fn object(bus: &Connection, device: &Device) -> Result<OwnedObjectPath, Ud
 
 /// What an answer of UDisks2 means.
 fn judge(error: &zbus::Error) -> UdisksError {
-    let (name, text) = match error {
+    match error {
         zbus::Error::MethodError(name, text, _) => {
-            (name.as_str(), text.clone().unwrap_or_default())
+            judge_answer(name.as_str(), text.as_deref().unwrap_or_default())
         }
-        // D-Bus's own errors: nobody has the name, the object is not there, it did not answer.
-        zbus::Error::FDO(error) => match error.as_ref() {
-            zbus::fdo::Error::ServiceUnknown(text) | zbus::fdo::Error::NameHasNoOwner(text) => {
-                return UdisksError::Unavailable(text.clone());
-            }
-            zbus::fdo::Error::UnknownObject(_)
-            | zbus::fdo::Error::UnknownInterface(_)
-            | zbus::fdo::Error::UnknownMethod(_) => return UdisksError::Gone,
-            zbus::fdo::Error::AccessDenied(text) | zbus::fdo::Error::AuthFailed(text) => {
-                return UdisksError::NotAuthorised(text.clone());
-            }
-            other => return UdisksError::Other(other.to_string()),
-        },
-        other => return UdisksError::Other(other.to_string()),
-    };
+        // The errors of D-Bus itself, which the bus gives for a service that is not there.
+        zbus::Error::FDO(error) => {
+            judge_answer(error.name().as_str(), error.description().unwrap_or_default())
+        }
+        // The bus or UDisks2 went away.
+        zbus::Error::InputOutput(_) | zbus::Error::Connection(..) => {
+            UdisksError::Unavailable(error.to_string())
+        }
+        other => UdisksError::Other(crate::sanitize::line(&other.to_string())),
+    }
+}
+
+/// By the name of the error (UDisks2's reference manual, "Errors") and what it says.
+fn judge_answer(name: &str, text: &str) -> UdisksError {
     let text = crate::sanitize::line(text.trim());
-    match name.strip_prefix("org.freedesktop.UDisks2.Error.") {
-        _ if name == ALREADY_MOUNTED => UdisksError::AlreadyMounted,
-        // NotAuthorized, NotAuthorizedCanObtain, NotAuthorizedDismissed
-        Some(kind) if kind.starts_with("NotAuthorized") => UdisksError::NotAuthorised(text),
-        Some("DeviceBusy") => UdisksError::Busy(text),
+    if let Some(kind) = name.strip_prefix("org.freedesktop.UDisks2.Error.") {
+        return match kind {
+            "AlreadyMounted" | "MountedByOtherUser" => UdisksError::AlreadyMounted,
+            // NotAuthorized, NotAuthorizedCanObtain, NotAuthorizedDismissed
+            _ if kind.starts_with("NotAuthorized") => UdisksError::NotAuthorised(text),
+            "DeviceBusy" => UdisksError::Busy(text),
+            "OptionNotPermitted" => UdisksError::OptionNotPermitted(text),
+            _ => UdisksError::Other(text),
+        };
+    }
+    match name.strip_prefix("org.freedesktop.DBus.Error.") {
+        Some("ServiceUnknown" | "NameHasNoOwner" | "NoServer" | "Disconnected") => {
+            UdisksError::Unavailable(text)
+        }
+        // It is installed and cannot be started.
+        Some(kind) if kind.starts_with("Spawn.") => UdisksError::Unavailable(text),
+        // dbus-daemon leaves starting to systemd: the unit is masked or not there.
+        None if name.starts_with("org.freedesktop.systemd1.") => UdisksError::Unavailable(text),
+        Some("UnknownObject" | "UnknownInterface" | "UnknownMethod") => UdisksError::Gone,
+        Some("AccessDenied" | "AuthFailed" | "InteractiveAuthorizationRequired") => {
+            UdisksError::NotAuthorised(text)
+        }
         _ => UdisksError::Other(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart_by_their_names() {
+        let own = |name: &str| judge_answer(&format!("org.freedesktop.UDisks2.Error.{name}"), "x");
+        for later in ["NotAuthorized", "NotAuthorizedCanObtain", "NotAuthorizedDismissed"] {
+            assert!(matches!(own(later), UdisksError::NotAuthorised(_)), "{later}");
+        }
+        assert!(matches!(own("AlreadyMounted"), UdisksError::AlreadyMounted));
+        assert!(matches!(own("DeviceBusy"), UdisksError::Busy(_)));
+        assert!(matches!(own("OptionNotPermitted"), UdisksError::OptionNotPermitted(_)));
+        assert!(matches!(own("Failed"), UdisksError::Other(_)));
+        for missing in [
+            "org.freedesktop.DBus.Error.ServiceUnknown",
+            "org.freedesktop.DBus.Error.Spawn.ServiceNotFound",
+            "org.freedesktop.systemd1.NoSuchUnit",
+        ] {
+            assert!(matches!(judge_answer(missing, "x"), UdisksError::Unavailable(_)), "{missing}");
+        }
+        let unknown = judge_answer("org.freedesktop.DBus.Error.UnknownObject", "x");
+        assert!(matches!(unknown, UdisksError::Gone));
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod desktop;
 pub(crate) mod drive;
 pub(crate) mod home;
 pub(crate) mod large_source;
+pub(crate) mod services;
 pub(crate) mod udevd;
 
 use std::path::PathBuf;
