@@ -245,6 +245,8 @@ fn with_folders(mut command: Command, folder: &Path) -> Command {
         .env_remove("STATE_DIRECTORY")
         .env_remove("JOURNAL_STREAM")
         .env_remove("RUST_LOG")
+        // As its units set it.
+        .env("MALLOC_ARENA_MAX", "1")
         .env("HOME", folder)
         .env("XDG_CONFIG_HOME", folder.join("config"))
         .env("XDG_STATE_HOME", folder.join("state"));
