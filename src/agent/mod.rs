@@ -137,13 +137,15 @@ async fn serve(
 ) -> Result<(), AgentError> {
     let mut status = String::new();
     let mut inhibitor: Option<Inhibitor> = None;
+    let mut was_quiet = true;
     loop {
         // Held as long as a drive is in use, so that sleep waits until what runs has stopped in order.
         if agent.quiet() {
             drop(inhibitor.take());
-        } else if inhibitor.is_none() {
+        } else if was_quiet {
             inhibitor = login.inhibit("a backup is running").await;
         }
+        was_quiet = agent.quiet();
         let now = agent.status();
         if now != status {
             notify(&[NotifyState::Status(&now)]);

@@ -15,7 +15,7 @@ pub fn wanted(profile: &Profile, device: &Device, pairings: &Pairings) -> Option
 
 fn tie(profile: &Profile, device: &Device, known: &[Paired]) -> Option<Wanted> {
     let how = pairing::matches(profile, device, known)?;
-    let paired = pairing::paired(known, device.uuid.as_deref());
+    let paired = pairing::known_drive(device, known);
     let tie = match (profile.pairing, paired) {
         (Pairing::Off, _) => Tie::Off,
         (_, Some(paired)) => Tie::Known(format!("since {}", paired.since)),

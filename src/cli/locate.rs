@@ -283,7 +283,7 @@ pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device
     }
     let mut present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
     present.retain(|device| is_for(profile, device).is_some());
-    let locked = present.iter().find(|device| device.is_luks()).map(Device::name);
+    let locked = present.iter().find(|device| device.is_luks()).cloned();
     present.retain(Device::has_file_system);
     // One that only looks right is not taken for the paired one beside it.
     if present.iter().any(|device| is_for(profile, device) == Some(How::Paired)) {
@@ -291,10 +291,7 @@ pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device
     }
     match present.as_slice() {
         [device] => Ok(device.clone()),
-        [] if let Some(name) = &locked => Err(CliError::failed(format!(
-            "the drive of the profile {} is plugged in and locked ({name}); unlock it in the file manager, then try again",
-            profile.name
-        ))),
+        [] if let Some(locked) = locked => Ok(locked),
         [] => Err(CliError::failed(format!(
             "the drive of the profile {} is not plugged in ({wanted})",
             profile.name
@@ -310,6 +307,13 @@ pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device
 
 /// The drive's mount; one is made if there is none.
 pub(super) fn open_mount(device: &Device, read_only: bool) -> Result<Mounted, CliError> {
+    if device.is_luks() {
+        return Err(CliError::failed(format!(
+            "{} ({}) is encrypted and locked; unlock it in the file manager, then try again",
+            device.node.display(),
+            device.name()
+        )));
+    }
     mount::find_or_mount(device, read_only).map_err(|e| CliError::new(&e, Exit::Failed))
 }
 

@@ -8,6 +8,7 @@ pub mod list;
 mod locate;
 mod new_profile;
 pub mod pair;
+mod passphrase;
 mod progress;
 mod prometheus;
 pub mod repair;

@@ -10,12 +10,14 @@ use super::drives::{Kept, space, versions_words};
 use super::file_system::{check_file_system, format_hint};
 use super::locate::{device_at, known, open_mount, pairings, release};
 use super::new_profile::profile_for;
-use super::{CliError, Exit};
+use super::{CliError, Exit, passphrase};
 use crate::agent::event::drive_of;
 use crate::backup::RunError;
 use crate::backup::place::Place;
 use crate::config::{Pairing, Profile};
+use crate::desktop::secrets;
 use crate::drive::device::Device;
+use crate::drive::luks;
 use crate::drive::mount::Mounted;
 use crate::drive::tree::{Tree, TreeError};
 use crate::drive::writable;
@@ -42,8 +44,9 @@ pub struct PairArgs {
     /// Do not ask before a drive is taken over that is paired with another computer
     #[arg(long)]
     pub take_over: bool,
-    /// Keep the passphrase of an encrypted drive, so that it is unlocked when it is plugged in
-    #[arg(long, hide = true)]
+    /// Ask for the passphrase of an encrypted drive that is locked, and keep it in your keyring, so that
+    /// the drive is unlocked when it is plugged in
+    #[arg(long)]
     pub store_passphrase: bool,
     /// Print one JSON object
     #[arg(long)]
@@ -80,12 +83,37 @@ struct Done {
 
 /// Pairs the drive.
 pub fn pair(args: &PairArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
-    if args.store_passphrase {
-        return Err(CliError::usage("--store-passphrase is not built yet"));
+    let named = device_at(&args.device)?;
+    if !args.store_passphrase {
+        return pair_open(args, &named, out);
     }
-    let device = device_at(&args.device)?;
-    check_file_system(&device)?;
-    let (profile, new) = profile_for(args.profile.as_deref(), args.src.as_deref(), &device)?;
+    if !named.is_luks() {
+        return Err(CliError::usage(format!(
+            "{} is no locked encrypted drive: lock it first, so that the passphrase can be tried, and name the locked one",
+            args.device.display()
+        )));
+    }
+    let passphrase = passphrase::ask(&named)?;
+    let open = luks::unlock(&named, passphrase.bytes())
+        .map_err(|error| CliError::new(&error, Exit::Failed))?;
+    let paired = pair_open(args, &open, out).and_then(|exit| {
+        let uuid = named.uuid.as_deref().unwrap_or_default();
+        let label = format!("Passphrase of {} for bkm-agent", named.name());
+        secrets::store(uuid, &label, &passphrase)
+            .map_err(|error| CliError::failed(format!("paired, but not stored: {error}")))?;
+        Ok(exit)
+    });
+    // It was locked before.
+    if let Err(error) = luks::lock(&named) {
+        super::say(&crate::in_words::in_words(&error));
+    }
+    paired
+}
+
+/// Pairs a drive whose file system is there.
+fn pair_open(args: &PairArgs, device: &Device, out: &mut dyn Write) -> Result<Exit, CliError> {
+    check_file_system(device)?;
+    let (profile, new) = profile_for(args.profile.as_deref(), args.src.as_deref(), device)?;
     if drive_of(&profile).is_none() {
         return Err(CliError::usage(format!(
             "the profile {} is for a folder and not for a drive: take \"dist\" out and write \"drive\" into {}",
@@ -100,11 +128,11 @@ pub fn pair(args: &PairArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
             profile.file.display()
         )));
     }
-    let mounted = open_mount(&device, false).map_err(|error| CliError {
-        message: format!("{}{}", error.message, format_hint(&device, &error.message)),
+    let mounted = open_mount(device, false).map_err(|error| CliError {
+        message: format!("{}{}", error.message, format_hint(device, &error.message)),
         ..error
     })?;
-    let paired = pair_mounted(args, &profile, &device, &mounted);
+    let paired = pair_mounted(args, &profile, device, &mounted);
     release(Some(mounted));
     let mut done = paired?;
     if let Some(text) = new {

@@ -12,7 +12,7 @@ use super::locate::{
 };
 use super::progress::Bar;
 use super::{CliError, Exit, signals};
-use crate::agent::event::{Release, drive_of};
+use crate::agent::event::{Release, Unopened, drive_of};
 use crate::agent::jobs::{self, Released};
 use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
@@ -155,6 +155,12 @@ fn one(
     };
     let pairings = pairings();
     let mut shown_at = None;
+    // A locked drive is opened as the agent does it, and locked again afterwards.
+    let opened = match device {
+        Some(device) if device.is_luks() => Some(unlocked(device, profile)?),
+        _ => None,
+    };
+    let (device, lock) = (opened.as_deref().or(device), opened.is_some());
     let (ran, ending) = match device {
         None => (job::run(profile, None, &pairings, &options), Ending::Folder),
         Some(device) => {
@@ -170,7 +176,7 @@ fn one(
                 }
             }
             let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
-            let released = jobs::release(Some(mounted), None, device, how, false);
+            let released = jobs::release(Some(mounted), None, device, how, lock);
             (ran, Ending::Drive(released))
         }
     };
@@ -215,6 +221,20 @@ fn one(
             Err(told)
         }
     }
+}
+
+/// What is in the locked drive.
+fn unlocked(container: &Device, profile: &Profile) -> Result<Box<Device>, CliError> {
+    jobs::unlock(container, profile).map_err(|unopened| {
+        let why = match unopened {
+            Unopened::NotAuthorised => "you may not unlock it now".to_owned(),
+            Unopened::No(why) => why,
+        };
+        let (node, name) = (container.node.display(), container.name());
+        CliError::failed(format!(
+            "{node} ({name}) is locked: {why}. Unlock it in the file manager, then try again"
+        ))
+    })
 }
 
 /// How the drive was left.

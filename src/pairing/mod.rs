@@ -12,7 +12,7 @@ mod words;
 use std::path::{Path, PathBuf};
 
 pub use store::{Origin, Paired, Pairings, StoreError};
-pub use verdict::{How, Kind, OnDrive, Verdict, matches, paired};
+pub use verdict::{How, Kind, OnDrive, Verdict, known_drive, matches, paired};
 
 use crate::config::{self, Dist, Pairing, Profile};
 use crate::drive::device::Device;
@@ -272,6 +272,7 @@ impl Admission {
         let runs = mark::runs(tree)?;
         let paired = Paired {
             uuid: uuid.to_owned(),
+            container: container_of(&self.device),
             label: self.device.label.clone(),
             id,
             place: self.place.clone(),
@@ -303,6 +304,7 @@ pub fn pair(
     let id = new_mark(&mut repository, &secret, &uuid)?;
     let paired = Paired {
         uuid,
+        container: container_of(device),
         label: device.label.clone(),
         id,
         place: place.to_owned(),
@@ -338,6 +340,11 @@ fn new_mark(
     let mark = secret.mark(uuid, config::computer_name()).map_err(PairingError::Random)?;
     repository.set_mark(Some(&mark))?;
     Ok(mark.id)
+}
+
+/// UUID of the encrypted volume that the device is in.
+fn container_of(device: &Device) -> Option<String> {
+    device.container.as_ref()?.uuid.clone()
 }
 
 fn now() -> String {

@@ -37,6 +37,9 @@ pub enum Origin {
 pub struct Paired {
     /// UUID of its file system.
     pub uuid: String,
+    /// UUID of the encrypted volume that it is in, by which it is known when that is locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Its label when it was last used, for people.
     pub label: Option<String>,
     /// Which mark is on it.
@@ -246,6 +249,7 @@ mod tests {
 
     pub(crate) fn paired(uuid: &str, id: u8) -> Paired {
         Paired {
+            container: None,
             uuid: uuid.to_owned(),
             label: Some("PHOTOS".to_owned()),
             id: [id; 16],

@@ -22,10 +22,19 @@ pub fn matches(profile: &Profile, device: &Device, known: &[Paired]) -> Option<H
     let Dist::Drive { drive, .. } = &profile.dist else {
         return None;
     };
-    if profile.pairing != Pairing::Off && paired(known, device.uuid.as_deref()).is_some() {
+    if profile.pairing != Pairing::Off && known_drive(device, known).is_some() {
         return Some(How::Paired);
     }
     device.matches(drive).then_some(How::Rule)
+}
+
+/// Of `known`, the pairing of this drive; of a locked one, by the encrypted volume that it was in.
+pub fn known_drive<'k>(device: &Device, known: &'k [Paired]) -> Option<&'k Paired> {
+    if !device.is_luks() {
+        return paired(known, device.uuid.as_deref());
+    }
+    let uuid = device.uuid.as_deref()?;
+    known.iter().find(|paired| paired.container.as_deref().is_some_and(|own| same_uuid(own, uuid)))
 }
 
 /// Of `known`, the pairing of the drive with this UUID.

@@ -10,6 +10,7 @@ const ELSEWHERE: &str = "B4C4-F002";
 fn drive(uuid: &str, id: u8) -> Paired {
     Paired {
         uuid: uuid.to_owned(),
+        container: None,
         label: None,
         id: [id; 16],
         place: "Backups/docs".into(),
@@ -133,4 +134,21 @@ fn a_paired_drive_matches_by_its_pairing_and_others_by_the_rule() {
     assert_eq!(matches(&profile, &device(HERE, "RENAMED"), &known), None);
     profile.dist = Dist::Folder("/mnt".into());
     assert_eq!(matches(&profile, &device(HERE, "PHOTOS"), &known), None);
+}
+
+#[test]
+fn a_paired_drive_is_known_by_its_encrypted_volume_while_that_is_locked() {
+    let profile =
+        crate::config::check_text(r#"{ "src": "/s", "drive": { "uuid": "x" } }"#).unwrap();
+    let known = [Paired { container: Some("C0-FFEE".to_owned()), ..drive(HERE, 1) }];
+    let locked = |uuid: &str| Device {
+        uuid: Some(uuid.to_owned()),
+        fs_usage: Some("crypto".to_owned()),
+        fs_type: Some("crypto_LUKS".to_owned()),
+        ..Device::default()
+    };
+    assert_eq!(matches(&profile, &locked("c0-ffee"), &known), Some(How::Paired));
+    assert_eq!(matches(&profile, &locked("c0-ffe0"), &known), None);
+    assert_eq!(matches(&profile, &locked(HERE), &known), None, "what is in it has another UUID");
+    assert_eq!(matches(&profile, &locked("c0-ffee"), &[drive(HERE, 1)]), None);
 }
