@@ -47,7 +47,11 @@ pub(crate) fn look(drive: &Drive, part: &Part, check: Check) -> Found {
             run("mount", ["-o", "loop,noatime", image_text, point_text]);
         }
         Fs::Exfat => {
-            run("mount.exfat-fuse", ["-o", "ro", image_text, point_text]);
+            // It takes no files. The loop device goes with its last user.
+            let device = run("losetup", ["--find", "--show", "--read-only", image_text]);
+            let device = device.trim();
+            run("mount.exfat-fuse", ["-o", "ro", device, point_text]);
+            run("losetup", ["--detach", device]);
         }
         Fs::Ntfs => {
             run("ntfs-3g", ["-o", "ro", image_text, point_text]);
