@@ -136,20 +136,35 @@ fn replayed(args: &WhyArgs, file: &Path) -> Result<Vec<Record>, CliError> {
     Ok(replay(&events, &known))
 }
 
-/// What it comes to: the last state that is more than a step on the way.
+/// The steps with which the way of a profile, or of the drive as such, ended badly: those that no complete
+/// backup follows.
+fn bad_ends(record: &Record) -> Vec<&Step> {
+    let decides = |step: &&Step| step.mark == Mark::Out || step.state == "flushed";
+    let mut ends: Vec<&Step> = Vec::new();
+    for step in record.steps.iter().filter(decides) {
+        ends.retain(|end| end.profile != step.profile);
+        ends.push(step);
+    }
+    ends.retain(|end| end.mark == Mark::Out);
+    ends
+}
+
+/// What it comes to.
 fn conclusion(record: &Record) -> &'static str {
-    let reached = |word: &str| record.steps.iter().any(|step| step.state == word);
-    match record.steps.iter().rfind(|step| step.state != "unplugged") {
-        None => "Nothing is known of it.",
-        Some(step) if step.state == "safe to remove" => "It was backed up, and could be pulled.",
-        Some(step) if step.state.starts_with("finished") => {
-            "It was backed up, and had to be ejected before it is pulled."
+    let last = record.steps.iter().rfind(|step| step.state != "unplugged");
+    let is_backed_up = record.steps.iter().any(|step| step.state == "flushed");
+    let is_last = |word: &str| last.is_some_and(|step| step.state.starts_with(word));
+    match (is_backed_up, bad_ends(record).is_empty()) {
+        _ if last.is_none() => "Nothing is known of it.",
+        _ if last.is_some_and(|step| step.mark == Mark::Waiting) => "The backup waits.",
+        (false, false) => "No backup was made.",
+        (true, false) => "Not everything went well.",
+        (false, true) => "It is under way.",
+        (true, true) if is_last("safe to remove") => "It was backed up, and could be pulled.",
+        (true, true) if is_last("finished") => {
+            "It was backed up, and had to be ejected before it was pulled."
         }
-        Some(step) if step.mark == Mark::Waiting => "The backup waits.",
-        Some(step) if step.mark == Mark::Out && reached("flushed") => "Not everything went well.",
-        Some(step) if step.mark == Mark::Out => "No backup was made.",
-        Some(_) if reached("flushed") => "It was backed up.",
-        Some(_) => "It is under way.",
+        (true, true) => "It was backed up.",
     }
 }
 
@@ -182,10 +197,11 @@ fn print(record: &Record, out: &mut dyn Write) -> Result<(), CliError> {
         writeln!(out, "  - not reached: {}", rest.join(", "))?;
     }
     writeln!(out, "{}", conclusion(record))?;
-    let what_to_do = record.steps.iter().rfind(|step| step.mark != Mark::Passed);
-    let is_over = record.steps.iter().any(|step| step.state == "safe to remove");
-    if let Some(remedy) = what_to_do.and_then(|step| step.remedy.as_ref()).filter(|_| !is_over) {
-        writeln!(out, "What to do: {}", line(remedy))?;
+    let waits = record.steps.last().filter(|step| step.mark == Mark::Waiting);
+    for step in bad_ends(record).into_iter().chain(waits) {
+        if let Some(remedy) = &step.remedy {
+            writeln!(out, "What to do: {}", line(remedy))?;
+        }
     }
     Ok(())
 }
@@ -210,4 +226,51 @@ fn as_json(record: &Record) -> serde_json::Value {
         "not_reached": not_reached(record),
         "conclusion": conclusion(record),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::event::AttachId;
+    use crate::agent::state::State;
+
+    #[test]
+    fn what_it_comes_to_is_decided_by_each_profiles_end() {
+        let refused = || State::Refused { why: "a copy".to_owned(), remedy: "pair it".to_owned() };
+        let flushed = || State::Flushed(String::new());
+        let failed = || State::Failed(String::new());
+        let cases: [(&[(Option<&str>, State)], &str, usize); 7] = [
+            (&[(Some("a"), refused()), (None, State::SafeToRemove)], "No backup was made.", 1),
+            (
+                &[(Some("a"), flushed()), (None, State::SafeToRemove)],
+                "It was backed up, and could be pulled.",
+                0,
+            ),
+            (
+                &[(Some("a"), State::NotDue(String::new())), (Some("a"), flushed())],
+                "It was backed up.",
+                0,
+            ),
+            (
+                &[(Some("a"), refused()), (Some("b"), flushed()), (None, State::SafeToRemove)],
+                "Not everything went well.",
+                1,
+            ),
+            (&[(None, failed()), (None, State::Removed)], "No backup was made.", 1),
+            (
+                &[(Some("a"), State::Due(String::new())), (None, State::NotAuthorised)],
+                "The backup waits.",
+                0,
+            ),
+            (&[(Some("a"), State::Copying)], "It is under way.", 0),
+        ];
+        for (states, words, bad) in cases {
+            let mut record = Record::new(AttachId(1), &Device::default(), false);
+            for (profile, state) in states {
+                record.add(*profile, state);
+            }
+            assert_eq!(conclusion(&record), words, "{states:?}");
+            assert_eq!(bad_ends(&record).len(), bad, "{states:?}");
+        }
+    }
 }
