@@ -175,18 +175,6 @@ fn in_quiet<T>(mut look: impl FnMut() -> T) -> Option<(T, T)> {
     None
 }
 
-/// How often each thread of a process went to sleep so far.
-fn sleeps(pid: u32) -> Vec<String> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let count = |thread: PathBuf| {
-        let status = fs::read_to_string(thread.join("status")).unwrap();
-        let lines = status.lines();
-        let wanted = |line: &&str| line.starts_with("Name") || line.starts_with("voluntary");
-        lines.filter(wanted).collect::<Vec<_>>().join(" ")
-    };
-    threads.map(|thread| count(thread.unwrap().path())).collect()
-}
-
 #[test]
 fn while_nothing_happens_it_does_nothing() {
     let Some(udev) = machine(&[]) else { return };
@@ -215,7 +203,7 @@ fn while_nothing_happens_it_does_nothing() {
     }
     let look = || {
         let recorded = trace.as_ref().map(Trace::lines).unwrap_or_default();
-        (sleeps(agent.pid()), recorded)
+        (agent.sleeps(), recorded)
     };
     let Some((before, after)) = in_quiet(look) else {
         return println!("skipped: this machine mounts and plugs in all the time");
@@ -233,16 +221,15 @@ fn while_nothing_happens_it_does_nothing() {
     }
 }
 
-/// What it holds once it is idle, and holds no more handles than before.
+/// What it holds once it is idle; no more handles than before.
+#[track_caller]
 fn idle_again(agent: &Agent, before: &Held) -> Held {
-    // A file that is being written just now is no leak.
-    let held = common::wait_for("the handles of before", || {
-        Some(agent.idle()).filter(|held| held.handles == before.handles)
-    });
+    let held = agent.idle();
     for Held { resident, own, handles, threads } in [before, &held] {
         let handles = handles.len();
         println!("{resident} KiB resident, {own} KiB own, {handles} handles, {threads} threads");
     }
+    assert_eq!(held.handles, before.handles);
     held
 }
 

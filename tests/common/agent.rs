@@ -175,9 +175,29 @@ impl Agent {
         super::signal(&self.process.0, signal);
     }
 
-    /// What it holds once it is idle: its two threads are left, those that ran backups have ended.
+    /// What it holds once it is idle: its two threads are left, those that ran backups have ended, and both
+    /// slept while it was looked at, so that none had a file open for a moment.
     pub(crate) fn idle(&self) -> Held {
-        wait_for("the agent to be idle", || Some(self.held()).filter(|held| held.threads == 2))
+        wait_for("the agent to be idle", || {
+            let before = self.sleeps();
+            let held = self.held();
+            let idle = before.len() == 2 && before.iter().all(|thread| thread.contains("sleeping"));
+            (idle && self.sleeps() == before).then_some(held)
+        })
+    }
+
+    /// Of each thread its name, state, and how often it went to sleep so far.
+    pub(crate) fn sleeps(&self) -> Vec<String> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        // One may end meanwhile.
+        let status = |thread: PathBuf| std::fs::read_to_string(thread.join("status")).ok();
+        let told = ["Name:", "State:", "voluntary_ctxt_switches:"];
+        let short = |status: String| {
+            let lines =
+                status.lines().filter(|line| told.iter().any(|word| line.starts_with(word)));
+            lines.collect::<Vec<_>>().join(" ")
+        };
+        threads.filter_map(|thread| status(thread.unwrap().path()).map(short)).collect()
     }
 
     /// What it holds now.
