@@ -30,21 +30,39 @@ pub enum JobError {
     Run(RunError),
 }
 
+/// What came of it.
+pub struct Done {
+    /// The report, or why there is none.
+    pub ran: Result<RunReport, JobError>,
+    /// What was wrong with the hook after a run that did not complete; after one that did, the report says it.
+    pub hook: Option<HookError>,
+}
+
+impl From<JobError> for Done {
+    fn from(error: JobError) -> Self {
+        Self { ran: Err(error), hook: None }
+    }
+}
+
 /// Backs `profile` up, to a mounted drive or, without one, to its folder.
 pub fn run(
     profile: &Profile,
     drive: Option<(&Device, &Mounted)>,
     pairings: &Pairings,
     options: &Options<'_>,
-) -> Result<RunReport, JobError> {
+) -> Done {
     let Some((device, mounted)) = drive else {
         let folder = backup::place::folder_of(profile);
         let at = At { device: None, mount_point: None, repository: &folder };
         return hooked(profile, &at, options, || backup::run(profile, options));
     };
-    let admission =
-        pairing::admit(profile, device, mounted, pairings).map_err(JobError::Refused)?;
-    writable::check(mounted, &admission.place)?;
+    let admission = match pairing::admit(profile, device, mounted, pairings) {
+        Ok(admission) => admission,
+        Err(refusal) => return JobError::Refused(refusal).into(),
+    };
+    if let Err(error) = writable::check(mounted, &admission.place) {
+        return JobError::NotWritable(error).into();
+    }
     let repository = mounted.point.join(&admission.place);
     let at =
         At { device: Some(device), mount_point: Some(&mounted.point), repository: &repository };
@@ -87,23 +105,23 @@ fn hooked(
     at: &At<'_>,
     options: &Options<'_>,
     run: impl FnOnce() -> Result<RunReport, RunError>,
-) -> Result<RunReport, JobError> {
-    if options.dry_run {
-        return run().map_err(JobError::Run);
-    }
-    let mut ran = match hooks::before(profile, at, options.stop) {
+) -> Done {
+    let before = if options.dry_run { Ok(()) } else { hooks::before(profile, at, options.stop) };
+    let mut ran = match before {
         Ok(()) => run().map_err(JobError::Run),
         Err(error) => Err(JobError::Hook(error)),
     };
-    let words = ran.as_ref().err().map(|error| in_words(error));
-    let outcome = match (&ran, &words) {
-        (Ok(report), _) => Ok(report),
-        (Err(_), words) => Err(words.as_deref().unwrap_or_default()),
-    };
-    // What is wrong with a hook after the run was logged; the report tells the person at the keyboard.
-    if let (Some(error), Ok(report)) = (hooks::after(profile, at, outcome, options.stop), &mut ran)
-    {
-        report.warnings.push(in_words(&error));
+    if options.dry_run {
+        return Done { ran, hook: None };
     }
-    ran
+    let words = ran.as_ref().err().map(|error| in_words(error));
+    let outcome = ran.as_ref().map_err(|_| words.as_deref().unwrap_or_default());
+    let hook = hooks::after(profile, at, outcome, options.stop);
+    match (&mut ran, hook) {
+        (Ok(report), Some(error)) => {
+            report.warnings.push(in_words(&error));
+            Done { ran, hook: None }
+        }
+        (_, hook) => Done { ran, hook },
+    }
 }

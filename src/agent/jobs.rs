@@ -192,7 +192,8 @@ pub(super) fn run(
         faults: None,
     };
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        job::run(profile, Some((device, mounted)), pairings, &options)
+        // What is wrong with a hook was logged.
+        job::run(profile, Some((device, mounted)), pairings, &options).ran
     }));
     match ran {
         Ok(Ok(report)) => Ended::Complete(Box::new(report)),

@@ -18,6 +18,7 @@ use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
 use crate::config::Profile;
 use crate::drive::device::{self, Device};
+use crate::in_words::in_words;
 use crate::job::{self, JobError};
 use crate::notify::texts::Removal;
 use crate::problem::Problem;
@@ -161,12 +162,12 @@ fn one(
         _ => None,
     };
     let (device, lock) = (opened.as_deref().or(device), opened.is_some());
-    let (ran, ending) = match device {
+    let (done, ending) = match device {
         None => (job::run(profile, None, &pairings, &options), Ending::Folder),
         Some(device) => {
             let mounted = open_mount(device, args.dry_run)?;
-            let ran = job::run(profile, Some((device, &mounted)), &pairings, &options);
-            if let Ok(report) = &ran {
+            let done = job::run(profile, Some((device, &mounted)), &pairings, &options);
+            if let Ok(report) = &done.ran {
                 bar.phase("unmounting");
                 if mounted.is_ours() {
                     // Where we mount it is gone afterwards, and nobody looks for it there.
@@ -177,11 +178,14 @@ fn one(
             }
             let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
             let released = jobs::release(Some(mounted), None, device, how, lock);
-            (ran, Ending::Drive(released))
+            (done, Ending::Drive(released))
         }
     };
     bar.finish();
-    match ran {
+    if let Some(hook) = &done.hook {
+        super::say(&in_words(hook));
+    }
+    match done.ran {
         Ok(report) => {
             remember(&ending.state(&report), Some(&report));
             if args.json {

@@ -234,12 +234,15 @@ mod tests {
     use crate::agent::event::AttachId;
     use crate::agent::state::State;
 
+    /// States with the profile that each is of, what they come to, and how many bad ends that are.
+    type Case<'a> = (&'a [(Option<&'a str>, State)], &'a str, usize);
+
     #[test]
     fn what_it_comes_to_is_decided_by_each_profiles_end() {
         let refused = || State::Refused { why: "a copy".to_owned(), remedy: "pair it".to_owned() };
         let flushed = || State::Flushed(String::new());
         let failed = || State::Failed(String::new());
-        let cases: [(&[(Option<&str>, State)], &str, usize); 7] = [
+        let cases: [Case<'_>; 7] = [
             (&[(Some("a"), refused()), (None, State::SafeToRemove)], "No backup was made.", 1),
             (
                 &[(Some("a"), flushed()), (None, State::SafeToRemove)],
