@@ -2,14 +2,15 @@
 //! and everything on it read by other drivers than the guest's.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::drive::{Drive, Fs, Part};
-use crate::host::{must, run};
+use crate::host::{must, run, wait_for};
 
 /// Every path below a folder, with what is there: `a folder`, the BLAKE3 of a file, or a link's target.
 pub(crate) type Tree = BTreeMap<String, String>;
@@ -37,6 +38,9 @@ pub(crate) fn look(drive: &Drive, part: &Part, check: Check) -> Found {
     if check == Check::Clean {
         is_clean(part.fs, &image);
     }
+    // Other tests, whose agents would see the drive, take turns by this lock.
+    let turn = File::create("/run/lock/bkm-agent-tests").unwrap();
+    turn.lock().unwrap();
     let point = dir.path().join("point");
     fs::create_dir(&point).unwrap();
     let point_text = point.to_str().unwrap();
@@ -69,7 +73,10 @@ pub(crate) fn look(drive: &Drive, part: &Part, check: Check) -> Found {
     let tree = tree(&point);
     let catalogs = catalogs(&point, &tree);
     if matches!(part.fs, Fs::Ext4 | Fs::Btrfs | Fs::Exfat | Fs::Ntfs) {
-        run("umount", [&point]);
+        // Whoever looks around on this computer may be in it for a moment.
+        wait_for("the drive to be unmounted", Duration::from_secs(30), || {
+            Command::new("umount").arg(&point).status().unwrap().success().then_some(())
+        });
     }
     Found { tree, catalogs }
 }
