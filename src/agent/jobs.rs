@@ -288,6 +288,11 @@ fn unmount(
     // Errors of writing show here or never: unmounting does not report them.
     let synced = rustix::fs::syncfs(&mounted.root);
     let error = synced.err().map(|errno| format!("syncing failed: {errno}"));
+    if error.is_some() && device.is_gone() {
+        drop(mounted);
+        let error = place.and_then(|place| mount::unmount_lazily(place).err());
+        return done(Removal::Gone, error.map(|error| in_words(&error)));
+    }
     if unmount && let Err(error) = mount::unmount_any(mounted) {
         let holders = match &error {
             MountError::Busy { by, .. } => by.iter().map(|holder| holder.name.clone()).collect(),

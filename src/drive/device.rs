@@ -177,6 +177,16 @@ impl Device {
         self.fs_usage.as_deref() == Some("filesystem")
     }
 
+    /// Whether the kernel has dropped it, or what it lies in. udev tells the same, but some seconds later on
+    /// a computer that is busy.
+    pub fn is_gone(&self) -> bool {
+        let gone = |device: &Self| {
+            let path = device.devpath.strip_prefix("/").unwrap_or(&device.devpath);
+            !Path::new("/sys").join(path).exists()
+        };
+        gone(self) || self.container.as_deref().is_some_and(gone)
+    }
+
     /// Whether it is a locked LUKS volume.
     pub fn is_luks(&self) -> bool {
         self.fs_usage.as_deref() == Some("crypto") && self.fs_type.as_deref() == Some("crypto_LUKS")
@@ -340,6 +350,17 @@ mod tests {
         Device::from_properties(|name| {
             properties.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).into())
         })
+    }
+
+    #[test]
+    fn a_device_that_the_kernel_dropped_is_gone() {
+        assert!(!device(&[("DEVPATH", "/devices")]).is_gone());
+        assert!(device(&[("DEVPATH", "/devices/that/was/pulled")]).is_gone());
+        let opened = Device {
+            container: Some(Box::new(device(&[("DEVPATH", "/devices/that/was/pulled")]))),
+            ..device(&[("DEVPATH", "/devices")])
+        };
+        assert!(opened.is_gone());
     }
 
     #[test]
