@@ -179,11 +179,14 @@ fn every_command_explains_itself() {
       <DEV>  The drive's device node, e.g. /dev/sdb1
 
     Options:
-          --profile <NAME>  The profile; one more drive for it if it has some
-          --src <DIR>       The folder to back up; a profile is made for it if there is none
-          --take-over       Do not ask before a drive is taken over that is paired with another computer
-          --json            Print one JSON object
-      -h, --help            Print help (see more with '--help')
+          --profile <NAME>    The profile; one more drive for it if it has some
+          --src <DIR>         The folder to back up; a profile is made for it if there is none
+          --take-over         Do not ask before a drive is taken over that is paired with another
+                              computer
+          --store-passphrase  Ask for the passphrase of an encrypted drive that is locked, and keep it
+                              in your keyring, so that the drive is unlocked when it is plugged in
+          --json              Print one JSON object
+      -h, --help              Print help (see more with '--help')
     ");
     shown!(help(&["unpair", "-h"]), @r"
     exit 0

@@ -196,6 +196,15 @@ fn the_second_run_at_a_time_is_told_who_holds_the_lock_and_changes_nothing() {
             .then_some(())
     });
     common::signal(&first.0, rustix::process::Signal::STOP);
+    // Each thread ends the system call that it is in first.
+    common::wait_for("all its threads to stand still", || {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T"))
+        };
+        tasks.map(Result::unwrap).all(stopped).then_some(())
+    });
     let before = tree(&home.at("media"));
     let second = home.bkm(&["run"]);
     assert_eq!(tree(&home.at("media")), before, "the second run changed something");
