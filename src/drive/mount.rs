@@ -440,14 +440,20 @@ pub fn unmount_lazily(place: &Place) -> Result<(), MountError> {
     Ok(())
 }
 
-/// Whether nothing on this computer uses the file system of `device` any more, as far as can be
-/// told: no mount that this process sees, and for root also none in another mount namespace.
+/// Whether nothing on this computer uses the disk that `device` is on any more, as far as can be
+/// told: no mount that this process sees, and for root also none in another mount namespace. Another
+/// partition that is mounted counts: both are pulled at once.
 pub fn is_released(device: &Device) -> bool {
+    let own_disk = disk(device.devnum);
+    let is_on_it = |number: (u32, u32)| {
+        number == device.devnum || (own_disk.is_some() && disk(number) == own_disk)
+    };
     let listed = match mountinfo::read() {
-        // A bind mount of one of its folders holds it as well: look at all, not at the one to use.
+        // A bind mount of one of its folders holds it as well: look at all, not at the one to use. Numbers
+        // of btrfs are made up; its source is the device.
         Ok(list) => list.iter().any(|entry| {
-            entry.dev == device.devnum
-                || (entry.fs_type == "btrfs" && block_device(&entry.source) == Some(device.devnum))
+            is_on_it(entry.dev)
+                || (entry.dev.0 == 0 && block_device(&entry.source).is_some_and(is_on_it))
         }),
         Err(_) => true,
     };
@@ -457,6 +463,22 @@ pub fn is_released(device: &Device) -> bool {
     // The kernel refuses an exclusive handle on a mounted device.
     let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NONBLOCK;
     !matches!(rustix::fs::open(&device.node, flags, Mode::empty()), Err(Errno::BUSY))
+}
+
+/// The disk that a block device is, or is a part of: its folder in `/sys`. What is open of an encrypted
+/// volume is on the disk of that.
+fn disk((major, minor): (u32, u32)) -> Option<PathBuf> {
+    let mut device = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    // A volume in a volume in a partition is deeper than any that people make.
+    for _ in 0..4 {
+        let mut below = std::fs::read_dir(device.join("slaves")).ok().into_iter().flatten();
+        match below.next() {
+            Some(Ok(slave)) => device = std::fs::canonicalize(slave.path()).ok()?,
+            _ => break,
+        }
+    }
+    let is_partition = device.join("partition").exists();
+    if is_partition { device.parent().map(Path::to_owned) } else { Some(device) }
 }
 
 /// Whether the mount at the place is still the one that is meant.

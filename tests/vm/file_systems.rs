@@ -93,10 +93,11 @@ pub(crate) fn two_partitions(world: &mut World) -> Outcome {
     world.profile("docs", &json!({ "label": "FIRST" }), "Documents");
     world.profile("pictures", &json!({ "label": "SECOND" }), "Pictures");
     let plugged = world.plug(&drive, How::Storage);
-    for words in [["docs → FIRST", "Safe to remove."], ["pictures → SECOND", "Safe to remove."]]
+    for words in [["docs → FIRST", "Backup finished"], ["pictures → SECOND", "Backup finished"]]
     {
         world.guest.wait_shown(plugged.since, STEP * 2, &words);
     }
+    // While the other partition is in use it would be a lie: the last one says it.
     world.safe_to_remove(plugged);
     world.nothing_is_mounted();
     world.pull(&drive);
