@@ -175,7 +175,10 @@ impl Attaches {
             // It may have got another label, and with it another profile.
             attach.device = device;
             if opened {
-                opened_container(attach, "by the desktop, or by hand", out);
+                // udev may tell of it before we are told that it is open.
+                let ours = attach.phase == Phase::Unlocking;
+                let by = if ours { "by us" } else { "by the desktop, or by hand" };
+                opened_container(attach, by, out);
             }
             match_profiles(attach, world, out);
             return;

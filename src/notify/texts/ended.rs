@@ -88,10 +88,11 @@ pub fn ended(language: Language, drive: &str, runs: &[Run<'_>], removal: Removal
     let stopped = runs.iter().any(|run| matches!(run.ended, Ended::Stopped(_)));
     let news: Vec<&Problem> = runs.iter().flat_map(Run::new_problems).collect();
     let known = runs.iter().flat_map(Run::problems).count() - news.len();
-    let summary = if failed {
-        language.say("ended.failed", &[])
-    } else if stopped && removal == Removal::Gone {
+    // What fails on a drive that is gone fails since it is gone.
+    let summary = if (failed || stopped) && removal == Removal::Gone {
         language.say("ended.removed", &[])
+    } else if failed {
+        language.say("ended.failed", &[])
     } else if stopped {
         language.say("ended.stopped", &[])
     } else {
