@@ -16,6 +16,7 @@ use std::process::Command;
 use bkm_agent::drive::device::Device;
 use bkm_agent::drive::monitor::{Event, Source};
 use bkm_agent::drive::mount::{self, MountError};
+use bkm_agent::drive::unmount;
 use common::drive::Drive;
 use common::udevd::{self, Udev};
 
@@ -106,12 +107,12 @@ fn btrfs_is_found_by_its_device_though_its_number_is_another() {
 fn mount_and_unmount(dir: &Path, node: &Path) {
     let device = Device::from_node(node).unwrap();
     assert!(mount::find(&device).unwrap().is_none());
-    assert!(mount::is_released(&device));
+    assert!(unmount::is_released(&device));
     let base = dir.join("run");
 
     let mounted = mount::mount_below(&base, &device, false).unwrap();
     assert!(mounted.is_ours() && !mounted.read_only());
-    assert!(!mount::is_released(&device));
+    assert!(!unmount::is_released(&device));
     let entry = mount::find(&device).unwrap().unwrap();
     assert_eq!(entry.point, mounted.point);
     for option in ["nosuid", "nodev", "noexec"] {
@@ -119,28 +120,28 @@ fn mount_and_unmount(dir: &Path, node: &Path) {
     }
     let found = mount::open(&device, &entry).unwrap();
     assert!(!found.is_ours(), "not in the agent's own folder");
-    mount::unmount(found).unwrap();
+    unmount::unmount(found).unwrap();
     assert!(mount::find(&device).unwrap().is_some(), "left to its owner");
 
     let point = mounted.point.clone();
     let open = std::fs::File::create(point.join("file")).unwrap();
     let place = mounted.place();
-    let busy = mount::unmount(mounted).unwrap_err();
+    let busy = unmount::unmount(mounted).unwrap_err();
     let by = match &busy {
         MountError::Busy { by, .. } => by.as_slice(),
         _ => &[],
     };
     assert!(by.iter().any(|holder| holder.pid == std::process::id()), "{busy}");
     drop(open);
-    mount::unmount_lazily(&place).unwrap();
-    common::wait_for("the drive to be free", || mount::is_released(&device).then_some(()));
+    unmount::unmount_lazily(&place).unwrap();
+    common::wait_for("the drive to be free", || unmount::is_released(&device).then_some(()));
 
     // A folder that was left over is used again.
     let mounted = mount::mount_below(&base, &device, true).unwrap();
     assert_eq!(mounted.point, point);
     assert!(mounted.read_only());
-    mount::unmount(mounted).unwrap();
-    assert!(mount::is_released(&device));
+    unmount::unmount(mounted).unwrap();
+    assert!(unmount::is_released(&device));
 }
 
 #[test]
@@ -155,11 +156,11 @@ fn a_foreign_mount_is_unmounted_only_when_asked_to() {
     let point = dir.path().join("media");
     drive.mount(&point);
     let open = || mount::open(&device, &mount::find(&device).unwrap().unwrap()).unwrap();
-    mount::unmount_lazily(&open().place()).unwrap();
-    mount::unmount(open()).unwrap();
+    unmount::unmount_lazily(&open().place()).unwrap();
+    unmount::unmount(open()).unwrap();
     assert!(mount::find(&device).unwrap().is_some());
-    mount::unmount_any(open()).unwrap();
-    assert!(mount::is_released(&device));
+    unmount::unmount_any(open()).unwrap();
+    assert!(unmount::is_released(&device));
     assert!(point.is_dir(), "a folder that is not ours stays");
 }
 

@@ -17,6 +17,7 @@ use std::process::Command;
 use bkm_agent::drive::device::Device;
 use bkm_agent::drive::mount::{self, By, MountError};
 use bkm_agent::drive::udisks::{self, UdisksError};
+use bkm_agent::drive::unmount;
 use bkm_agent::drive::{luks, writable};
 use common::drive::Drive;
 use common::services::{self, Bus};
@@ -63,7 +64,7 @@ fn root_mounts_checks_and_unmounts() {
     assert!(matches!(busy, UdisksError::Busy(_)), "{busy}");
     drop(open);
     udisks::unmount(&device).unwrap();
-    assert!(mount::is_released(&device));
+    assert!(unmount::is_released(&device));
 
     udisks::mount(&device, true).unwrap();
     assert!(mount::find(&device).unwrap().unwrap().read_only());
@@ -120,17 +121,17 @@ fn a_user_who_may_mounts_and_unmounts_what_was_mounted_for_him() {
     assert_eq!((mounted.by, &mounted.point), (By::Udisks, &point));
 
     let held = std::fs::File::open(&point).unwrap();
-    let busy = mount::unmount(mounted).unwrap_err();
+    let busy = unmount::unmount(mounted).unwrap_err();
     let me = format!("(process {})", std::process::id());
     assert!(matches!(busy, MountError::Busy { .. }) && busy.to_string().contains(&me), "{busy}");
     drop(held);
-    mount::unmount(mount::find_or_mount(&device, false).unwrap()).unwrap();
-    assert!(mount::is_released(&device));
+    unmount::unmount(mount::find_or_mount(&device, false).unwrap()).unwrap();
+    assert!(unmount::is_released(&device));
     // Forgotten: mounted by somebody else, it is not ours.
     udisks::mount(&device, false).unwrap();
     let found = mount::find_or_mount(&device, false).unwrap();
     assert_eq!(found.by, By::Others);
-    mount::unmount_any(found).unwrap();
+    unmount::unmount_any(found).unwrap();
     assert!(mount::find(&device).unwrap().is_none());
 
     // The desktop mounts it at the same moment: it is used, whoever was quicker, and known whose it is.
@@ -142,7 +143,7 @@ fn a_user_who_may_mounts_and_unmounts_what_was_mounted_for_him() {
         });
         let expected = if theirs.is_ok() { By::Others } else { By::Udisks };
         assert_eq!(used.by, expected, "round {round}: {theirs:?}");
-        mount::unmount_any(used).unwrap();
+        unmount::unmount_any(used).unwrap();
     }
 }
 

@@ -6,88 +6,23 @@
 //! profile while another uses the same source or the same file system, nor any after a stop. Time and
 //! memory come in as values, so recordings of real plug-ins are replayed, in its tests and by `why`.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::consider::{consider, match_profiles};
 use super::event::{
     Action, AttachId, Input, MountOutcome, Release, RunOutcome, Timer, Unopened, Wish, World,
 };
+use super::one_attach::{
+    Attach, Phase, WaitsFor, container_path, is_container_of, is_of, mount, opened_container,
+    release, release_as, runs_same_source, same_attach, state, what_it_is,
+};
 use super::state::State;
 use crate::drive::device::Device;
 use crate::drive::monitor::Action as Happened;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Nothing to do now.
-    Idle,
-    /// Its container is being opened.
-    Unlocking,
-    /// For somebody to do something.
-    Waiting(WaitsFor),
-    /// Being mounted or opened.
-    Mounting,
-    /// Open; the next run may start when its source is free.
-    Ready,
-    /// This profile runs.
-    Running(String),
-    /// A run failed: whether the drive was pulled is known in a moment.
-    Settling,
-    /// Being let go of.
-    Releasing,
-}
-
 /// How long udev is given to tell that a drive was pulled, after a run failed. A write fails within 0.1 s
 /// of the pull, and udev tells within another.
 const SETTLE: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WaitsFor {
-    /// For a mount; the desktop has its time, or nobody here can make one.
-    Mount,
-    /// For the right to mount.
-    Login,
-    /// For somebody who opens the container.
-    Key,
-    /// For the right to open it.
-    LoginToUnlock,
-}
-
-#[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are independent of each other and of the phase"
-)]
-pub(super) struct Attach {
-    pub(super) id: AttachId,
-    pub(super) device: Device,
-    /// Profiles that were considered since the attach; each once.
-    pub(super) considered: Vec<String>,
-    /// Profiles that are to run.
-    pub(super) queue: VecDeque<String>,
-    /// Profiles that wait for mains power.
-    pub(super) await_mains: Vec<String>,
-    /// Profiles that ran since the drive was mounted.
-    ran: Vec<String>,
-    pub(super) phase: Phase,
-    /// Whether it was told that the next run waits for its source.
-    queued: bool,
-    /// Whether the run that is being stopped goes on when the computer is awake again.
-    resumes: bool,
-    /// Whether we opened its container.
-    unlocked: bool,
-    /// Whether the user wants it ejected.
-    eject: bool,
-    /// The device is not there any more; only what was begun is brought to its end.
-    pub(super) gone: bool,
-}
-
-impl Attach {
-    /// Whether a handle on the drive is or will be held.
-    fn holds_drive(&self) -> bool {
-        !matches!(self.phase, Phase::Idle | Phase::Waiting(_))
-    }
-}
 
 /// All attaches.
 #[derive(Debug, Default)]
@@ -193,20 +128,7 @@ impl Attaches {
             return;
         }
         self.last_id += 1;
-        let mut attach = Attach {
-            id: AttachId(self.last_id),
-            device,
-            considered: Vec::new(),
-            queue: VecDeque::new(),
-            await_mains: Vec::new(),
-            ran: Vec::new(),
-            phase: Phase::Idle,
-            queued: false,
-            resumes: false,
-            unlocked: false,
-            eject: false,
-            gone: false,
-        };
+        let mut attach = Attach::new(AttachId(self.last_id), device);
         out.push(state(&attach, None, State::Seen(what_it_is(&attach.device))));
         match_profiles(&mut attach, world, out);
         if attach.considered.is_empty() {
@@ -520,82 +442,6 @@ impl Attaches {
             !over
         });
     }
-}
-
-/// Whether both tell of one attach: `add`, later `change` events and an enumeration do.
-fn same_attach(a: &Device, b: &Device) -> bool {
-    a.devpath == b.devpath && a.diskseq == b.diskseq && a.uuid == b.uuid
-}
-
-/// Whether `told` is of the attach that `known` is: the same device, what is in it, or what it is in.
-fn is_of(known: &Device, told: &Device) -> bool {
-    same_attach(known, told) || is_container_of(told, known) || is_container_of(known, told)
-}
-
-fn is_container_of(container: &Device, volume: &Device) -> bool {
-    volume.container.as_deref().is_some_and(|own| same_attach(own, container))
-}
-
-fn container_path(attach: &Attach) -> Option<&std::path::PathBuf> {
-    attach.device.container.as_ref().map(|container| &container.devpath)
-}
-
-/// The attach has an open container now: whatever waited for that goes on.
-fn opened_container(attach: &mut Attach, by: &str, out: &mut Vec<Action>) {
-    out.push(state(attach, None, State::Unlocked(by.to_owned())));
-    if let Phase::Waiting(_) = attach.phase {
-        attach.phase = Phase::Idle;
-    }
-}
-
-fn runs_same_source(attach: &Attach, profile: &str, world: &World<'_>) -> bool {
-    let Phase::Running(running) = &attach.phase else {
-        return false;
-    };
-    match (world.profile(running), world.profile(profile)) {
-        (Some(a), Some(b)) => a.source == b.source,
-        // The profile was taken away while it runs; its name is all that is left of it.
-        _ => running == profile,
-    }
-}
-
-/// How to let go of a drive on which these profiles ran. One that is to stay mounted outweighs one
-/// that is to be unmounted: "eject before you pull" is said then, which is never wrong.
-fn release(ran: &[String], world: &World<'_>) -> Release {
-    let wishes = ran.iter().filter_map(|name| world.profile(name)).map(|p| Release::from(p.after));
-    let rank = |wish: &Release| match wish {
-        Release::Keep => 3,
-        Release::PowerOff => 2,
-        Release::Unmount => 1,
-        Release::AsFound | Release::Pause | Release::Gone => 0,
-    };
-    wishes.max_by_key(rank).unwrap_or(Release::AsFound)
-}
-
-/// Lets go of a drive; one that we unlocked is locked again, unless it stays in use.
-fn release_as(attach: &Attach, how: Release) -> Action {
-    let lock = match how {
-        Release::Keep | Release::Pause => false,
-        Release::PowerOff => attach.device.container.is_some(),
-        Release::AsFound | Release::Unmount | Release::Gone => attach.unlocked,
-    };
-    Action::Release { attach: attach.id, how, lock }
-}
-
-fn mount(attach: &Attach, make: bool) -> Action {
-    Action::Mount { attach: attach.id, device: Box::new(attach.device.clone()), make }
-}
-
-pub(super) fn state(attach: &Attach, profile: Option<String>, state: State) -> Action {
-    Action::State(attach.id, Box::new(attach.device.clone()), profile, state)
-}
-
-/// `ext4, 128 MB`
-fn what_it_is(device: &Device) -> String {
-    let kind = if device.is_luks() { Some("LUKS, locked") } else { device.fs_type.as_deref() };
-    let size = device.size.map(crate::human::size);
-    let parts: Vec<&str> = kind.into_iter().chain(size.as_deref()).collect();
-    parts.join(", ")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Replays of real plug-ins, and the cases that a recording cannot show.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 
 use std::time::Duration;

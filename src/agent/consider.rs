@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::attach::{Attach, Phase, state};
 use super::due;
 use super::event::{Action, Tie, Timer, World};
+use super::one_attach::{Attach, Phase, state};
 use super::state::State;
 use crate::config::OnBattery;
 

@@ -16,7 +16,7 @@ use crate::desktop::secrets;
 use crate::drive::device::Device;
 use crate::drive::luks::{self, LuksError};
 use crate::drive::mount::{self, MountError, Mounted, Place};
-use crate::drive::udisks;
+use crate::drive::{udisks, unmount};
 use crate::in_words::in_words;
 use crate::job::{self, JobError};
 use crate::notify::texts::{Ended, Removal, Trouble};
@@ -72,7 +72,7 @@ pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, NotMounted> 
             "the drive is mounted read-only at {point} (write protection, or errors: check it with fsck)"
         );
         // Nothing was written: an error here has nothing to lose.
-        let _left = mount::unmount(mounted);
+        let _left = unmount::unmount(mounted);
         return Err(NotMounted::Failed(why));
     }
     Ok(mounted)
@@ -259,7 +259,7 @@ fn unmount(
     let done = |removal, error| Released { removal, error, holders: Vec::new() };
     if how == Release::Gone {
         drop(mounted);
-        let error = place.and_then(|place| mount::unmount_lazily(place).err());
+        let error = place.and_then(|place| unmount::unmount_lazily(place).err());
         return done(Removal::Gone, error.map(|error| in_words(&error)));
     }
     let mounted = match mounted {
@@ -276,7 +276,7 @@ fn unmount(
         }
         None => {
             // A run was lost with its handle: nothing is known of what is synced.
-            let error = place.and_then(|place| mount::unmount_lazily(place).err());
+            let error = place.and_then(|place| unmount::unmount_lazily(place).err());
             return done(Removal::EjectFirst, error.map(|error| in_words(&error)));
         }
     };
@@ -290,10 +290,10 @@ fn unmount(
     let error = synced.err().map(|errno| format!("syncing failed: {errno}"));
     if error.is_some() && device.is_gone() {
         drop(mounted);
-        let error = place.and_then(|place| mount::unmount_lazily(place).err());
+        let error = place.and_then(|place| unmount::unmount_lazily(place).err());
         return done(Removal::Gone, error.map(|error| in_words(&error)));
     }
-    if unmount && let Err(error) = mount::unmount_any(mounted) {
+    if unmount && let Err(error) = unmount::unmount_any(mounted) {
         let holders = match &error {
             MountError::Busy { by, .. } => by.iter().map(|holder| holder.name.clone()).collect(),
             _ => Vec::new(),
@@ -302,7 +302,7 @@ fn unmount(
         return Released { removal: Removal::EjectFirst, error, holders };
     }
     // Also when the desktop unmounted it meanwhile.
-    let removal = match (mount::is_released(device), &error) {
+    let removal = match (unmount::is_released(device), &error) {
         (false, _) => Removal::EjectFirst,
         (true, None) => Removal::Safe,
         (true, Some(_)) => Removal::Doubtful,

@@ -12,6 +12,7 @@ pub(crate) mod jobs;
 pub mod lock;
 pub mod logging;
 pub mod memory;
+mod one_attach;
 mod profiles;
 pub mod reminder;
 pub mod replay;

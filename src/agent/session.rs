@@ -26,6 +26,7 @@ use crate::config::Profile;
 use crate::desktop::power;
 use crate::drive::device::Device;
 use crate::drive::mount::{self, By, Mounted, Place};
+use crate::drive::unmount;
 use crate::notify::Notifications;
 use crate::notify::texts::{Ended, Removal};
 use crate::pairing::Pairings;
@@ -381,7 +382,7 @@ impl Agent {
         }
         let unmounting = tokio::task::spawn_blocking(move || {
             for place in places {
-                if let Err(error) = mount::unmount_lazily(&place) {
+                if let Err(error) = unmount::unmount_lazily(&place) {
                     tracing::warn!("{error}");
                 }
             }

@@ -13,6 +13,7 @@ use crate::config::{Dist, Profile};
 use crate::drive::device::{self, Device, DeviceError};
 use crate::drive::mount::{self, Mounted};
 use crate::drive::tree::Tree;
+use crate::drive::unmount;
 use crate::pairing::{self, How, Paired, Pairings};
 use crate::repository::index::Index;
 use crate::repository::{Repository, RepositoryError};
@@ -164,7 +165,7 @@ fn missing(path: &Path) -> CliError {
 
 /// Unmounts the drive if it was mounted for this.
 pub(super) fn release(mounted: Option<Mounted>) {
-    if let Some(Err(error)) = mounted.map(mount::unmount) {
+    if let Some(Err(error)) = mounted.map(unmount::unmount) {
         super::say(&crate::in_words::in_words(&error));
     }
 }

@@ -19,4 +19,5 @@ pub mod mount;
 pub mod mountinfo;
 pub mod tree;
 pub mod udisks;
+pub mod unmount;
 pub mod writable;
