@@ -25,6 +25,12 @@ impl Agent {
         self.notifications.show(id.0, text);
     }
 
+    /// The attach is over: nothing that is chosen in its notifications counts any more.
+    pub(super) fn forget_shown(&self, id: AttachId) {
+        self.notifications.forget(id.0);
+        self.notifications.forget(id.0 | BESIDE);
+    }
+
     /// A state about which the user may want to do something.
     pub(super) fn show_state(&self, id: AttachId, profile: Option<&str>, state: &State) {
         let Some(session) = self.sessions.get(&id) else {

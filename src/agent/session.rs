@@ -270,7 +270,7 @@ impl Agent {
             Action::Release { attach, how, lock } => self.start_release(attach, how, lock),
             Action::SetTimer(id, timer, after) => self.set_timer(id, timer, after),
             Action::Forget(id) => {
-                self.notifications.forget(id.0);
+                self.forget_shown(id);
                 for timer in self.sessions.remove(&id).into_iter().flat_map(|s| s.timers) {
                     timer.abort();
                 }
