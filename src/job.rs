@@ -85,7 +85,7 @@ fn admitted(
         return ran;
     }
     // After a run that failed as well: the drive was used.
-    let confirmed = admission.confirm(mounted, pairings);
+    let confirmed = admission.confirm(mounted, pairings, ran.is_ok());
     if let Ok(report) = &mut ran {
         match confirmed {
             Ok(()) => {

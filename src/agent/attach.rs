@@ -9,12 +9,13 @@
 use std::time::Duration;
 
 use super::consider::{consider, match_profiles};
+use super::due;
 use super::event::{
     Action, AttachId, Input, MountOutcome, Release, RunOutcome, Timer, Unopened, Wish, World,
 };
 use super::one_attach::{
-    Attach, Phase, WaitsFor, container_path, is_container_of, is_of, mount, opened_container,
-    release, release_as, runs_same_source, same_attach, state, what_it_is,
+    Attach, Phase, WaitsFor, container_path, give_up, is_container_of, is_of, mount,
+    opened_container, release, release_as, runs_same_source, same_attach, state, what_it_is,
 };
 use super::state::State;
 use crate::drive::device::Device;
@@ -56,12 +57,24 @@ impl Attaches {
             Input::Sleep(asleep) => self.sleep(asleep, &mut out),
             Input::Timer(id, timer) => self.timer(id, timer, world, &mut out),
             Input::Unlocked(id, result) => self.unlocked(id, result, world, &mut out),
-            Input::Mounted(id, outcome) => self.mounted(id, outcome, &mut out),
+            Input::Mounted(id, outcome) => self.mounted(id, outcome, world, &mut out),
             Input::RunEnded(id, outcome) => self.run_ended(id, outcome, world, &mut out),
             Input::Released(id) => self.released(id),
-            Input::Asked(id, wish) => self.asked(id, wish, &mut out),
+            Input::Asked(id, wish) => self.asked(id, wish, world, &mut out),
             Input::Reloaded => {
                 for attach in self.list.iter_mut().filter(|attach| !attach.gone) {
+                    let device = attach.device.clone();
+                    let is_wanted = |name: &String| {
+                        let profile = world.profile(name);
+                        profile.is_some_and(|p| (world.wanted)(p, &device).is_some())
+                    };
+                    attach.queue.retain(is_wanted);
+                    // One that is changed back is considered anew.
+                    attach.considered.retain(is_wanted);
+                    // A key may be named now.
+                    if attach.phase == Phase::Waiting(WaitsFor::Key) {
+                        attach.phase = Phase::Idle;
+                    }
                     match_profiles(attach, world, &mut out);
                 }
             }
@@ -98,8 +111,11 @@ impl Attaches {
     /// A device was told of, for the first time or again.
     fn seen(&mut self, device: Device, world: &World<'_>, out: &mut Vec<Action>) {
         let usable = device.has_file_system() || device.is_luks();
-        if usable && let Some(attach) = self.list.iter_mut().find(|a| is_of(&a.device, &device)) {
-            if attach.gone || self.stopping {
+        if usable
+            && let Some(attach) =
+                self.list.iter_mut().find(|a| !a.gone && is_of(&a.device, &device))
+        {
+            if self.stopping {
                 return;
             }
             if is_container_of(&device, &attach.device) {
@@ -204,7 +220,16 @@ impl Attaches {
             }
             Timer::Settled if attach.phase == Phase::Settling => attach.phase = Phase::Ready,
             Timer::Mount | Timer::Settled => {}
-            Timer::Every(profile) => consider(attach, &profile, false, world, out),
+            Timer::Every(profile) => {
+                let last = (world.last_complete)(&profile, &attach.device);
+                let rules = world.profile(&profile);
+                let left = rules.and_then(|rules| due::every_after(rules, last, world.now));
+                match left.filter(|left| !left.is_zero()) {
+                    // A run was made meanwhile for another reason.
+                    Some(left) => out.push(Action::SetTimer(id, Timer::Every(profile), left)),
+                    None => consider(attach, &profile, false, world, out),
+                }
+            }
             Timer::Mains => {
                 for profile in std::mem::take(&mut attach.await_mains) {
                     consider(attach, &profile, true, world, out);
@@ -220,6 +245,7 @@ impl Attaches {
         world: &World<'_>,
         out: &mut Vec<Action>,
     ) {
+        let stopping = self.stopping;
         let Some(attach) = self.get(id) else {
             return;
         };
@@ -231,6 +257,13 @@ impl Attaches {
                     opened_container(attach, "by us", out);
                 }
                 attach.unlocked = true;
+                if stopping || attach.gone {
+                    // What we opened is closed again.
+                    attach.phase = Phase::Releasing;
+                    let how = if attach.gone { Release::Gone } else { Release::AsFound };
+                    out.push(release_as(attach, how));
+                    return;
+                }
                 if attach.phase == Phase::Unlocking {
                     attach.phase = Phase::Idle;
                 }
@@ -253,7 +286,13 @@ impl Attaches {
         }
     }
 
-    fn mounted(&mut self, id: AttachId, outcome: MountOutcome, out: &mut Vec<Action>) {
+    fn mounted(
+        &mut self,
+        id: AttachId,
+        outcome: MountOutcome,
+        world: &World<'_>,
+        out: &mut Vec<Action>,
+    ) {
         let Some(attach) = self.get(id) else {
             return;
         };
@@ -266,7 +305,7 @@ impl Attaches {
             MountOutcome::Nobody => Phase::Waiting(WaitsFor::Mount),
             MountOutcome::Failed => {
                 // The reason was told; it is tried again at the next plug-in or `every`.
-                attach.queue.clear();
+                give_up(attach, world, out);
                 out.push(release_as(attach, Release::AsFound));
                 Phase::Releasing
             }
@@ -317,7 +356,7 @@ impl Attaches {
     }
 
     /// What the user asked for by a button: never more than the command line can do.
-    fn asked(&mut self, id: AttachId, wish: Wish, out: &mut Vec<Action>) {
+    fn asked(&mut self, id: AttachId, wish: Wish, world: &World<'_>, out: &mut Vec<Action>) {
         let Some(attach) = self.list.iter_mut().find(|a| a.id == id && !a.gone) else {
             return;
         };
@@ -327,7 +366,15 @@ impl Attaches {
                     Phase::Running(name) => Some(name.clone()),
                     _ => None,
                 };
+                attach.await_mains.clear();
+                if attach.phase == Phase::Waiting(WaitsFor::Key) {
+                    attach.phase = Phase::Idle;
+                }
                 for name in attach.considered.clone() {
+                    let profile = world.profile(&name);
+                    if profile.is_none_or(|p| (world.wanted)(p, &attach.device).is_none()) {
+                        continue;
+                    }
                     if Some(&name) != running.as_ref() && !attach.queue.contains(&name) {
                         let why = "you asked for it".to_owned();
                         out.push(state(attach, Some(name.clone()), State::Due(why)));
@@ -336,7 +383,7 @@ impl Attaches {
                 }
             }
             Wish::Stop => {
-                attach.queue.clear();
+                give_up(attach, world, out);
                 if let Phase::Running(_) = attach.phase {
                     out.push(Action::Cancel(id));
                 }
@@ -383,6 +430,10 @@ impl Attaches {
             }
             match attach.phase {
                 Phase::Idle | Phase::Waiting(_) if asleep || stopping => {}
+                Phase::Waiting(_) if attach.queue.is_empty() && attach.unlocked => {
+                    attach.phase = Phase::Releasing;
+                    out.push(release_as(attach, Release::AsFound));
+                }
                 Phase::Waiting(_) if attach.queue.is_empty() => attach.phase = Phase::Idle,
                 Phase::Idle if attach.queue.is_empty() || busy_drive => {}
                 Phase::Idle if attach.device.is_luks() => {

@@ -633,3 +633,86 @@ fn a_run_that_fails_waits_a_moment_for_the_word_that_the_drive_was_pulled() {
         assert_eq!((replay.count(how), replay.count("release")), (1, 1), "{:#?}", replay.log);
     }
 }
+
+#[test]
+fn a_drive_that_a_changed_profile_does_not_want_any_more_gets_no_further_run() {
+    let mut profile = test_profile::drive("docs", labelled("A"));
+    profile.every = Some(Duration::from_hours(1));
+    let mut replay = Replay::new(vec![profile]);
+    replay.mounted.borrow_mut().push("/dev/loop0".into());
+    replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+    assert_eq!(replay.count("run docs"), 1);
+    let elsewhere = test_profile::drive("docs", labelled("B"));
+    replay.profiles = vec![elsewhere];
+    replay.give(Input::Reloaded);
+    let (id, timer, _) = replay.timers.pop().unwrap();
+    replay.give(Input::Timer(id, timer));
+    replay.give(Input::Asked(id, Wish::RunNow));
+    assert_eq!(replay.count("run docs"), 1, "{:#?}", replay.log);
+}
+
+#[test]
+fn after_a_mount_that_failed_every_tries_again() {
+    let mut profile = test_profile::drive("docs", labelled("A"));
+    profile.every = Some(Duration::from_hours(1));
+    let mut replay = Replay::new(vec![profile]);
+    replay.mounting = MountOutcome::Failed;
+    replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+    replay.fire_mount_timers();
+    assert_eq!((replay.count("run docs"), replay.count("release AsFound")), (0, 1));
+    replay.mounting = MountOutcome::Open;
+    let (id, timer, _) = replay.timers.pop().unwrap();
+    assert!(matches!(timer, Timer::Every(_)), "{timer:?}");
+    replay.give(Input::Timer(id, timer));
+    replay.fire_mount_timers();
+    assert_eq!(replay.count("run docs"), 1, "{:#?}", replay.log);
+}
+
+#[test]
+fn what_was_asked_for_on_battery_does_not_run_again_on_mains() {
+    let mut profile = test_profile::drive("docs", labelled("A"));
+    profile.on_battery = OnBattery::Ask;
+    let mut replay = Replay::new(vec![profile]);
+    replay.mounted.borrow_mut().push("/dev/loop0".into());
+    replay.on_battery = true;
+    replay.give(Input::Device(Happened::Add, loop_device(5, Some("A"))));
+    let (id, timer, _) = replay.timers.pop().unwrap();
+    replay.give(Input::Asked(id, Wish::RunNow));
+    replay.on_battery = false;
+    replay.give(Input::Timer(id, timer));
+    assert_eq!(replay.count("run docs"), 1, "{:#?}", replay.log);
+}
+
+#[test]
+fn a_key_that_is_named_later_opens_the_drive_and_a_stop_leaves_it_closed() {
+    let (plug, opened) = luks();
+    let mut replay = Replay::new(vec![test_profile::drive("docs", labelled("BKPLUKS"))]);
+    replay.play(&plug);
+    assert_eq!((replay.count("locked"), replay.count("run")), (1, 0));
+    replay.unlocking = Ok(Box::new(opened.clone()));
+    replay.give(Input::Reloaded);
+    assert_eq!(replay.count("run docs"), 1, "{:#?}", replay.log);
+
+    // The agent ends while the drive is being opened.
+    let mut attaches = Attaches::default();
+    let profiles = [test_profile::drive("docs", labelled("BKPLUKS"))];
+    let world = World {
+        profiles: &profiles,
+        now: Timestamp::from_second(NOW).unwrap(),
+        wanted: &|_, device| device.is_luks().then(|| Wanted { by: String::new(), tie: Tie::Off }),
+        last_complete: &|_, _| None,
+        is_mounted: &|_| false,
+        on_battery: &|| false,
+        mount_wait: Duration::ZERO,
+    };
+    let container = opened.container.clone().unwrap();
+    let asked = attaches.handle(Input::Device(Happened::Add, container), &world);
+    let Some(Action::Unlock(id, ..)) = asked.last().cloned() else {
+        unreachable!("{asked:?}");
+    };
+    attaches.handle(Input::Stop, &world);
+    let then = attaches.handle(Input::Unlocked(id, Ok(Box::new(opened))), &world);
+    let release = Action::Release { attach: id, how: Release::AsFound, lock: true };
+    assert!(then.contains(&release), "{then:?}");
+    assert!(!attaches.quiet(), "not before it is closed");
+}

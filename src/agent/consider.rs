@@ -62,6 +62,10 @@ pub(super) fn consider(
     let Some(profile) = world.profile(name) else {
         return;
     };
+    // The profile may have been changed since the drive was plugged in.
+    if (world.wanted)(profile, &attach.device).is_none() {
+        return;
+    }
     let busy = matches!(&attach.phase, Phase::Running(running) if running == name);
     if busy || attach.queue.iter().any(|queued| queued == name) {
         return;

@@ -3,6 +3,7 @@
 //! Each function may block for as long as a dying drive does, so none is called on the event loop's
 //! thread. Called by the event loop in `agent`; `run` lets go of a drive in the same way.
 
+use std::io::Read as _;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Mutex;
@@ -82,7 +83,7 @@ pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, NotMounted> 
 /// stored for it.
 pub(crate) fn unlock(container: &Device, profile: &Profile) -> Result<Box<Device>, Unopened> {
     let key = if let Some(file) = &profile.keyfile {
-        std::fs::read(file).map_err(|error| {
+        read_key(file).map_err(|error| {
             Unopened::No(format!("its key {} cannot be read: {error}", file.display()))
         })?
     } else {
@@ -97,6 +98,19 @@ pub(crate) fn unlock(container: &Device, profile: &Profile) -> Result<Box<Device
         Err(LuksError::NotAuthorised { .. }) => Err(Unopened::NotAuthorised),
         Err(error) => Err(Unopened::No(in_words(&error))),
     }
+}
+
+/// The largest key file, in bytes: what cryptsetup takes.
+const MAX_KEY: u64 = 8 << 20;
+
+fn read_key(file: &Path) -> std::io::Result<Vec<u8>> {
+    // Looked at before it is opened: opening a FIFO would wait.
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("not a file"));
+    }
+    let mut key = Vec::new();
+    std::fs::File::open(file)?.take(MAX_KEY).read_to_end(&mut key)?;
+    Ok(key)
 }
 
 /// How far a run is.
@@ -201,6 +215,9 @@ pub(super) fn run(
         Ok(Err(JobError::Hook(hook))) if hook.stopped() => {
             Ended::Stopped("the run was not begun".to_owned())
         }
+        Ok(Err(JobError::Refused(refusal))) if refusal.kind.is_passing() => {
+            Ended::Failed(refusal.to_string())
+        }
         Ok(Err(JobError::Refused(refusal))) => {
             let (why, what_to_do) = (refusal.why, refusal.what_to_do);
             Ended::Unusable(Trouble::Refused { why, what_to_do })
@@ -233,8 +250,9 @@ pub(crate) fn release(
             released.error.get_or_insert(why);
         }
     };
+    // Also where it could not be mounted, or is gone.
     if lock
-        && (unmounted || how == Release::Gone)
+        && (how == Release::Gone || unmount::is_released(device))
         && let Some(container) = &device.container
     {
         and_then(luks::lock(container).map_err(|error| in_words(&error)));
@@ -270,7 +288,9 @@ fn unmount(
                 .and_then(|entry| entry.map(|entry| mount::open(device, &entry)).transpose());
             match opened {
                 Ok(Some(mounted)) => mounted,
-                Ok(None) => return done(Removal::Safe, None),
+                // Not mounted as a whole; a part of it, or of the disk, may be.
+                Ok(None) if unmount::is_released(device) => return done(Removal::Safe, None),
+                Ok(None) => return done(Removal::EjectFirst, None),
                 Err(error) => return done(Removal::EjectFirst, Some(in_words(&error))),
             }
         }

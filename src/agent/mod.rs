@@ -85,7 +85,11 @@ pub enum AgentError {
 /// Listens and backs up until SIGTERM or SIGINT.
 pub fn run(settings: Settings) -> Result<(), AgentError> {
     let _lock = lock::take(&settings.state_dir)?;
-    let _system = settings.system.then(lock::take_system).transpose()?;
+    // It only tells the agents of users; anybody could be in its way.
+    let system = settings.system.then(lock::take_system);
+    if let Some(Err(error)) = &system {
+        tracing::warn!("{}", crate::in_words::in_words(error));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

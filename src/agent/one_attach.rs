@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::event::{Action, AttachId, Release, World};
+use super::event::{Action, AttachId, Release, Timer, World};
 use super::state::State;
 use crate::drive::device::Device;
 
@@ -117,6 +117,15 @@ pub(super) fn opened_container(attach: &mut Attach, by: &str, out: &mut Vec<Acti
     out.push(state(attach, None, State::Unlocked(by.to_owned())));
     if let Phase::Waiting(_) = attach.phase {
         attach.phase = Phase::Idle;
+    }
+}
+
+/// Takes out of the queue what waits in it; it is tried again after its `every`.
+pub(super) fn give_up(attach: &mut Attach, world: &World<'_>, out: &mut Vec<Action>) {
+    for name in attach.queue.drain(..) {
+        if let Some(every) = world.profile(&name).and_then(|profile| profile.every) {
+            out.push(Action::SetTimer(attach.id, Timer::Every(name), every));
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::drive::device::Device;
 use crate::drive::mount::{self, By, Mounted, Place};
 use crate::drive::unmount;
 use crate::notify::Notifications;
-use crate::notify::texts::{Ended, Removal};
+use crate::notify::texts::{Ended, Removal, Trouble};
 use crate::pairing::Pairings;
 use crate::problem::Problem;
 
@@ -206,8 +206,11 @@ impl Agent {
                 let outcome = match &ended {
                     Ended::Stopped(_) => RunOutcome::Stopped,
                     Ended::Failed(_) => RunOutcome::Failed,
-                    Ended::Unusable(_) => RunOutcome::Refused,
-                    Ended::Complete(_) => RunOutcome::Over,
+                    Ended::Unusable(Trouble::Refused { .. }) => RunOutcome::Refused,
+                    // What root owns can be mended while it stays plugged in.
+                    Ended::Unusable(Trouble::RootOwned { .. }) | Ended::Complete(_) => {
+                        RunOutcome::Over
+                    }
                 };
                 self.run_ended(id, profile, mounted, ended);
                 self.give(Input::RunEnded(id, outcome));
@@ -313,6 +316,8 @@ impl Agent {
         let stop = Arc::new(AtomicBool::new(false));
         session.running = Some((name.to_owned(), Arc::clone(&stop)));
         session.progress = Progress::default();
+        // One that was stopped for sleep goes on.
+        session.runs.retain(|run| run.profile != name || !matches!(run.ended, Ended::Stopped(_)));
         let device = session.device.clone();
         self.state(id, Some(name), &State::Running);
         self.show_started(id, name);

@@ -83,6 +83,14 @@ struct Done {
 
 /// Pairs the drive.
 pub fn pair(args: &PairArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if let Some(name) = &args.profile
+        && (name.contains('/') || name.starts_with('.'))
+    {
+        return Err(CliError::usage(format!(
+            "{}: a profile's name has no \"/\" and does not begin with a dot",
+            line(name)
+        )));
+    }
     let named = device_at(&args.device)?;
     if !args.store_passphrase {
         return pair_open(args, &named, out);

@@ -165,7 +165,14 @@ fn one(
     let (done, ending) = match device {
         None => (job::run(profile, None, &pairings, &options), Ending::Folder),
         Some(device) => {
-            let mounted = open_mount(device, args.dry_run)?;
+            let mounted = match open_mount(device, args.dry_run) {
+                Ok(mounted) => mounted,
+                Err(error) => {
+                    // What was unlocked for this is locked again.
+                    drop(jobs::release(None, None, device, Release::AsFound, lock));
+                    return Err(error);
+                }
+            };
             let done = job::run(profile, Some((device, &mounted)), &pairings, &options);
             if let Ok(report) = &done.ran {
                 bar.phase("unmounting");

@@ -20,8 +20,8 @@ pub(super) fn remember(mounted: &Mounted) {
     }
 }
 
-/// Whether the mount is one that was made for us. The kernel gives a mount's number again some day, but not
-/// with the same place in one session without us having a hand in it.
+/// Whether the mount is one that was made for us: by its number, which the kernel gives again once a mount is
+/// gone, and its place. So what is gone must be forgotten.
 pub(super) fn is_ours(entry: &MountEntry) -> bool {
     let point = file(entry.mount_id).and_then(|file| std::fs::read(file).ok());
     point.is_some_and(|point| point == entry.point.as_os_str().as_encoded_bytes())

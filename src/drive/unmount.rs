@@ -65,7 +65,9 @@ fn unmount_once(place: &Place, device: &Device) -> Result<(), MountError> {
 /// Takes a mount of ours out of sight at once, though it may be busy or its device be gone; the
 /// kernel lets go of the device when the last open file is closed.
 pub fn unmount_lazily(place: &Place) -> Result<(), MountError> {
-    // What UDisks2 mounted it takes away itself when the device is gone.
+    // What UDisks2 mounted it takes away itself when the device is gone; the next mount with that number may
+    // be the desktop's.
+    made::forget(place.mount_id);
     if place.by != By::Root {
         return Ok(());
     }

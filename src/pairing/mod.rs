@@ -204,12 +204,25 @@ impl Admission {
     /// On first use the repository gets its mark; the computer remembers how many finished runs the drive
     /// tells of now. Without a repository, or with `"pairing": "off"`, it does nothing. The order makes it
     /// safe to be cut off: the mark is durable before the computer relies on it.
-    pub fn confirm(&self, mounted: &Mounted, pairings: &Pairings) -> Result<(), PairingError> {
-        self.confirm_on(&Tree::of_drive(mounted)?, pairings)
+    ///
+    /// `complete`: the run completed. After another one what the drive says of its runs may not be durable on
+    /// it, and is not relied on: a drive that lacks it later would pass for a copy.
+    pub fn confirm(
+        &self,
+        mounted: &Mounted,
+        pairings: &Pairings,
+        complete: bool,
+    ) -> Result<(), PairingError> {
+        self.confirm_on(&Tree::of_drive(mounted)?, pairings, complete)
     }
 
     /// The same on the drive whose content is `root`.
-    pub fn confirm_on(&self, root: &Tree, pairings: &Pairings) -> Result<(), PairingError> {
+    pub fn confirm_on(
+        &self,
+        root: &Tree,
+        pairings: &Pairings,
+        complete: bool,
+    ) -> Result<(), PairingError> {
         let (Some(uuid), false) = (&self.device.uuid, self.verdict == Verdict::Off) else {
             return Ok(());
         };
@@ -227,7 +240,7 @@ impl Admission {
             Verdict::Returned => Origin::Returned,
             _ => Origin::FirstUse,
         };
-        self.remember(&tree, uuid, id, origin, pairings)
+        self.remember(&tree, uuid, id, origin, pairings, complete)
     }
 
     /// The mark of the repository in `tree`, written now if there is none; `None` without a repository.
@@ -266,10 +279,11 @@ impl Admission {
         id: [u8; 16],
         origin: Origin,
         pairings: &Pairings,
+        complete: bool,
     ) -> Result<(), PairingError> {
         let known = pairings.of(&self.profile)?;
         let same = paired(&known, Some(uuid)).filter(|known| known.id == id);
-        let runs = mark::runs(tree)?;
+        let runs = if complete { mark::runs(tree)? } else { 0 };
         let paired = Paired {
             uuid: uuid.to_owned(),
             container: container_of(&self.device),

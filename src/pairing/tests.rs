@@ -67,7 +67,7 @@ impl World {
     fn run(&self) -> Admission {
         let admission = self.admit().unwrap();
         self.run_at(&admission.place);
-        admission.confirm_on(&self.root(Faults::none()), &self.pairings()).unwrap();
+        admission.confirm_on(&self.root(Faults::none()), &self.pairings(), true).unwrap();
         admission
     }
 
@@ -117,7 +117,7 @@ fn looking_writes_nothing_to_drive_or_computer() {
 fn without_a_repository_nothing_is_confirmed() {
     let world = World::new();
     let admission = world.admit().unwrap();
-    admission.confirm_on(&world.root(Faults::none()), &world.pairings()).unwrap();
+    admission.confirm_on(&world.root(Faults::none()), &world.pairings(), true).unwrap();
     assert_eq!(world.known(), []);
 }
 
@@ -129,7 +129,7 @@ fn a_run_without_changes_leaves_the_mark_alone() {
     world.run_at(&place);
     let faults = Arc::new(Faults::none());
     let root = Tree::open(&world.folder.path().join("drive")).unwrap();
-    admission.confirm_on(&root.with_faults(Arc::clone(&faults)), &world.pairings()).unwrap();
+    admission.confirm_on(&root.with_faults(Arc::clone(&faults)), &world.pairings(), true).unwrap();
     assert_eq!(faults.count(), 0, "operations that change the drive");
     assert_eq!(world.known()[0].runs, 2);
 }
@@ -243,7 +243,8 @@ fn a_confirmation_that_is_cut_off_anywhere_is_done_by_the_next_run() {
             let world = World { links, ..World::new() };
             let admission = world.admit().unwrap();
             world.run_at(&admission.place);
-            let cut = admission.confirm_on(&world.root(Faults::stop_after(k)), &world.pairings());
+            let cut =
+                admission.confirm_on(&world.root(Faults::stop_after(k)), &world.pairings(), true);
             if cut.is_ok() {
                 break;
             }

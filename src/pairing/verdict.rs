@@ -124,6 +124,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it says nothing of the drive: another try may end otherwise.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Memory | Self::Unreadable)
+    }
+
     /// Whether somebody may have put another drive in the place of a paired one.
     pub fn is_suspicious(&self) -> bool {
         match self {
