@@ -45,9 +45,12 @@ pub(super) enum NotMounted {
     Failed(String),
 }
 
-/// Opens `device` where it is mounted; if it is not, mounts it when `make` says so.
-pub(super) fn mount(device: &Device, make: bool) -> Result<Mounted, NotMounted> {
-    let opened = if make {
+/// Opens `device` where it is mounted; if it is not, mounts it when `make` says so. `known`: it is a profile's
+/// drive as far as this computer can tell.
+pub(super) fn mount(device: &Device, make: bool, known: bool) -> Result<Mounted, NotMounted> {
+    let opened = if make && known {
+        mount::find_or_mount_known(device)
+    } else if make {
         mount::find_or_mount(device, false)
     } else {
         // It may have been unmounted again between the event and now.

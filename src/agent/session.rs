@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::Settings;
 use super::attach::Attaches;
-use super::event::{Action, AttachId, Input, Release, RunOutcome, Timer, Unopened, World};
+use super::event::{Action, AttachId, Input, Release, RunOutcome, Tie, Timer, Unopened, World};
 use super::jobs::{self, NotMounted, Progress, Released};
 use super::memory::Store;
 use super::profiles::Profiles;
@@ -259,10 +259,15 @@ impl Agent {
                     move || Message::Unlocked(id, Err(Unopened::No(LOST.to_owned()))),
                 );
             }
-            Action::Mount { attach, device, make } => self.start(
-                move || Message::Mounted(attach, jobs::mount(&device, make)),
-                move || Message::Mounted(attach, Err(NotMounted::Failed(LOST.to_owned()))),
-            ),
+            Action::Mount { attach, device, make } => {
+                let ties = self.profiles.list().iter();
+                let mut ties = ties.filter_map(|p| wanted(p, &device, &self.pairings));
+                let known = ties.any(|wanted| matches!(wanted.tie, Tie::Known(_) | Tie::Off));
+                self.start(
+                    move || Message::Mounted(attach, jobs::mount(&device, make, known)),
+                    move || Message::Mounted(attach, Err(NotMounted::Failed(LOST.to_owned()))),
+                );
+            }
             Action::Run(id, name) => self.start_run(id, &name),
             Action::Cancel(id) => {
                 let running = self.sessions.get(&id).and_then(|s| s.running.as_ref());

@@ -16,11 +16,13 @@ use crate::agent::event::{Release, Unopened, drive_of};
 use crate::agent::jobs::{self, Released};
 use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
-use crate::config::Profile;
+use crate::config::{Pairing, Profile};
 use crate::drive::device::{self, Device};
+use crate::drive::mount;
 use crate::in_words::in_words;
 use crate::job::{self, JobError};
 use crate::notify::texts::Removal;
+use crate::pairing::How;
 use crate::problem::Problem;
 use crate::{human, state_dir};
 
@@ -165,7 +167,14 @@ fn one(
     let (done, ending) = match device {
         None => (job::run(profile, None, &pairings, &options), Ending::Folder),
         Some(device) => {
-            let mounted = match open_mount(device, args.dry_run) {
+            let known =
+                profile.pairing == Pairing::Off || is_for(profile, device) == Some(How::Paired);
+            let opened = if known && !args.dry_run {
+                mount::find_or_mount_known(device).map_err(|e| CliError::new(&e, Exit::Failed))
+            } else {
+                open_mount(device, args.dry_run)
+            };
+            let mounted = match opened {
                 Ok(mounted) => mounted,
                 Err(error) => {
                     // What was unlocked for this is locked again.

@@ -258,8 +258,6 @@ pub fn mount_below(base: &Path, device: &Device, read_only: bool) -> Result<Moun
     let point = base.join(folder_name(device));
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&point);
     made.map_err(|source| MountError::Folder { folder: point.clone(), source })?;
-    let journalless = matches!(device.fs_type.as_deref(), Some("vfat" | "exfat"));
-    let checked = journalless && !read_only && check::make_sure(&device.node);
     let mounted = mount_at(device, &point, read_only).and_then(|()| {
         let list = mountinfo::read().map_err(|source| MountError::List { source })?;
         let entry = choose(device.devnum, &list, &block_device)
@@ -271,7 +269,7 @@ pub fn mount_below(base: &Path, device: &Device, read_only: bool) -> Result<Moun
         open(device, entry)
     });
     match mounted {
-        Ok(mounted) => Ok(Mounted { by: By::Root, checked, ..mounted }),
+        Ok(mounted) => Ok(Mounted { by: By::Root, ..mounted }),
         Err(error) => {
             // Only succeeds on an empty folder that nothing is mounted on.
             let _left = std::fs::remove_dir(&point);
@@ -330,6 +328,23 @@ fn folder_name(device: &Device) -> String {
     format!("{plain}-{}", name.to_string_lossy())
 }
 
+/// The same for writing to a drive that is known to be the right one: a file system without a journal that
+/// was torn is put in order before. Never for another: that would write to a drive that may be refused. Where it
+/// cannot be checked, it is mounted all the same.
+pub fn find_or_mount_known(device: &Device) -> Result<Mounted, MountError> {
+    let journalless = matches!(device.fs_type.as_deref(), Some("vfat" | "exfat"));
+    let in_order = journalless
+        && find(device)?.is_none()
+        && if rustix::process::geteuid().is_root() {
+            check::make_sure(&device.node)
+        } else {
+            udisks::make_sure(device).unwrap_or(false)
+        };
+    let mounted = find_or_mount(device, false)?;
+    // What somebody else mounted meanwhile may have been written to before it was looked at.
+    Ok(Mounted { checked: in_order && mounted.is_ours(), ..mounted })
+}
+
 /// Opens `device` where it is mounted; mounts it if it is not: as a user through UDisks2, as root by itself
 /// (`dirsync` and a check before, where there is no journal, and a folder that nobody else can enter).
 pub fn find_or_mount(device: &Device, read_only: bool) -> Result<Mounted, MountError> {
@@ -339,9 +354,6 @@ pub fn find_or_mount(device: &Device, read_only: bool) -> Result<Mounted, MountE
     if rustix::process::geteuid().is_root() {
         return mount_as_root(device, read_only);
     }
-    let journalless = matches!(device.fs_type.as_deref(), Some("vfat" | "exfat"));
-    // Where it may not be checked or cannot be, it is mounted all the same.
-    let checked = journalless && !read_only && udisks::make_sure(device).unwrap_or(false);
     let by = match udisks::mount(device, read_only) {
         Ok(_) => By::Udisks,
         Err(UdisksError::AlreadyMounted) => By::Others,
@@ -355,7 +367,7 @@ pub fn find_or_mount(device: &Device, read_only: bool) -> Result<Mounted, MountE
             if by == By::Udisks {
                 made::remember(&mounted);
             }
-            return Ok(Mounted { by, checked: checked && by == By::Udisks, ..mounted });
+            return Ok(Mounted { by, ..mounted });
         }
         if pause > 0 {
             std::thread::sleep(BUSY_PAUSE);
