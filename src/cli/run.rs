@@ -18,7 +18,7 @@ use crate::agent::memory::Store;
 use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
 use crate::config::{Pairing, Profile};
 use crate::drive::device::{self, Device};
-use crate::drive::mount;
+use crate::drive::mount::{self, Mounted};
 use crate::in_words::in_words;
 use crate::job::{self, JobError};
 use crate::notify::texts::Removal;
@@ -167,14 +167,7 @@ fn one(
     let (done, ending) = match device {
         None => (job::run(profile, None, &pairings, &options), Ending::Folder),
         Some(device) => {
-            let known =
-                profile.pairing == Pairing::Off || is_for(profile, device) == Some(How::Paired);
-            let opened = if known && !args.dry_run {
-                mount::find_or_mount_known(device).map_err(|e| CliError::new(&e, Exit::Failed))
-            } else {
-                open_mount(device, args.dry_run)
-            };
-            let mounted = match opened {
+            let mounted = match mounted_for(profile, device, args.dry_run) {
                 Ok(mounted) => mounted,
                 Err(error) => {
                     // What was unlocked for this is locked again.
@@ -240,6 +233,16 @@ fn one(
             }
             Err(told)
         }
+    }
+}
+
+/// Mounts the drive; one that is the profile's as far as this computer knows is put in order before.
+fn mounted_for(profile: &Profile, device: &Device, dry_run: bool) -> Result<Mounted, CliError> {
+    let known = profile.pairing == Pairing::Off || is_for(profile, device) == Some(How::Paired);
+    if known && !dry_run {
+        mount::find_or_mount_known(device).map_err(|e| CliError::new(&e, Exit::Failed))
+    } else {
+        open_mount(device, dry_run)
     }
 }
 
