@@ -80,6 +80,8 @@ pub struct Increment {
 pub struct Index {
     records: BTreeMap<RelPath, Record>,
     increments: Vec<Increment>,
+    /// Of catalogs that were written anew, by sequence.
+    revisions: BTreeMap<u64, u32>,
     next_sequence: u64,
     open: Option<OpenIncrement>,
     pending: Option<Batch>,
@@ -389,6 +391,12 @@ impl Index {
             Ok(at) => self.increments.get(at).map(|i| i.name.as_str()),
             Err(_) => open.into_iter().find(|(s, _)| *s == sequence).map(|(_, name)| name),
         }
+    }
+
+    /// How often the catalog of the increment with this sequence was written anew since its run: what was
+    /// made of it before is out of date when this has changed.
+    pub fn revision(&self, sequence: u64) -> u32 {
+        self.revisions.get(&sequence).copied().unwrap_or(0)
     }
 
     /// The sequence that the next increment gets.
