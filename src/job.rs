@@ -114,6 +114,13 @@ fn hooked(
     if options.dry_run {
         return Done { ran, hook: None };
     }
+    match &ran {
+        Ok(_) => crate::frozen::set(&crate::state_dir::state_dir(), &profile.name, false),
+        Err(JobError::Run(RunError::MassChange { .. })) => {
+            crate::frozen::set(&crate::state_dir::state_dir(), &profile.name, true);
+        }
+        Err(_) => {}
+    }
     let words = ran.as_ref().err().map(|error| in_words(error));
     let outcome = ran.as_ref().map_err(|_| words.as_deref().unwrap_or_default());
     let hook = hooks::after(profile, at, outcome, options.stop);

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod desktop;
 pub mod drive;
+pub mod frozen;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod history;

@@ -166,7 +166,7 @@ pub fn now() -> String {
 }
 
 /// `text` as a file name: no two texts give one name, and none leads to another folder.
-fn file_name(text: &str) -> String {
+pub(crate) fn file_name(text: &str) -> String {
     let mut name = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {

@@ -45,12 +45,7 @@ impl Profiles {
                     profile = profile.name,
                     "has no drive: only `bkm-agent run` runs it"
                 ),
-                Ok(profile) => {
-                    for warning in &profile.warnings {
-                        tracing::warn!(profile = profile.name, "{warning}");
-                    }
-                    self.list.push(profile);
-                }
+                Ok(profile) => self.list.push(profile),
                 Err(error) => {
                     let why = crate::in_words::in_words(&error);
                     let file = error.file().map(PathBuf::from).unwrap_or_default();

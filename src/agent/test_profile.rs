@@ -25,6 +25,6 @@ pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
         private: true,
         mass_change: MassChange::default(),
         rules: Rules::new(&RawRules::default()).unwrap(),
-        warnings: Vec::new(),
+        retention: crate::config::Retention::default(),
     }
 }

@@ -130,7 +130,6 @@ fn leave(
 /// Takes back what a run that was cut off had in flight.
 pub(super) struct Undo<'a> {
     tree: &'a Tree,
-    index: &'a Index,
     /// Where things go that must not be touched until the file system was checked.
     aside: PathBuf,
     /// Its number.
@@ -144,7 +143,7 @@ pub(super) struct Undo<'a> {
 
 impl<'a> Undo<'a> {
     /// Sets the whole staging area aside, under the first free number.
-    pub(super) fn begin(tree: &'a Tree, index: &'a Index) -> Result<Self, RepositoryError> {
+    pub(super) fn begin(tree: &'a Tree) -> Result<Self, RepositoryError> {
         let mut number = 1;
         let aside = loop {
             let aside = layout::unchecked(number);
@@ -160,7 +159,7 @@ impl<'a> Undo<'a> {
             tree.create_folder(&aside, 0o700, None)?;
         }
         tree.create_folder(stage, 0o700, None)?;
-        Ok(Self { tree, index, aside, number, next: 0, lost: Vec::new(), left: Vec::new() })
+        Ok(Self { tree, aside, number, next: 0, lost: Vec::new(), left: Vec::new() })
     }
 
     /// Where things were set aside.
@@ -168,9 +167,14 @@ impl<'a> Undo<'a> {
         &self.aside
     }
 
-    /// Takes a batch back, in the opposite order. `names`: which names the drive takes for one another.
-    pub(super) fn take_back(&mut self, batch: &Batch, names: Names) -> Result<(), RepositoryError> {
-        let index = self.index;
+    /// Takes a batch back, in the opposite order; `index` is as it was before it. `names`: which names the drive
+    /// takes for one another.
+    pub(super) fn take_back(
+        &mut self,
+        index: &Index,
+        batch: &Batch,
+        names: Names,
+    ) -> Result<(), RepositoryError> {
         let folded = |place: &RelPath| fold(names, place.as_bytes());
         // What was to leave, and may still stand where the drive sees what was to come ("A" and "a").
         let leaving: HashMap<Vec<u8>, &Record> = batch
@@ -190,7 +194,7 @@ impl<'a> Undo<'a> {
             let stood = leaving.get(&folded(place)).copied();
             match change {
                 Change::Put { .. } | Change::Remove { .. } => match old {
-                    Some(old) if old.identity().is_some() => self.put_back(path, old)?,
+                    Some(old) if old.identity().is_some() => self.put_back(index, path, old)?,
                     _ if self.is_still(&mirror, stood)? => {}
                     _ => self.set_aside(&mirror)?,
                 },
@@ -210,7 +214,7 @@ impl<'a> Undo<'a> {
                 }
                 Change::Note { .. } => {}
                 Change::Heal { stage, size, hash, names, .. } => {
-                    self.take_healed_back(stage, *size, hash, names)?;
+                    self.take_healed_back(index, stage, *size, hash, names)?;
                 }
             }
         }
@@ -220,13 +224,14 @@ impl<'a> Undo<'a> {
     /// What was being healed stays if it is, else the damaged file comes back.
     fn take_healed_back(
         &mut self,
+        index: &Index,
         stage: &str,
         size: u64,
         hash: &[u8; 32],
         names: &[HealedName],
     ) -> Result<(), RepositoryError> {
         for name in names {
-            let Some(path) = name.within.path(self.index, &name.place) else { continue };
+            let Some(path) = name.within.path(index, &name.place) else { continue };
             let damaged = self.left_aside(&heal::damaged_name(stage))?;
             if self.tree.stat(&damaged)?.is_some() && !has_content(self.tree, &path, size, hash)? {
                 self.set_aside(&path)?;
@@ -247,11 +252,16 @@ impl<'a> Undo<'a> {
     }
 
     /// Brings a version back into the mirror, wherever it is now.
-    fn put_back(&mut self, path: &RelPath, old: &Record) -> Result<(), RepositoryError> {
+    fn put_back(
+        &mut self,
+        index: &Index,
+        path: &RelPath,
+        old: &Record,
+    ) -> Result<(), RepositoryError> {
         let mirror = layout::mirror(old.place(path));
-        let in_increment = self.index.increment_name(old.brought_by).is_some();
+        let in_increment = index.increment_name(old.brought_by).is_some();
         let left = if in_increment {
-            leaves_to(self.index, path, old)
+            leaves_to(index, path, old)
         } else {
             self.left_aside(&layout::leaving(path))?
         };
@@ -283,7 +293,7 @@ impl<'a> Undo<'a> {
     }
 
     /// Where a staged file was set aside: now, or by a recovery that was cut off.
-    fn left_aside(&self, name: &str) -> Result<PathBuf, RepositoryError> {
+    pub(super) fn left_aside(&self, name: &str) -> Result<PathBuf, RepositoryError> {
         for number in (1..=self.number).rev() {
             let left = layout::unchecked(number).join(name);
             if self.tree.stat(&left)?.is_some() {
@@ -367,7 +377,7 @@ fn is_content(tree: &Tree, place: &Path, record: &Record) -> Result<bool, Reposi
 }
 
 /// Whether the file at `place` has this content.
-fn has_content(
+pub(super) fn has_content(
     tree: &Tree,
     place: &Path,
     size: u64,

@@ -264,7 +264,10 @@ fn finish_full(
 /// with.
 pub(super) fn clear_staged(repository: &Repository<'_>) -> Result<(), RepositoryError> {
     let changes = repository.index().pending().map_or(&[][..], |batch| &batch.changes);
-    let pending: HashSet<&str> = changes.iter().filter_map(Change::stage).collect();
+    let mut pending: HashSet<&str> = changes.iter().filter_map(Change::stage).collect();
+    if let Some((prune, _)) = repository.index().pruning() {
+        pending.extend(prune.rewritten.iter().map(|catalog| catalog.stage.as_str()));
+    }
     repository::clear_stage(repository.tree(), |name| {
         stage::is_part(name) || layout::is_leaving(name) || pending.contains(name)
     })

@@ -12,6 +12,7 @@ mod mass_change;
 mod obstacles;
 pub mod place;
 mod plan;
+pub mod prune;
 mod publish;
 mod recover;
 pub mod report;

@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use super::displace::Undo;
 use super::execute;
+use super::prune::{self, PruneError};
 use super::publish;
 use super::stage;
 use crate::drive::tree::Tree;
@@ -52,6 +54,7 @@ pub(super) fn recover(
                 // What no batch needs makes room.
                 execute::clear_staged(repository)?;
                 reserve::with_room(tree, || finish(repository, how))?;
+                finish_pruning(repository)?;
             }
             Keeping::Displace => {
                 let lost = reserve::with_room(tree, || take_back(repository, how));
@@ -69,7 +72,7 @@ pub(super) fn recover(
     let mut staged = tree.list(Path::new(layout::STAGE), 1_000_000)?;
     if has_folder(tree, &staged)? {
         // No run makes one there, so the file system has mixed something up.
-        Undo::begin(tree, repository.index())?;
+        Undo::begin(tree)?;
         staged.clear();
     }
     unchecked(tree, how.checked, &mut recovered)?;
@@ -105,6 +108,20 @@ fn finish(repository: &mut Repository<'_>, how: &Recovery<'_>) -> Result<(), Rep
     Ok(())
 }
 
+/// Finishes a removal of increments that was cut off; what it renamed is whole. Not interrupted by a stop: little is
+/// left to do, or much would wait for it.
+fn finish_pruning(repository: &mut Repository<'_>) -> Result<(), RepositoryError> {
+    if repository.index().pruning().is_none() {
+        return Ok(());
+    }
+    let never = AtomicBool::new(false);
+    match prune::carry_out::finish(repository, &never) {
+        Err(PruneError::Repository(e)) => Err(e),
+        // Nothing else is said once it is in the index.
+        _ => Ok(()),
+    }
+}
+
 /// Takes back the batch in flight, and sets aside all that may be only half on the drive. Returns what was
 /// lost.
 fn take_back(
@@ -113,12 +130,14 @@ fn take_back(
 ) -> Result<Vec<Problem>, RepositoryError> {
     if !repository.index().is_torn() {
         repository.finish_batch();
+        finish_pruning(repository)?;
         return Ok(Vec::new());
     }
     let tree = repository.tree();
-    let mut undo = Undo::begin(tree, repository.index())?;
+    let mut undo = Undo::begin(tree)?;
+    let mut pruned = prune::torn::finish(repository, &mut undo)?;
     if let Some(batch) = repository.index().pending() {
-        undo.take_back(batch, repository.format().names)?;
+        undo.take_back(repository.index(), batch, repository.format().names)?;
     }
     // Its folder and catalog are made when a run ends, so they are as uncertain.
     if let Some(open) = repository.index().open() {
@@ -138,7 +157,8 @@ fn take_back(
                       was there is lost; versions in increments are not concerned";
         Problem::new(path.clone(), reason)
     });
-    let problems = problems.collect();
+    pruned.extend(problems);
+    let problems = pruned;
     lost.extend(left);
     repository.batch_undone(lost)?;
     Ok(problems)
@@ -193,25 +213,13 @@ fn remove_ours(tree: &Tree, folder: &Path) -> Result<bool, RepositoryError> {
         } else if name.to_str().is_some_and(layout::is_increment_name) {
             repository::remove_all(tree, &path, 0)?;
         } else {
-            all &= remove_empty(tree, &path)?;
+            all &= prune::carry_out::remove_empty(tree, &path)?;
         }
     }
     if all {
         tree.remove_folder(folder)?;
     }
     Ok(all)
-}
-
-/// Removes a folder in which there are folders alone; says whether it did.
-fn remove_empty(tree: &Tree, folder: &Path) -> Result<bool, RepositoryError> {
-    for name in tree.list(folder, 1_000_000)? {
-        let path = folder.join(name);
-        let is_folder = tree.stat(&path)?.is_some_and(|found| found.file_type.is_dir());
-        if !is_folder || !remove_empty(tree, &path)? {
-            return Ok(false);
-        }
-    }
-    Ok(tree.remove_folder(folder)?)
 }
 
 impl Recovery<'_> {

@@ -41,6 +41,12 @@ pub struct RunReport {
     /// What the profile's author should know: rules that match nothing, settings without effect.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Increments that the profile's retention did not keep and that were removed.
+    #[serde(default)]
+    pub pruned: Vec<String>,
+    /// Bytes that this freed.
+    #[serde(default)]
+    pub freed: u64,
     /// What is new about the pairing of drive and computer, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pairing: Option<String>,

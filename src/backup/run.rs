@@ -11,6 +11,7 @@ use super::execute::{self, Done, execute};
 use super::mass_change::{self, Losses};
 use super::place::{self, Place};
 use super::plan::{Plan, Work, plan};
+use super::prune::{self, PruneError, Wish};
 use super::recover::{Recovery, next_folder_time, recover};
 use super::room::{self, Free, Need};
 use super::stage::{self, Stager};
@@ -159,7 +160,7 @@ impl Run<'_> {
             repository: self.place.shown(),
             problems: scan.problems.clone(),
             notes: scan.notes.clone(),
-            warnings: self.profile.warnings.iter().cloned().chain(unmatched).collect(),
+            warnings: unmatched.collect(),
             ..RunReport::default()
         }
     }
@@ -224,7 +225,18 @@ impl Run<'_> {
         };
         self.refuse_mass_change(&plan, repository.index(), rules_changed)?;
         let tree = repository.tree();
-        if self.room(Some(tree), &plan, repository.index(), &format)? >= reserve::LEAST {
+        let (plan, room) = match self.room(Some(tree), &plan, repository.index(), &format) {
+            // What the retention does not keep makes room, and the plan is made anew: it knows of increments.
+            Err(RunError::Full(_)) if self.prunes() => {
+                self.prune(&mut repository, &mut report)?;
+                let index = repository.index();
+                let plan = self::plan(source, scan, index, &format, rules_changed, options.stop)?;
+                let room = self.room(Some(tree), &plan, index, &format)?;
+                (plan, room)
+            }
+            room => (plan, room?),
+        };
+        if room >= reserve::LEAST {
             reserve::make(tree)?;
         }
         options.monitor.planned(plan.files_to_copy(), plan.bytes);
@@ -276,9 +288,46 @@ impl Run<'_> {
             notes: report.notes.clone(),
         })?;
         execute::remove_left(repository.tree(), &mut done.left)?;
+        if self.prunes() {
+            self.prune(&mut repository, &mut report)?;
+        }
         repository.stamp_run(repository::now_ns(), self.profile.rules.fingerprint())?;
         report.duration_s = self.begun.elapsed().as_secs_f64();
         Ok(report)
+    }
+
+    /// Whether old increments go by themselves. Not with a run whose great change was accepted: if that was a
+    /// mistake, what is old is all there is.
+    fn prunes(&self) -> bool {
+        !self.profile.retention.is_off() && !self.options.accept_mass_change
+    }
+
+    /// Removes increments that the retention does not keep. That it cannot is told, and fails no backup; a drive
+    /// that fails does.
+    fn prune(
+        &self,
+        repository: &mut Repository<'_>,
+        report: &mut RunReport,
+    ) -> Result<(), RunError> {
+        let index = repository.index();
+        let fates = prune::fates(index, &self.profile.retention, jiff::Timestamp::now());
+        let going = prune::going(&fates);
+        if going.is_empty() {
+            return Ok(());
+        }
+        self.options.monitor.phase("removing old increments");
+        match prune::prune(repository, &Wish::Increments(&going), self.options.stop) {
+            Ok(plan) => {
+                report.freed = report.freed.saturating_add(plan.frees);
+                report.pruned.extend(plan.going.into_iter().map(|going| going.name));
+            }
+            Err(PruneError::Repository(e)) if !e.is_full() => return Err(e.into()),
+            Err(e) => {
+                let why = crate::in_words::in_words(&e);
+                report.warnings.push(format!("old increments were not removed: {why}"));
+            }
+        }
+        Ok(())
     }
 
     fn fill(&self, report: &mut RunReport, lines: &[super::Planned], done: &Done) {

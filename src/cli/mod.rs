@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod daemon;
+pub mod delete;
 pub mod drives;
 mod file_system;
 pub mod list;
@@ -11,6 +12,7 @@ pub mod pair;
 mod passphrase;
 mod progress;
 mod prometheus;
+pub mod prune;
 pub mod repair;
 pub mod restore;
 pub mod run;
@@ -108,6 +110,8 @@ enum Command {
     List(list::ListArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
+    Prune(prune::PruneArgs),
+    Delete(delete::DeleteArgs),
     Repair(repair::RepairArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
@@ -127,6 +131,8 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::list(args, &mut out),
         Command::Restore(args) => restore::restore(args, &mut out),
         Command::Verify(args) => verify::verify(args, &mut out),
+        Command::Prune(args) => prune::prune(args, &mut out),
+        Command::Delete(args) => delete::delete(args, &mut out),
         Command::Repair(args) => repair::repair(args, &mut out),
         Command::Status(args) => status::status(args, &mut out).map_err(CliError::from),
         Command::Why(args) => why::why(args, &mut out),

@@ -338,6 +338,10 @@ fn print(
             report.increment.as_deref().unwrap_or("no increment: nothing tracked changed");
         writeln!(out, "  {size} copied in {time}; {increment}")?;
     }
+    if !report.pruned.is_empty() {
+        let pruned = human::count(report.pruned.len() as u64, "old increment", "old increments");
+        writeln!(out, "  {pruned} removed, {} freed", human::size(report.freed))?;
+    }
     if let Some(note) = &report.pairing {
         writeln!(out, "  {note}")?;
     }

@@ -5,7 +5,6 @@
 
 mod error;
 mod json;
-mod later;
 mod load;
 mod profile;
 mod raw;
@@ -63,10 +62,10 @@ pub struct Profile {
     pub private: bool,
     /// From how many deletions and changes on a run stops and asks.
     pub mass_change: MassChange,
+    /// Which increments are kept.
+    pub retention: Retention,
     /// Which files.
     pub rules: crate::select::Rules,
-    /// What the profile asks for that this version does not act on yet, worded for the user.
-    pub warnings: Vec<String>,
 }
 
 impl Profile {
@@ -93,6 +92,34 @@ impl Default for MassChange {
     /// What the design sets.
     fn default() -> Self {
         Self { percent: 50, files: 1000 }
+    }
+}
+
+/// Which increments are kept: what one of these rules keeps stays. With none of them all stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// The last so many.
+    pub last: u64,
+    /// All that are not older than the newest by more than this.
+    pub within: Option<Duration>,
+    /// The last one of each hour, for so many hours that have one.
+    pub hourly: u64,
+    /// The same for days.
+    pub daily: u64,
+    /// The same for weeks, from Monday on.
+    pub weekly: u64,
+    /// The same for months.
+    pub monthly: u64,
+    /// The same for years.
+    pub yearly: u64,
+}
+
+impl Retention {
+    /// Whether there is no rule, so that every increment is kept.
+    pub fn is_off(&self) -> bool {
+        let Self { last, within, hourly, daily, weekly, monthly, yearly } = self;
+        [last, hourly, daily, weekly, monthly, yearly].iter().all(|count| **count == 0)
+            && within.is_none()
     }
 }
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::json::Given;
-use super::later;
-use super::raw::{RawDrive, RawHooks, RawMassChange, RawProfile, RawUnlock};
-use super::{After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile};
+use super::raw::{RawDrive, RawHooks, RawMassChange, RawProfile, RawRetention, RawUnlock};
+use super::{After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile, Retention};
 use crate::select::Rules;
 use crate::select::rules::{DirectoryPriority, RawRules, RuleField};
 
@@ -69,7 +68,6 @@ pub(super) fn check(
             return Err(missing("dist", hint));
         }
     };
-    let warnings = later::check(&raw.later)?;
     let max_workers = match &raw.max_workers {
         None => None,
         Some(given) => Some(
@@ -99,9 +97,22 @@ pub(super) fn check(
         one_file_system: raw.one_file_system.as_ref().is_none_or(|given| given.value),
         private: raw.private.as_ref().is_none_or(|given| given.value),
         mass_change: mass_change(&raw.mass_change)?,
+        retention: retention(&raw.retention)?,
         rules: rules(file, raw)?,
-        warnings,
         name,
+    })
+}
+
+fn retention(raw: &RawRetention<'_>) -> Result<Retention, ConfigError> {
+    let count = |given: &Option<Given<'_, u64>>| given.as_ref().map_or(0, |given| given.value);
+    Ok(Retention {
+        last: count(&raw.last),
+        within: raw.within.as_ref().map(duration).transpose()?,
+        hourly: count(&raw.hourly),
+        daily: count(&raw.daily),
+        weekly: count(&raw.weekly),
+        monthly: count(&raw.monthly),
+        yearly: count(&raw.yearly),
     })
 }
 

@@ -37,7 +37,6 @@ fn a_file_of_the_python_tool_is_a_profile() {
     assert_eq!(profile.max_workers, Some(8));
     assert!(profile.one_file_system && profile.private);
     assert_eq!(profile.after, After::AsFound);
-    assert_eq!(profile.warnings, [""; 0]);
 }
 
 #[test]
@@ -77,24 +76,33 @@ fn what_the_agent_is_to_do_is_read() {
     assert_eq!(profile.hooks.after, ["b", "c"]);
     assert_eq!(profile.hooks.failed, ["d"]);
     assert_eq!(profile.hooks.timeout, Duration::from_secs(30));
-    assert_eq!(profile.warnings, [""; 0]);
     let usual = load(r#"{ "src": "/s", "drive": { "label": "A" } }"#);
     assert_eq!((usual.pairing, usual.on_battery), (Pairing::FirstUse, OnBattery::Run));
     assert_eq!((usual.keyfile, usual.remind_after, usual.hooks), (None, None, Hooks::default()));
 }
 
 #[test]
-fn what_has_no_effect_yet_is_told() {
+fn retention_is_what_its_rules_say() {
     let profile = load(
         r#"{ "src": "/s", "dist": "/d",
         "retention": { "keep_last": 10, "keep_within": "30d", "keep_hourly": 1, "keep_daily": 14,
             "keep_weekly": 8, "keep_monthly": 24, "keep_yearly": 5 } }"#,
     );
-    let about: Vec<&str> =
-        profile.warnings.iter().filter_map(|text| text.split('"').nth(1)).collect();
-    assert_eq!(about, ["retention"]);
-    let quiet = load(r#"{ "src": "/s", "dist": "/d", "retention": {} }"#);
-    assert_eq!(quiet.warnings, [""; 0]);
+    let all = Retention {
+        last: 10,
+        within: Some(Duration::from_secs(30 * 24 * 3600)),
+        hourly: 1,
+        daily: 14,
+        weekly: 8,
+        monthly: 24,
+        yearly: 5,
+    };
+    assert_eq!(profile.retention, all);
+    for off in
+        [r#"{ "src": "/s", "dist": "/d", "retention": {} }"#, r#"{ "src": "/s", "dist": "/d" }"#]
+    {
+        assert!(load(off).retention.is_off());
+    }
 }
 
 #[test]

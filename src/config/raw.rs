@@ -37,7 +37,7 @@ pub(super) struct RawProfile<'t> {
     pub(super) remind_after: Text<'t>,
     pub(super) unlock: RawUnlock<'t>,
     pub(super) hooks: RawHooks<'t>,
-    pub(super) later: RawLater<'t>,
+    pub(super) retention: RawRetention<'t>,
 }
 
 /// `drive`
@@ -70,13 +70,15 @@ pub(super) struct RawHooks<'t> {
     pub(super) timeout: Text<'t>,
 }
 
-/// Fields that are accepted and checked, and not acted on yet.
-pub(super) struct RawLater<'t> {
-    /// Place of `retention`, if it is given.
-    pub(super) retention: Option<Place<'t>>,
-    /// Its counts.
-    pub(super) keep: Vec<Given<'t, u64>>,
-    pub(super) keep_within: Text<'t>,
+/// `retention`
+pub(super) struct RawRetention<'t> {
+    pub(super) last: Number<'t>,
+    pub(super) within: Text<'t>,
+    pub(super) hourly: Number<'t>,
+    pub(super) daily: Number<'t>,
+    pub(super) weekly: Number<'t>,
+    pub(super) monthly: Number<'t>,
+    pub(super) yearly: Number<'t>,
 }
 
 impl<'t> RawProfile<'t> {
@@ -109,7 +111,7 @@ impl<'t> RawProfile<'t> {
             remind_after: object.take("remind_after")?,
             unlock: RawUnlock::take(&mut object)?,
             hooks: RawHooks::take(&mut object)?,
-            later: RawLater::take(&mut object)?,
+            retention: RawRetention::take(&mut object)?,
         };
         // Of the Python tool: it kept empty folders by it, which here are kept anyway.
         object.take::<Vec<String>>("preserved_dirs")?;
@@ -166,18 +168,19 @@ impl<'t> RawHooks<'t> {
     }
 }
 
-impl<'t> RawLater<'t> {
+impl<'t> RawRetention<'t> {
     fn take(profile: &mut Object<'t>) -> Result<Self, ConfigError> {
-        let (mut object, retention) = profile.object("retention")?;
-        let mut keep = Vec::new();
-        for name in
-            ["keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"]
-        {
-            keep.extend(object.take(name)?);
-        }
-        let keep_within = object.take("keep_within")?;
+        let (mut object, _) = profile.object("retention")?;
+        let raw = Self {
+            last: object.take("keep_last")?,
+            within: object.take("keep_within")?,
+            hourly: object.take("keep_hourly")?,
+            daily: object.take("keep_daily")?,
+            weekly: object.take("keep_weekly")?,
+            monthly: object.take("keep_monthly")?,
+            yearly: object.take("keep_yearly")?,
+        };
         object.finish()?;
-
-        Ok(Self { retention, keep, keep_within })
+        Ok(raw)
     }
 }

@@ -20,4 +20,5 @@ pub mod mountinfo;
 pub mod tree;
 pub mod udisks;
 pub mod unmount;
+pub mod walk;
 pub mod writable;

@@ -9,7 +9,7 @@ use crate::drive::tree::Tree;
 use crate::relpath::RelPath;
 use crate::repository::catalog::{CatalogEntry, EntryCategory};
 use crate::repository::index::Index;
-use crate::repository::{RepositoryError, Status, read_catalog};
+use crate::repository::{RepositoryError, Status, catalog_of};
 
 /// One increment.
 #[derive(Debug, Serialize)]
@@ -51,7 +51,7 @@ pub struct ListedFile {
 pub fn list(tree: &Tree, index: &Index, detailed: bool) -> Result<Vec<Listed>, RepositoryError> {
     let mut paths = 0;
     let listed = index.increments().iter().map(|increment| {
-        let catalog = read_catalog(tree, &increment.name)?;
+        let catalog = catalog_of(tree, index, increment)?;
         if detailed {
             paths += catalog.file_catalog.len();
             budget::check_paths(paths, "a list of all files")?;

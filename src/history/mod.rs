@@ -10,4 +10,3 @@ pub mod repair;
 pub mod restore;
 pub mod timeline;
 pub mod verify;
-mod walk;

@@ -124,7 +124,8 @@ impl Selection {
         }))
     }
 
-    fn selects(&self, path: &RelPath) -> bool {
+    /// Whether it picks `path`.
+    pub fn selects(&self, path: &RelPath) -> bool {
         self.everything
             || self.paths.iter().any(|p| p == path || path.is_below(p))
             || self.by_name.is_match(path.name())

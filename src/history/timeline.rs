@@ -2,7 +2,7 @@
 //!
 //! Called by `restore`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use crate::budget;
@@ -11,7 +11,7 @@ use crate::relpath::RelPath;
 use crate::repository::catalog::{Catalog, CatalogEntry, CatalogFolder, EntryCategory, xattrs_of};
 use crate::repository::index::Index;
 use crate::repository::record::{Content, Record};
-use crate::repository::{RepositoryError, layout, read_catalog};
+use crate::repository::{RepositoryError, catalog_of, layout};
 
 /// One path as it was at a point in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,27 +88,37 @@ pub fn now(index: &Index) -> Versions {
 pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, RepositoryError> {
     let mut versions = Versions::new();
     for increment in index.increments().iter().filter(|i| i.sequence <= sequence) {
-        fold(&mut versions, read_catalog(tree, &increment.name)?);
+        fold(&mut versions, catalog_of(tree, index, increment)?);
         budget::check_paths(versions.len(), "the history up to then")?;
     }
+    look_where_they_were(&mut versions, index);
     Ok(versions)
+}
+
+/// While increments are being removed, a version that moves may still be where it was.
+fn look_where_they_were(versions: &mut Versions, index: &Index) {
+    let Some((prune, _)) = index.pruning() else { return };
+    let moves = prune.moves.iter().filter_map(|version| prune.places(index, version));
+    let were: HashMap<PathBuf, PathBuf> = moves.map(|(from, to)| (to, from)).collect();
+    for version in versions.values_mut() {
+        if let Body::File { places, .. } = &mut version.body {
+            let more: Vec<_> = places.iter().filter_map(|to| were.get(to).cloned()).collect();
+            places.extend(more);
+        }
+    }
 }
 
 /// Applies one increment's catalog. What leaves comes first, so that a folder that took a file's place
 /// stays.
 fn fold(versions: &mut Versions, catalog: Catalog) {
-    let gone = |entry: &CatalogEntry| entry.category == EntryCategory::Deleted;
-    for (path, _) in catalog.file_catalog.iter().filter(|(_, entry)| gone(entry)) {
-        versions.remove(path);
-    }
-    for path in catalog.removed_folders.iter().chain(&catalog.ended) {
+    for path in catalog.leaving() {
         versions.remove(path);
     }
     for (path, folder) in catalog.folders {
         versions.insert(path, folder_version(&folder));
     }
     for (path, entry) in catalog.file_catalog {
-        if !gone(&entry) {
+        if entry.category == EntryCategory::Tracked {
             let version = file_version(&catalog.backup_name, &path, &entry);
             versions.insert(path, version);
         }

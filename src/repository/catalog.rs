@@ -140,6 +140,9 @@ pub struct CatalogOf<F, D> {
     /// Files that are only mirrored from then on.
     #[serde(default)]
     pub ended: Vec<RelPath>,
+    /// Paths that left with an increment that was pruned, or of which no version is kept any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<RelPath>,
     /// What could not be backed up.
     #[serde(default)]
     pub problems: Vec<Problem>,
@@ -212,6 +215,7 @@ pub(super) fn write(
         folders: Folders(&open.folders),
         removed_folders: open.removed_folders.clone(),
         ended: open.ended.clone(),
+        gone: Vec::new(),
         problems: closing.problems.clone(),
         notes: closing.notes.clone(),
         summary,
@@ -307,6 +311,32 @@ pub(super) fn entry_of(
         moved_from: None,
         unsettled,
         stored_as: record.stored.clone(),
+    }
+}
+
+impl Catalog {
+    /// The paths that are not part of the tree any more, unless the catalog lists them anew: they leave before
+    /// what it lists comes.
+    pub fn leaving(&self) -> impl Iterator<Item = &RelPath> {
+        let deleted = self.file_catalog.iter();
+        let deleted = deleted.filter(|(_, entry)| entry.category == EntryCategory::Deleted);
+        let deleted = deleted.map(|(path, _)| path);
+        deleted.chain(&self.removed_folders).chain(&self.ended).chain(&self.gone)
+    }
+
+    /// Counts its entries anew.
+    pub fn count(&mut self) {
+        let tracked = |e: &&CatalogEntry| e.category == EntryCategory::Tracked;
+        let all = self.file_catalog.len() as u64;
+        let new = self.file_catalog.values().filter(tracked).count() as u64;
+        let sizes = self.file_catalog.values().filter(tracked).map(|entry| entry.size);
+        let total_size = sizes.fold(0, u64::saturating_add);
+        self.summary = Summary {
+            new_or_changed_tracked: new,
+            deleted_tracked: all - new,
+            total_operations: all,
+        };
+        self.statistics = Statistics { total_files: all, total_size };
     }
 }
 

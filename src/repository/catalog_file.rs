@@ -4,11 +4,14 @@
 //! Called by `repository` and `history`.
 
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::catalog::{self, Catalog};
-use super::{RepositoryError, record_error, short, trust};
+use super::index::{Increment, Index, Rewritten};
+use super::{RepositoryError, layout, record_error, short, trust};
 use crate::budget;
+use crate::drive::content;
 use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::Tree;
 
@@ -30,6 +33,42 @@ pub fn read_catalog(tree: &Tree, increment: &str) -> Result<Catalog, RepositoryE
     parse_catalog(BufReader::with_capacity(1 << 20, file.take(MAX_CATALOG)), increment)
 }
 
+/// Reads the catalog of an increment that `index` lists; while it is being written anew, what will stand there.
+pub fn catalog_of(
+    tree: &Tree,
+    index: &Index,
+    increment: &Increment,
+) -> Result<Catalog, RepositoryError> {
+    let rewritten = index.pruning().and_then(|(prune, _)| prune.catalog_of(increment.sequence));
+    if let Some(rewritten) = rewritten {
+        for place in staged_places(tree, rewritten)? {
+            if let Ok(Some(staged)) = tree.open_file(&place)
+                && staged.metadata().is_ok_and(|meta| meta.len() == rewritten.size)
+                && content::hash(&staged, rewritten.size, false, &AtomicBool::new(false))
+                    .is_ok_and(|hash| hash == Some(rewritten.hash))
+                && let Ok(Some(staged)) = tree.open_file(&place)
+            {
+                let text = BufReader::with_capacity(1 << 20, staged.take(MAX_CATALOG));
+                return parse_catalog(text, &increment.name);
+            }
+        }
+    }
+    // Where it is not staged any more it is in its place.
+    read_catalog(tree, &increment.name)
+}
+
+/// Where a staged catalog can be: in the staging area, or where a recovery that was cut off as well set that
+/// aside.
+fn staged_places(tree: &Tree, rewritten: &Rewritten) -> Result<Vec<PathBuf>, RepositoryError> {
+    let mut folders = vec![PathBuf::from(layout::STAGE)];
+    let names = tree.list(Path::new(layout::META), 100_000)?;
+    let aside = names.iter().filter(|name| name.to_string_lossy().starts_with(layout::UNCHECKED));
+    folders.extend(aside.map(|name| Path::new(layout::META).join(name)));
+    let names = [Rewritten::spare(&rewritten.stage), rewritten.stage.clone()];
+    let places = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+    Ok(places.collect())
+}
+
 /// Reads the text of a catalog as a stream: it takes no memory itself.
 pub(super) fn parse_catalog(
     text: impl io::Read,
@@ -47,6 +86,43 @@ pub(super) fn parse_catalog(
             Some(what) => Err(damaged(what.to_owned())),
             None => Ok(catalog),
         },
+    }
+}
+
+/// Writes `catalog` to the file `staged` that must not be there, and makes it durable; returns its length in
+/// bytes and its hash.
+pub fn stage_catalog(
+    tree: &Tree,
+    staged: &Path,
+    catalog: &Catalog,
+) -> Result<(u64, [u8; 32]), RepositoryError> {
+    let (mut size, mut hasher) = (0, blake3::Hasher::new());
+    stage(tree, staged, |out| {
+        let counted = Counted { out, size: &mut size, hasher: &mut hasher };
+        let mut out = BufWriter::with_capacity(64 << 10, counted);
+        serde_json::to_writer(&mut out, catalog)?;
+        out.flush().map_err(serde_json::Error::io)
+    })?;
+    Ok((size, *hasher.finalize().as_bytes()))
+}
+
+/// Counts and hashes what goes through.
+struct Counted<'a> {
+    out: &'a mut dyn io::Write,
+    size: &'a mut u64,
+    hasher: &'a mut blake3::Hasher,
+}
+
+impl io::Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write_all(bytes)?;
+        self.hasher.update(bytes);
+        *self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod change;
 mod open;
+mod prune;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use change::{Batch, Change, HealedName};
 pub use open::{Closing, Entry, OpenIncrement, RunMark};
+pub use prune::{Dropped, Move, Prune, Removed, Rewritten};
 
 use super::format::Keeping;
 use super::layout::Within;
@@ -50,6 +52,12 @@ pub(super) enum Frame {
     Settled,
     /// The batch before was taken back; the content of these paths is gone (displace).
     Undone(Vec<RelPath>),
+    /// Increments, or versions of one, are about to be removed.
+    Prune(Prune),
+    /// So many moves of that are done and durable.
+    PruneStep(u64),
+    /// How often catalogs were written anew, by sequence; only before [`Frame::State`].
+    Revisions(Vec<(u64, u32)>),
 }
 
 /// What the base says beside its records.
@@ -89,6 +97,8 @@ pub struct Index {
     unclosed: bool,
     /// Whether things were in flight when the log ended (displace).
     torn: bool,
+    /// What is being removed, and how many of its moves are done.
+    pruning: Option<(Prune, u64)>,
 }
 
 impl Index {
@@ -107,8 +117,22 @@ impl Index {
         records: BTreeMap<RelPath, Record>,
         increments: Vec<Increment>,
         next_sequence: u64,
+        revisions: BTreeMap<u64, u32>,
     ) -> Self {
-        Self { records, increments, next_sequence, ..Self::default() }
+        Self { records, increments, next_sequence, revisions, ..Self::default() }
+    }
+
+    /// How often catalogs were written anew once these were as well.
+    pub(super) fn revisions_after(
+        &self,
+        rewritten: impl Iterator<Item = u64>,
+    ) -> BTreeMap<u64, u32> {
+        let mut revisions = self.revisions.clone();
+        for sequence in rewritten {
+            let times = revisions.entry(sequence).or_default();
+            *times = times.saturating_add(1);
+        }
+        revisions
     }
 
     /// Reads as much of a damaged log as is sound. The last batch is pending.
@@ -171,6 +195,7 @@ impl Index {
         let wrong = || RepositoryError::Damaged("the index: frames in a wrong order".to_owned());
         match (frame, base.as_mut()) {
             (Frame::Base(records), Some(all)) => all.extend(records),
+            (Frame::Revisions(revisions), Some(_)) => self.revisions.extend(revisions),
             (Frame::State(state), Some(all)) => {
                 self.records = std::mem::take(all).into_iter().collect();
                 self.next_sequence = state.next_sequence.max(1);
@@ -189,6 +214,8 @@ impl Index {
                 self.set_settled();
             }
             (Frame::Undone(lost), None) => self.drop_pending(&lost),
+            (Frame::Prune(prune), None) => self.set_pruning(prune),
+            (Frame::PruneStep(moves), None) => self.set_pruned(moves),
             _ => return Err(wrong()),
         }
         Ok(())
@@ -205,9 +232,12 @@ impl Index {
                 .collect();
             (!chunk.is_empty()).then_some(Frame::Base(chunk))
         });
+        let revisions = self.revisions.iter().map(|(sequence, times)| (*sequence, *times));
+        let revisions = Frame::Revisions(revisions.collect());
+        let revisions = (!self.revisions.is_empty()).then_some(revisions);
         let state =
             State { next_sequence: self.next_sequence, increments: self.increments.clone() };
-        chunks.chain([Frame::State(state)])
+        chunks.chain(revisions).chain([Frame::State(state)])
     }
 
     /// A batch is in the log: the one before it is published and synced, this one is pending.
@@ -221,6 +251,43 @@ impl Index {
     pub(super) fn set_begun(&mut self) {
         self.unclosed = true;
         self.torn = true;
+    }
+
+    /// Increments, or versions of one, are being removed: from now on the records are as they are after it,
+    /// and [`Index::pruning`] tells where things may still lie.
+    pub(super) fn set_pruning(&mut self, prune: Prune) {
+        self.unclosed = true;
+        let heirs: BTreeMap<u64, u64> =
+            prune.removed.iter().map(|removed| (removed.sequence, removed.into)).collect();
+        for record in self.records.values_mut() {
+            if let Some(heir) = heirs.get(&record.brought_by) {
+                record.brought_by = *heir;
+            }
+        }
+        for (path, owner) in &prune.owners {
+            if let Some(record) = self.records.get_mut(path) {
+                record.brought_by = *owner;
+            }
+        }
+        self.increments.retain(|increment| !heirs.contains_key(&increment.sequence));
+        self.revisions = self.revisions_after(prune.rewritten.iter().map(|r| r.sequence));
+        self.revisions.retain(|sequence, _| !heirs.contains_key(sequence));
+        let weight = prune.moves.len() + prune.drops.len() + prune.owners.len();
+        self.superseded = self.superseded.saturating_add(weight as u64);
+        self.pruning = Some((prune, 0));
+    }
+
+    /// So many moves of what is being removed are done and durable.
+    pub(super) fn set_pruned(&mut self, moves: u64) {
+        if let Some((_, done)) = &mut self.pruning {
+            *done = (*done).max(moves);
+        }
+    }
+
+    /// What is being removed, and how many of its moves are known to be done: not over yet, so that a file
+    /// can be at either end of its move, and a catalog that is written anew still be staged.
+    pub fn pruning(&self) -> Option<(&Prune, u64)> {
+        self.pruning.as_ref().map(|(prune, done)| (prune, *done))
     }
 
     /// Nothing is in flight.
@@ -357,6 +424,7 @@ impl Index {
         self.apply_pending();
         self.unclosed = false;
         self.torn = false;
+        self.pruning = None;
         if let Some(OpenIncrement { mark, closing: Some(closing), .. }) = self.open.take() {
             self.increments.push(Increment {
                 sequence: mark.sequence,
@@ -383,13 +451,17 @@ impl Index {
         &self.increments
     }
 
-    /// The name of the increment with this sequence, the open one included.
+    /// The name of the increment with this sequence, the open one and those that are going included.
     pub fn increment_name(&self, sequence: u64) -> Option<&str> {
         let open = self.open.iter().map(|open| (open.mark.sequence, open.mark.name.as_str()));
         let by_sequence = |i: &Increment| i.sequence.cmp(&sequence);
         match self.increments.binary_search_by(by_sequence) {
             Ok(at) => self.increments.get(at).map(|i| i.name.as_str()),
-            Err(_) => open.into_iter().find(|(s, _)| *s == sequence).map(|(_, name)| name),
+            Err(_) => {
+                let pruned = self.pruning.iter().flat_map(|(prune, _)| &prune.removed);
+                let going = pruned.map(|removed| (removed.sequence, removed.name.as_str()));
+                open.into_iter().chain(going).find(|(s, _)| *s == sequence).map(|(_, name)| name)
+            }
         }
     }
 

@@ -37,9 +37,9 @@ pub use error::RepositoryError;
 
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
-pub use catalog_file::read_catalog;
+pub use catalog_file::{catalog_of, read_catalog, stage_catalog};
 use format::{Format, Keeping};
-use index::{Batch, Closing, Frame, Index};
+use index::{Batch, Closing, Frame, Index, Prune};
 use log::LogWriter;
 use stamp::Stamp;
 
@@ -228,6 +228,25 @@ impl<'t> Repository<'t> {
         if let Frame::Batch(batch) = frame {
             self.index.begin(batch);
         }
+        Ok(())
+    }
+
+    /// Writes to the index what is about to be removed, and makes it durable; its catalogs are staged and
+    /// durable. No run is in hand.
+    pub fn begin_prune(&mut self, prune: Prune) -> Result<(), RepositoryError> {
+        let frame = Frame::Prune(prune);
+        self.log.append_synced(&encode(&frame)?)?;
+        if let Frame::Prune(prune) = frame {
+            self.index.set_pruning(prune);
+        }
+        Ok(())
+    }
+
+    /// So many moves of what is being removed are done: makes them durable, then says so.
+    pub fn prune_step(&mut self, moves: u64) -> Result<(), RepositoryError> {
+        self.tree.sync()?;
+        self.append(&Frame::PruneStep(moves))?;
+        self.index.set_pruned(moves);
         Ok(())
     }
 

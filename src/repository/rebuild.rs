@@ -170,7 +170,9 @@ impl<'t> Workshop<'t> {
             self.move_away(Path::new(layout::INDEX_TOO), &aside)?;
             self.move_away(Path::new(layout::STAMP), &aside)?;
             let files = new.records.len() as u64;
-            let index = Index::rebuilt(new.records, new.increments, new.next_sequence);
+            let rewritten = new.catalogs.iter().map(|catalog| catalog.sequence);
+            let revisions = old.index.revisions_after(rewritten);
+            let index = Index::rebuilt(new.records, new.increments, new.next_sequence, revisions);
             let log = write_base(tree, &index, old.generation.saturating_add(1))?;
             let stamp =
                 Stamp { generation: log.generation(), synced: log.end(), ..old.stamp.clone() };
@@ -262,6 +264,7 @@ pub fn catalog_of(increment: &Increment, listed: Listed, keeping: Keeping) -> Ca
         folders: listed.folders,
         removed_folders: listed.removed_folders,
         ended: listed.ended,
+        gone: Vec::new(),
         problems: Vec::new(),
         notes: Vec::new(),
         summary,

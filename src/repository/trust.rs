@@ -8,8 +8,10 @@
 use std::collections::BTreeSet;
 
 use super::catalog::{Catalog, CatalogEntry};
-use super::index::{BASE_CHUNK, Batch, Change, Frame, Increment, Index, RunMark, State};
-use super::layout;
+use super::index::{
+    BASE_CHUNK, Batch, Change, Frame, Increment, Index, Prune, Removed, RunMark, State,
+};
+use super::layout::{self, Within};
 use crate::select::Kind;
 
 /// Sequences stay below this: the largest that every reader of JSON keeps exactly.
@@ -25,7 +27,10 @@ pub(super) fn frame(frame: &Frame, index: &Index) -> Option<&'static str> {
         Frame::Base(records) if records.len() > BASE_CHUNK => Some("a base frame is too large"),
         Frame::State(state) => self::state(state),
         Frame::Batch(batch) => self::batch(batch, index),
+        Frame::Prune(prune) => self::prune(prune, index),
         Frame::Base(_)
+        | Frame::Revisions(_)
+        | Frame::PruneStep(_)
         | Frame::Closing(_)
         | Frame::Closed
         | Frame::Begun
@@ -70,6 +75,40 @@ fn mark(mark: &RunMark, index: &Index) -> Option<&'static str> {
         Some("two increments have the same name")
     } else if mark.timestamp.len() > MAX_TIMESTAMP {
         Some("the time of an increment is none")
+    } else {
+        None
+    }
+}
+
+/// Nothing but increments that are known and stay gets anything; what goes lies in increments.
+fn prune(prune: &Prune, index: &Index) -> Option<&'static str> {
+    let Prune { removed, rewritten, moves, drops, owners } = prune;
+    let known = |sequence: u64| {
+        let at = index.increments().binary_search_by_key(&sequence, |i| i.sequence);
+        at.ok().and_then(|at| index.increments().get(at))
+    };
+    let going: BTreeSet<u64> = removed.iter().map(|removed| removed.sequence).collect();
+    let stays = |sequence: u64| known(sequence).is_some() && !going.contains(&sequence);
+    let is_removed = |removed: &Removed| {
+        known(removed.sequence).is_some_and(|increment| increment.name == removed.name)
+            && removed.into > removed.sequence
+            && stays(removed.into)
+    };
+    let sound = index.open().is_none()
+        && index.pruning().is_none()
+        && going.len() == removed.len()
+        && removed.iter().all(is_removed)
+        && rewritten.iter().all(|catalog| stays(catalog.sequence))
+        && moves.iter().all(|version| known(version.from).is_some() && stays(version.to))
+        && drops.iter().all(|version| match version.within {
+            Within::Mirror => false,
+            Within::Track(sequence) | Within::Deleted(sequence) => known(sequence).is_some(),
+        })
+        && owners.iter().all(|(_, owner)| *owner == 0 || stays(*owner));
+    if !sound {
+        Some("what it removes contradicts itself")
+    } else if rewritten.iter().any(|catalog| !layout::is_stage_name(&catalog.stage)) {
+        Some("the name of a staged file is none")
     } else {
         None
     }

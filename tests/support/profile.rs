@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use bkm_agent::config::{After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile};
+use bkm_agent::config::{
+    After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile, Retention,
+};
 use bkm_agent::select::Rules;
 use bkm_agent::select::rules::RawRules;
 
@@ -32,8 +34,8 @@ pub(crate) fn profile(source: &Path, rules: &RawRules, workers: usize) -> Profil
         one_file_system: true,
         private: true,
         mass_change: MassChange::default(),
+        retention: Retention::default(),
         rules: Rules::new(rules).unwrap(),
-        warnings: Vec::new(),
     }
 }
 

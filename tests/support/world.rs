@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use bkm_agent::backup::prune::{self, PruneError, Wish};
 use bkm_agent::backup::{self, Options, RunError, RunReport, Silent};
 use bkm_agent::config::Profile;
 use bkm_agent::drive::device::Device;
@@ -438,6 +439,51 @@ impl World {
         )
         .unwrap();
         done.problems
+    }
+
+    /// Removes increments, or versions of one.
+    pub(crate) fn prune(
+        &self,
+        wish: &Wish<'_>,
+        faults: Option<Faults>,
+    ) -> Result<prune::Plan, PruneError> {
+        let faults = faults.unwrap_or_else(Faults::none);
+        let faults = if self.no_links { faults.without_links() } else { faults };
+        let tree = self.tree().with_faults(Arc::new(faults));
+        let mut repository = Repository::open(&tree)?.unwrap();
+        prune::prune(&mut repository, wish, &AtomicBool::new(false))
+    }
+
+    /// Takes note of what was removed, and checks that what stays is as it was.
+    pub(crate) fn learn_pruned(&mut self) {
+        let index = self.index();
+        let listed = |name: &String| index.increments().iter().any(|i| i.name == *name);
+        self.increments.retain(|name, _| listed(name));
+        self.points
+            .retain(|sequence, _| index.increments().iter().any(|i| i.sequence == *sequence));
+        self.relearn();
+        for name in self.increments.keys() {
+            self.check_catalog(name, false, &BTreeSet::new());
+        }
+        self.learn(None);
+        self.check_points();
+        self.check_verified();
+        self.check_stage_empty();
+    }
+
+    /// Restores each complete increment that the index lists now, whatever is in flight.
+    pub(crate) fn check_listed_points(&self) {
+        let index = self.index();
+        for increment in index.increments() {
+            if self.points.contains_key(&increment.sequence) {
+                self.check_point(increment.sequence);
+            }
+        }
+    }
+
+    /// Forgets what was a path at a point in time: it was deleted there.
+    pub(crate) fn forget(&mut self, sequence: u64, path: &str) {
+        self.points.get_mut(&sequence).unwrap().0.remove(path.as_bytes());
     }
 
     /// The same backup on a drive that its files were copied to: other inodes.

@@ -34,11 +34,7 @@ impl Repair<'_> {
     /// Applies a catalog as `timeline` does.
     pub(super) fn fold(&mut self, sequence: u64, catalog: Catalog) {
         let fold = &mut self.fold;
-        let gone = |entry: &CatalogEntry| entry.category == EntryCategory::Deleted;
-        for (path, _) in catalog.file_catalog.iter().filter(|(_, entry)| gone(entry)) {
-            fold.files.remove(path);
-        }
-        for path in catalog.removed_folders.iter().chain(&catalog.ended) {
+        for path in catalog.leaving() {
             fold.files.remove(path);
             fold.folders.remove(path);
         }
@@ -57,7 +53,7 @@ impl Repair<'_> {
                     fold.paths.entry(place).or_insert(path);
                 }
             }
-            if !gone(&entry) {
+            if entry.category == EntryCategory::Tracked {
                 fold.folders.remove(&path);
                 let brought = entry.content_in.as_ref().and_then(sequence_of);
                 let brought_by = brought.unwrap_or(sequence);

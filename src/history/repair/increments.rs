@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Mirror, Repair, RepairError, shown};
-use crate::history::walk::walk;
+use crate::drive::walk::walk;
 use crate::repository::catalog::{Catalog, CatalogFolder, EntryCategory};
 use crate::repository::format::Keeping;
 use crate::repository::index::{Entry, Increment};

@@ -19,8 +19,8 @@ use serde::Serialize;
 
 use fold::Fold;
 
-use super::walk::walk;
 use crate::drive::tree::{Found, Tree, TreeError};
+use crate::drive::walk::walk;
 use crate::relpath::RelPath;
 use crate::repository::catalog::{Catalog, EntryCategory};
 use crate::repository::format::Keeping;
@@ -35,6 +35,11 @@ pub enum RepairError {
     /// Told to stop.
     #[error("stopped; the records are as they were")]
     Stopped,
+    /// A removal has to be ended first: what it moves is in no record yet that could be rebuilt.
+    #[error(
+        "increments were being removed when the drive was pulled out or the program was stopped; `bkm-agent run` finishes that, then repair"
+    )]
+    Pruning,
     /// Worker threads cannot be started.
     #[error("cannot start the worker threads")]
     Workers(#[source] rayon::ThreadPoolBuildError),
@@ -74,6 +79,9 @@ pub struct Tools<'a> {
 pub fn repair(tree: &Tree, tools: &Tools<'_>) -> Result<Repaired, RepairError> {
     let workshop = Workshop::open(tree)?;
     let salvage = workshop.salvage()?;
+    if salvage.broken.is_none() && salvage.index.pruning().is_some() {
+        return Err(RepairError::Pruning);
+    }
     let can_link = workshop.probe()? == Keeping::Hardlink;
     let mut repair = Repair {
         tree,

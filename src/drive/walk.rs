@@ -1,7 +1,7 @@
 //! Goes through the files of a folder on the drive, whatever lies there.
 //!
 //! It only looks, follows no link and enters no mount, and goes on after a folder that cannot be listed.
-//! Called by `verify` and `repair`.
+//! Called by `verify`, `repair` and `prune`.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ const MOST_NAMES: usize = 1_000_000;
 
 /// Hands everything below `root` to `visit`, by its path relative to `root` and in the order of folders;
 /// what cannot be looked at goes to `failed`.
-pub(super) fn walk(
+pub fn walk(
     tree: &Tree,
     root: &Path,
     mut visit: impl FnMut(RelPath, Found),

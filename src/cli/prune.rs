@@ -1,0 +1,181 @@
+//! `prune`: remove increments that the profile's retention does not keep.
+
+use std::io::Write;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::locate::{Opened, Which};
+use super::{CliError, Exit, signals};
+use crate::backup::prune::keep::Fate;
+use crate::backup::prune::{self, Going, Plan, PruneError, Wish};
+use crate::repository::index::{Increment, Index};
+use crate::repository::{Repository, RepositoryError, format};
+use crate::{frozen, human, state_dir};
+
+/// Remove increments that the profile's "retention" does not keep
+///
+/// What later points in time still need moves to the next increment that stays: `restore --at` any of those
+/// brings the same as before. The newest complete increment always stays. A run does this by itself when the
+/// profile has a retention.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Show what would go, why, and how much room it makes; remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    which: Which,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Removes what the retention does not keep.
+pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let opened = args.which.open_folder(args.dry_run)?;
+    let pruned = from(args, &opened);
+    opened.close();
+    let (increments, fates, plan) = pruned?;
+    if args.json {
+        super::print_json(&as_json(args.dry_run, &increments, &fates, &plan), false, out)?;
+    } else {
+        print(args.dry_run, &increments, &fates, &plan, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+type Pruned = (Vec<Increment>, Vec<Fate>, Plan);
+
+fn from(args: &PruneArgs, opened: &Opened) -> Result<Pruned, CliError> {
+    let Some(profile) = &opened.profile else {
+        return Err(CliError::usage(
+            "what is kept is said by a profile: name it with --profile or --config",
+        ));
+    };
+    if profile.retention.is_off() {
+        return Err(CliError::usage(format!(
+            "the profile {0} keeps every increment. To change that add to {1}, for example:\n\"retention\": {{ \"keep_last\": 10, \"keep_daily\": 14, \"keep_weekly\": 8, \"keep_monthly\": 24 }}",
+            profile.name,
+            profile.file.display()
+        )));
+    }
+    let fates_of = |index: &Index| prune::fates(index, &profile.retention, Timestamp::now());
+    if args.dry_run {
+        let (index, _) = Repository::read_index(&opened.tree).map_err(|e| failed(&e.into()))?;
+        let fates = fates_of(&index);
+        let plan = planned(opened, &index, &Wish::Increments(&prune::going(&fates)))?;
+        return Ok((index.increments().to_vec(), fates, plan));
+    }
+    check_not_frozen(opened)?;
+    let mut repository = open(opened)?;
+    let increments = repository.index().increments().to_vec();
+    let fates = fates_of(repository.index());
+    let plan = carried_out(&mut repository, &Wish::Increments(&prune::going(&fates)))?;
+    Ok((increments, fates, plan))
+}
+
+/// Until the user has looked at a great change of the source, what is old may be all there is.
+pub(super) fn check_not_frozen(opened: &Opened) -> Result<(), CliError> {
+    let Some(profile) = &opened.profile else { return Ok(()) };
+    if frozen::is_frozen(&state_dir::state_dir(), &profile.name) {
+        return Err(CliError::failed(format!(
+            "the last backup was stopped since much of {} vanished or changed, so nothing old is removed now. Look at the source; if it is as it should be: bkm-agent run --profile {} --accept-mass-change",
+            profile.source.display(),
+            profile.name
+        )));
+    }
+    Ok(())
+}
+
+/// What would be removed.
+pub(super) fn planned(opened: &Opened, index: &Index, wish: &Wish<'_>) -> Result<Plan, CliError> {
+    let tree = &opened.tree;
+    let format = format::read(tree).map_err(|e| failed(&e.into()))?.unwrap_or_default();
+    let stop = signals::stop_flag()?;
+    prune::plan(tree, index, &format, wish, &stop).map_err(|e| failed(&e))
+}
+
+/// Opens the repository for writing.
+pub(super) fn open(opened: &Opened) -> Result<Repository<'_>, CliError> {
+    let missing = || RepositoryError::Missing(opened.tree.shown().to_owned());
+    let repository = Repository::open(&opened.tree).map_err(|e| failed(&e.into()))?;
+    repository.ok_or_else(|| failed(&missing().into()))
+}
+
+/// Removes it.
+pub(super) fn carried_out(
+    repository: &mut Repository<'_>,
+    wish: &Wish<'_>,
+) -> Result<Plan, CliError> {
+    let stop = signals::stop_flag()?;
+    prune::prune(repository, wish, &stop).map_err(|e| failed(&e))
+}
+
+pub(super) fn failed(e: &PruneError) -> CliError {
+    let exit = match e {
+        PruneError::Stopped => Exit::Stopped,
+        PruneError::NoIncrement(_) => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    CliError::new(e, exit)
+}
+
+fn as_json(dry_run: bool, all: &[Increment], fates: &[Fate], plan: &Plan) -> serde_json::Value {
+    let kept: Vec<_> = all
+        .iter()
+        .zip(fates)
+        .filter(|(_, fate)| !fate.goes())
+        .map(|(increment, fate)| {
+            json!({
+                "name": increment.name,
+                "timestamp": increment.timestamp,
+                "kept_by": fate.kept_by,
+            })
+        })
+        .collect();
+    json!({ "dry_run": dry_run, "removed": plan.going, "kept": kept, "frees": plan.frees })
+}
+
+fn print(
+    dry_run: bool,
+    all: &[Increment],
+    fates: &[Fate],
+    plan: &Plan,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    for (increment, fate) in all.iter().zip(fates) {
+        let time = crate::sanitize::line(&increment.timestamp);
+        let name = &increment.name;
+        match plan.going.iter().find(|going| going.name == *name) {
+            Some(going) => writeln!(out, "- {name}  {time}  no rule keeps it; {}", words(going))?,
+            None => writeln!(out, "  {name}  {time}  kept: {}", fate.kept_by.join(", "))?,
+        }
+    }
+    let count = human::count(plan.going.len() as u64, "increment", "increments");
+    let size = human::size(plan.frees);
+    if plan.going.is_empty() {
+        writeln!(out, "Nothing to remove: each increment is kept by a rule.")?;
+    } else if dry_run {
+        writeln!(
+            out,
+            "{count} would be removed, which frees {size}; nothing was written (dry run)."
+        )?;
+    } else {
+        writeln!(out, "{count} removed, {size} freed.")?;
+    }
+    Ok(())
+}
+
+/// What becomes of an increment's versions.
+pub(super) fn words(going: &Going) -> String {
+    let versions = |n| human::count(n, "version", "versions");
+    let frees = human::size(going.frees);
+    let dropped = format!("{} dropped, frees {frees}", versions(going.dropped));
+    match &going.into {
+        Some(into) if going.moved > 0 => {
+            format!("{} moved to {into}, {dropped}", versions(going.moved))
+        }
+        _ => dropped,
+    }
+}
