@@ -1,7 +1,9 @@
 //! The command line: one file per command. Parses, calls, prints; nothing else of the program prints.
 
+mod bar;
 pub mod check;
 pub mod daemon;
+pub mod diff;
 pub mod drives;
 mod file_system;
 pub mod list;
@@ -13,6 +15,7 @@ mod progress;
 mod prometheus;
 pub mod repair;
 pub mod restore;
+mod restored;
 pub mod run;
 mod signals;
 pub mod status;
@@ -106,6 +109,7 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     Run(run::RunArgs),
     List(list::ListArgs),
+    Diff(diff::DiffArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
@@ -125,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Daemon(args) => Ok(daemon::daemon(args)),
         Command::Run(args) => run::run(args, &mut out),
         Command::List(args) => list::list(args, &mut out),
+        Command::Diff(args) => diff::diff(args, &mut out),
         Command::Restore(args) => restore::restore(args, &mut out),
         Command::Verify(args) => verify::verify(args, &mut out),
         Command::Repair(args) => repair::repair(args, &mut out),

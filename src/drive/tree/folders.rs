@@ -134,7 +134,7 @@ impl Tree {
         tolerate(set).map_err(|e| self.error("set the time of", path, e))
     }
 
-    /// Sets owner, mode and time of a folder.
+    /// Sets owner, time and mode of a folder. The mode comes last: by it a restore knows what is done.
     pub fn set_folder_attributes(
         &self,
         path: &Path,
@@ -147,9 +147,9 @@ impl Tree {
             let (uid, gid) = attributes::ids(uid, gid);
             tolerate(rustix::fs::fchown(&folder, uid, gid)).map_err(at)?;
         }
+        tolerate(rustix::fs::futimens(&folder, &attributes.times())).map_err(at)?;
         let mode = Mode::from_raw_mode(attributes.mode & 0o7777);
-        tolerate(rustix::fs::fchmod(&folder, mode)).map_err(at)?;
-        tolerate(rustix::fs::futimens(&folder, &attributes.times())).map_err(at)
+        tolerate(rustix::fs::fchmod(&folder, mode)).map_err(at)
     }
 
     /// Sets an extended attribute of a folder; `false` where the file system cannot hold it.
