@@ -164,15 +164,14 @@ impl Tree {
         attributes::set_xattr(&self.open_folder(path).map_err(at)?, name, value).map_err(at)
     }
 
-    /// Takes away the ACLs that a folder got from the one above it, but those among `xattrs`.
-    pub fn remove_inherited_acls(
+    /// Takes away a folder's extended attributes of the kinds that are recorded, but those among `xattrs`.
+    pub fn remove_other_folder_xattrs(
         &self,
         path: &Path,
         xattrs: &[(Vec<u8>, Vec<u8>)],
     ) -> Result<(), TreeError> {
         let at = |e| self.error("set an attribute of", path, e);
         self.step("set an attribute of", path)?;
-        let acls = [attributes::ACL, attributes::DEFAULT_ACL];
-        attributes::remove_acls(&self.open_folder(path).map_err(at)?, xattrs, &acls).map_err(at)
+        attributes::remove_other_xattrs(&self.open_folder(path).map_err(at)?, xattrs).map_err(at)
     }
 }

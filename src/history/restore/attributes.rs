@@ -19,11 +19,11 @@ impl Restorer<'_> {
         to: &mut DriveFile<'_>,
     ) -> Result<u64, TreeError> {
         let plain = self.attributes(version);
-        to.remove_inherited_acl(&version.xattrs)?;
         // One that exists may be closed even to its owner.
-        if !self.root && !version.xattrs.is_empty() && to.stat()?.mode & 0o200 == 0 {
+        if !self.root && to.stat()?.mode & 0o200 == 0 {
             to.set_attributes(&Attributes { mode: plain.mode | 0o200, ..plain })?;
         }
+        to.remove_other_xattrs(&version.xattrs)?;
         // A change of owner takes capabilities away; without root there is none, and a file that is
         // read-only takes no attributes any more.
         if self.root {
@@ -126,7 +126,7 @@ impl Restorer<'_> {
         version: &Version,
     ) -> Result<(), TreeError> {
         let to = path.as_path();
-        self.destination.remove_inherited_acls(to, &version.xattrs)?;
+        self.destination.remove_other_folder_xattrs(to, &version.xattrs)?;
         for (name, value) in &version.xattrs {
             if !self.destination.set_folder_xattr(to, name, value)? {
                 self.say_xattr(path, name);

@@ -144,9 +144,7 @@ impl Restorer<'_> {
                 }
                 (self.told)(*size);
                 let attributes = self.has_attributes(version, found)
-                    && (version.xattrs.is_empty()
-                        || xattrs_of(&file)
-                            .is_ok_and(|has| version.xattrs.iter().all(|x| has.contains(x))));
+                    && xattrs_of(&file).is_ok_and(|has| has == version.xattrs);
                 Ok(Compared::Same(attributes))
             }
         }

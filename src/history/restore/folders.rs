@@ -29,6 +29,8 @@ pub(super) enum Way {
 pub(super) enum Due {
     /// It has none yet, or others.
     New,
+    /// Those that a stat tells are right; the others may not be.
+    Whole,
     /// It had them, and files that are put into it change its time.
     Again,
 }
@@ -100,8 +102,13 @@ impl Restorer<'_> {
             restorer.ways.insert(path.clone(), Way::Blocked(reason.clone()));
             Err(Failure::Problem(reason))
         };
-        if let Way::Blocked(reason) = self.way_to(path) {
-            return blocked(self, reason);
+        match self.way_to(path) {
+            Way::Open => {}
+            Way::Blocked(reason) => return blocked(self, reason),
+            Way::Absent => {
+                self.ways.insert(path.clone(), Way::Absent);
+                return Ok(true);
+            }
         }
         match self.destination.stat(path.as_path())? {
             Some(found) if found.file_type.is_dir() => {
@@ -134,7 +141,7 @@ impl Restorer<'_> {
         if found.mode & 0o1777 == UNFINISHED || (all && !same) {
             self.due.insert(path.clone(), Due::New);
         } else if same {
-            self.due.insert(path.clone(), Due::Again);
+            self.due.insert(path.clone(), if all { Due::Whole } else { Due::Again });
             // As in the source, nobody may write into it; for us it is opened until the end.
             let closed = found.mode & 0o300 != 0o300 && !self.root;
             if closed && !self.dry {

@@ -351,8 +351,11 @@ impl<'a> Restorer<'a> {
             let made = self.folder(path, version)?;
             return Ok(made.then(|| step(path, version, Action::Folder, None)));
         }
-        if let Way::Blocked(reason) = self.way_to(path) {
-            return Err(Failure::Problem(reason));
+        match self.way_to(path) {
+            Way::Open => {}
+            Way::Blocked(reason) => return Err(Failure::Problem(reason)),
+            // What stands there now gives way to a folder.
+            Way::Absent => return Ok(Some(step(path, version, Action::Restore, None))),
         }
         let (action, beside) = match self.decide(path, version)? {
             Decision::Make => (Action::Restore, None),
@@ -373,7 +376,13 @@ impl<'a> Restorer<'a> {
             if due == Due::New {
                 self.done.folders += 1;
             }
-            if let Err(e) = self.folder_attributes(&path, version) {
+            let set = if due == Due::Again {
+                let attributes = self.attributes(version);
+                self.destination.set_folder_attributes(path.as_path(), &attributes)
+            } else {
+                self.folder_attributes(&path, version)
+            };
+            if let Err(e) = set {
                 self.problem(&path, reason_of(&e));
             }
         }
