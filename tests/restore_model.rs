@@ -101,7 +101,7 @@ fn check(world: &World, then: &Versions, base: &Versions, existing: Existing) {
                 let beside = done.beside.iter().find(|(from, _)| from.as_bytes() == &path[..]);
                 match existing {
                     Existing::Name => {
-                        assert_eq!(content, !problems.contains(&path[..]), "{}", what(path))
+                        assert_eq!(content, !problems.contains(&path[..]), "{}", what(path));
                     }
                     Existing::KeepBoth => assert_eq!(
                         content,
