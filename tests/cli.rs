@@ -46,6 +46,7 @@ fn every_command_explains_itself() {
       daemon   Listen for drives and back up to them until stopped
       run      Back up now
       list     List the increments: what each run found new, changed or deleted
+      diff     Show what is new, changed, moved or deleted between two backups, or since one
       restore  Restore files, folders or the whole tree
       verify   Check that every version on the drive is there and is what was backed up
       repair   Rebuild lost or broken records from the files on the drive
@@ -88,7 +89,7 @@ fn every_command_explains_itself() {
           --profile <NAME>  The profile with this name
           --device <DEV>    The drive at this device node, e.g. /dev/sdb1
           --config <FILE>   The profile in this file
-          --detailed        List the files of each increment
+          --detailed        List the files of each increment, with a bar for how much it brought
           --json            Print a JSON array with one object per increment
       -h, --help            Print help
     ");
@@ -96,7 +97,7 @@ fn every_command_explains_itself() {
     exit 0
     Restore files, folders or the whole tree
 
-    Usage: bkm-agent restore [OPTIONS] --to <DIR> [PATH]...
+    Usage: bkm-agent restore [OPTIONS] [PATH]...
 
     Arguments:
       [PATH]...  Files or folders, relative to the source (or absolute, inside it)
@@ -104,12 +105,23 @@ fn every_command_explains_itself() {
     Options:
           --mask <GLOB>...       What matches this pattern: against the name, or against the path if it
                                  has a `/`
-          --to <DIR>             Where to; made if it does not exist
+          --to <DIR>             Where to, made if it does not exist; without it to the original place,
+                                 after a question
           --at <INCREMENT|TIME>  As of this increment (see `list`) or time: 2026-11-23, '2026-11-23
                                  09:15'
-          --overwrite            Replace files that exist
+          --missing              Restore only what is missing; leave what exists
+          --overwrite            Replace files that exist and differ, and put attributes right
+          --keep-both            Restore beside files that exist and differ, as in `report (2026-11-23
+                                 09.15).odt`
+          --dry-run              Show what would be done; write nothing
+      -y, --yes                  Do not ask before restoring to the original place
+          --map-owner <FROM:TO>  Give the files of one user to another, by name or number, e.g.
+                                 1000:1001; as root
+          --map-group <FROM:TO>  Give the files of one group to another, by name or number
           --keep-set-id          Give set-user-ID and set-group-ID bits back as well; else they are left
                                  off, and named
+          --script <FILE>        Write a shell script that does it instead, for a computer without this
+                                 program
           --repo <DIR>           The repository's folder itself
           --profile <NAME>       The profile with this name
           --device <DEV>         The drive at this device node, e.g. /dev/sdb1
@@ -606,10 +618,12 @@ fn increments_are_listed_with_their_files() {
     shown!(home.shown(&["list", "--detailed"]), @r"
     exit 0
     backup_[TIME]  [TIME]  3 new or changed (11 B), 0 deleted
+      ###############################
       +       3 B  [TIME]  a.txt
       +       3 B  [TIME]  sub/b.txt
       +       5 B  [TIME]  sub/c.pdf
     backup_[TIME]  [TIME]  1 new or changed (14 B), 1 moved or touched, 2 deleted
+      ########################################
       +      14 B  [TIME]  a.txt
       =       5 B  [TIME]  c.pdf (was sub/c.pdf)
       -       3 B  [TIME]  sub/b.txt
@@ -714,7 +728,7 @@ fn restore_brings_back_a_file_a_folder_a_mask_or_everything() {
     assert_eq!(home.read("out/absolute/sub/b.txt"), "two");
     shown!(home.shown(&["restore", "--to", "out/json", "--json"]), @r#"
     exit 0
-    {"restored":4,"bytes":11,"folders":1,"problems":[]}
+    {"restored":4,"bytes":11,"folders":1,"already_there":0,"left":0,"beside":{},"others":0,"problems":[]}
     "#);
 }
 
@@ -785,7 +799,7 @@ fn restore_never_overwrites_unasked_and_says_what_it_cannot_find() {
     exit 3
     restored 2 files (8 B) and 1 folder to out
       1 problem:
-        a.txt: exists already; --overwrite replaces it
+        a.txt: exists already and is not the same; --overwrite replaces it, --keep-both puts this one beside it
     ");
     assert_eq!(home.read("out/a.txt"), "newer work");
     assert_eq!(home.read("out/sub/b.txt"), "two");
@@ -823,12 +837,7 @@ fn restore_never_overwrites_unasked_and_says_what_it_cannot_find() {
     shown!(home.shown(&["restore", "a.txt"]), @r"
     exit 2
     --- stderr
-    error: the following required arguments were not provided:
-      --to <DIR>
-
-    Usage: bkm-agent restore --to <DIR> <PATH>...
-
-    For more information, try '--help'.
+    bkm-agent: this restores to the original place, and nobody can be asked: say --yes, look first with --dry-run, or name another place with --to DIR
     ");
     assert!(!home.at("none").exists(), "nothing is made for nothing");
 }

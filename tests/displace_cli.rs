@@ -73,9 +73,11 @@ fn list_restore_and_status_work_with_versions_that_lie_in_the_mirror() {
     shown!(home.shown(&["list", "--detailed"]), @r"
     exit 0
     backup_[TIME]  [TIME]  2 new or changed (6 B), 0 deleted
+      ##################################
       +       3 B  [TIME]  a.txt
       +       3 B  [TIME]  sub/10:30
     backup_[TIME]  [TIME]  1 new or changed (7 B), 1 deleted
+      ########################################
       +       7 B  [TIME]  a.txt
       -       3 B  [TIME]  sub/10:30
     ");
@@ -211,10 +213,13 @@ fn the_second_run_at_a_time_is_told_who_holds_the_lock_and_changes_nothing() {
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("process {pid} (bkm-agent) holds its lock")), "{said}");
-    // Reading does not wait for it.
+    // Listing does not wait for it. A restore would see files go from under it, and says so.
     home.done(&["list"]);
-    home.done(&["restore", "a.txt", "--to", "meanwhile"]);
-    assert_eq!(home.read("meanwhile/a.txt"), "one");
+    let refused = home.bkm(&["restore", "a.txt", "--to", "meanwhile"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("process {pid} (bkm-agent) holds its lock")), "{said}");
+    assert!(!home.at("meanwhile").exists());
     common::signal(&first.0, rustix::process::Signal::CONT);
     assert!(first.0.wait().unwrap().success());
     assert_eq!(home.json(&["run", "--json"])["unchanged"], 3);

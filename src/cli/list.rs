@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::bar::Bars;
 use super::locate::Which;
 use super::{CliError, Exit};
 use crate::history::list::{Listed, list as increments};
@@ -16,7 +17,7 @@ use crate::repository::catalog::EntryCategory;
 pub struct ListArgs {
     #[command(flatten)]
     which: Which,
-    /// List the files of each increment
+    /// List the files of each increment, with a bar for how much it brought
     #[arg(long)]
     detailed: bool,
     /// Print a JSON array with one object per increment
@@ -38,13 +39,14 @@ pub fn list(args: &ListArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     if listed.is_empty() {
         writeln!(out, "No increments yet: nothing tracked was backed up.")?;
     }
+    let bars = args.detailed.then(|| Bars::new(listed.iter().map(|i| i.size)));
     for increment in &listed {
-        print(increment, out)?;
+        print(increment, bars.as_ref(), out)?;
     }
     Ok(Exit::Done)
 }
 
-fn print(increment: &Listed, out: &mut dyn Write) -> Result<(), CliError> {
+fn print(increment: &Listed, bars: Option<&Bars>, out: &mut dyn Write) -> Result<(), CliError> {
     let interrupted = match increment.status {
         Status::Complete => "",
         Status::Interrupted => "  interrupted",
@@ -66,6 +68,9 @@ fn print(increment: &Listed, out: &mut dyn Write) -> Result<(), CliError> {
         human::size(increment.size),
         increment.deleted,
     )?;
+    if let Some(bar) = bars.and_then(|bars| bars.of(increment.size)) {
+        writeln!(out, "  {bar}")?;
+    }
     for file in increment.files.iter().flatten() {
         let sign = match (file.entry.category, &file.entry.content_in) {
             (EntryCategory::Deleted, _) => '-',

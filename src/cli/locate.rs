@@ -16,7 +16,7 @@ use crate::drive::tree::Tree;
 use crate::drive::unmount;
 use crate::pairing::{self, How, Paired, Pairings};
 use crate::repository::index::Index;
-use crate::repository::{Repository, RepositoryError};
+use crate::repository::{Reading, Repository, RepositoryError};
 use crate::{config, state_dir};
 
 /// Which repository.
@@ -49,11 +49,30 @@ pub(super) struct Opened {
 pub(super) struct Located {
     pub(super) tree: Tree,
     pub(super) index: Index,
-    pub(super) profile: Option<Profile>,
     mounted: Option<Mounted>,
 }
 
+/// A repository that is read while nothing can change it.
+pub(super) struct Held {
+    pub(super) reading: Reading,
+    pub(super) opened: Opened,
+}
+
 impl Which {
+    /// Opens the repository for reading, with a reader's part in its lock: no run changes it meanwhile, and a
+    /// run that is at work is an error. A drive that is not mounted is mounted read-only as root.
+    pub(super) fn hold(&self) -> Result<Held, CliError> {
+        let opened = self.open_folder(true)?;
+        match Repository::read_to_check(&opened.tree) {
+            Ok(reading) => Ok(Held { reading, opened }),
+            Err(error) => {
+                let error = unreadable(&error, opened.profile.is_some());
+                opened.close();
+                Err(error)
+            }
+        }
+    }
+
     /// Opens the repository for reading. A drive that is not mounted is mounted read-only as root.
     pub(super) fn open(&self) -> Result<Located, CliError> {
         Located::read(self.open_folder(true)?)
@@ -136,13 +155,9 @@ impl Located {
     fn read(opened: Opened) -> Result<Self, CliError> {
         let Opened { tree, profile, mounted, .. } = opened;
         match Repository::read_index(&tree) {
-            Ok((index, _)) => Ok(Self { tree, index, profile, mounted }),
+            Ok((index, _)) => Ok(Self { tree, index, mounted }),
             Err(error) => {
-                let error = match &error {
-                    // A folder that was named is not one that a run would make.
-                    RepositoryError::Missing(path) if profile.is_some() => missing(path),
-                    _ => CliError::new(&error, Exit::Failed),
-                };
+                let error = unreadable(&error, profile.is_some());
                 drop(tree);
                 release(mounted);
                 Err(error)
@@ -155,6 +170,22 @@ impl Located {
         let Self { tree, mounted, .. } = self;
         drop(tree);
         release(mounted);
+    }
+}
+
+impl Held {
+    /// Lets go of the repository, and unmounts the drive if it was mounted for this.
+    pub(super) fn close(self) {
+        drop(self.reading);
+        self.opened.close();
+    }
+}
+
+fn unreadable(error: &RepositoryError, of_profile: bool) -> CliError {
+    match error {
+        // A folder that was named is not one that a run would make.
+        RepositoryError::Missing(path) if of_profile => missing(path),
+        _ => CliError::new(error, Exit::Failed),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The command line: one file per command. Parses, calls, prints; nothing else of the program prints.
 
+mod bar;
 pub mod check;
 pub mod daemon;
 pub mod delete;
+pub mod diff;
 pub mod drives;
 mod file_system;
 pub mod list;
@@ -15,6 +17,7 @@ mod prometheus;
 pub mod prune;
 pub mod repair;
 pub mod restore;
+mod restored;
 pub mod run;
 mod signals;
 pub mod status;
@@ -108,6 +111,7 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     Run(run::RunArgs),
     List(list::ListArgs),
+    Diff(diff::DiffArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
     Prune(prune::PruneArgs),
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Daemon(args) => Ok(daemon::daemon(args)),
         Command::Run(args) => run::run(args, &mut out),
         Command::List(args) => list::list(args, &mut out),
+        Command::Diff(args) => diff::diff(args, &mut out),
         Command::Restore(args) => restore::restore(args, &mut out),
         Command::Verify(args) => verify::verify(args, &mut out),
         Command::Prune(args) => prune::prune(args, &mut out),

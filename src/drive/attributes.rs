@@ -11,10 +11,10 @@ use rustix::fs::{Gid, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 /// The attribute that holds who may do what with a file or folder.
-pub(super) const ACL: &str = "system.posix_acl_access";
+const ACL: &str = "system.posix_acl_access";
 
 /// The attribute that holds the ACL of what is made in a folder.
-pub(super) const DEFAULT_ACL: &str = "system.posix_acl_default";
+const DEFAULT_ACL: &str = "system.posix_acl_default";
 
 /// Owner, permission bits and times to set on a file before it is published.
 #[derive(Debug, Clone, Copy)]
@@ -58,14 +58,28 @@ pub(super) fn set_xattr(fd: impl AsFd, name: &[u8], value: &[u8]) -> rustix::io:
     }
 }
 
-/// Takes away the ACLs that a new file or folder got from the folder it lies in, but those named in `keep`.
-pub(super) fn remove_acls(
+/// Takes away the extended attributes that a record could have and has not: `keep` are those that it has. A
+/// new file or folder gets ACLs from the folder it lies in; one that exists can have any.
+pub(super) fn remove_other_xattrs(
     fd: impl AsFd,
     keep: &[(Vec<u8>, Vec<u8>)],
-    names: &[&str],
 ) -> rustix::io::Result<()> {
-    for name in names.iter().filter(|name| keep.iter().all(|(kept, _)| kept != name.as_bytes())) {
-        match rustix::fs::fremovexattr(fd.as_fd(), *name) {
+    let mut names = vec![0; 64 * 1024];
+    let length = match rustix::fs::flistxattr(fd.as_fd(), &mut names) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    names.truncate(length);
+    let recorded = |name: &[u8]| {
+        name.starts_with(b"user.")
+            || [ACL.as_bytes(), DEFAULT_ACL.as_bytes(), b"security.capability"].contains(&name)
+    };
+    for name in names.split(|&b| b == 0).filter(|name| recorded(name)) {
+        if keep.iter().any(|(kept, _)| kept == name) {
+            continue;
+        }
+        match rustix::fs::fremovexattr(fd.as_fd(), OsStr::from_bytes(name)) {
             Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => {}
             Err(e) => return Err(e),
         }

@@ -126,11 +126,9 @@ impl DriveFile<'_> {
             .map_err(|e| self.tree.error("set an attribute of", &self.path, e))
     }
 
-    /// Takes away the ACL that it got from its folder, if it is not among `xattrs`.
-    pub fn remove_inherited_acl(&mut self, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), TreeError> {
-        self.op("set an attribute of", |file| {
-            Ok(attributes::remove_acls(file, xattrs, &[attributes::ACL])?)
-        })
+    /// Takes away the extended attributes of the kinds that are recorded, but those among `xattrs`.
+    pub fn remove_other_xattrs(&mut self, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), TreeError> {
+        self.op("set an attribute of", |file| Ok(attributes::remove_other_xattrs(file, xattrs)?))
     }
 
     /// What the file is now.

@@ -191,6 +191,13 @@ impl Tree {
         Ok(DriveFile { file, tree: self, path: path.to_owned() })
     }
 
+    /// Opens the regular file at `path` to set its attributes: what is in it cannot be written through that.
+    /// `None` if nothing is there.
+    pub fn open_for_attributes(&self, path: &Path) -> Result<Option<DriveFile<'_>>, TreeError> {
+        let file = self.open_file(path)?;
+        Ok(file.map(|file| DriveFile { file, tree: self, path: path.to_owned() }))
+    }
+
     /// Creates a file that must not exist yet, open for reading and writing. It gets at most the
     /// permission bits of `mode`.
     pub fn create_file(&self, path: &Path, mode: u32) -> Result<DriveFile<'_>, TreeError> {

@@ -2,7 +2,7 @@
 //!
 //! Only `repair` writes to a repository, and its records alone. Called by `cli`.
 
-mod attributes;
+pub mod diff;
 mod expected;
 pub mod list;
 pub mod point;

@@ -11,7 +11,7 @@ use crate::drive::ability::{self, Names};
 use crate::drive::tree::Tree;
 
 /// The version of the format that this program writes; a reader refuses a newer one.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 const MAGIC: &str = "bkm-agent repository";
 

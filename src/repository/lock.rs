@@ -47,11 +47,15 @@ impl Drop for Watch {
 }
 
 /// Takes a reader's part in the lock, which works on a drive that is mounted read-only as well; `None` if
-/// no run ever made the lock file.
+/// no run ever made the lock file, or none can hold what is in its place.
 pub(super) fn watch(tree: &Tree) -> Result<Option<Watch>, RepositoryError> {
     let path = Path::new(layout::LOCK);
-    let Some(file) = tree.open_file(path)? else {
-        return Ok(None);
+    let file = match tree.open_file(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(None),
+        // Files can be got back from a drive whose lock is spoilt.
+        Err(e) if e.is_foreign() => return Ok(None),
+        Err(e) => return Err(e.into()),
     };
     match file.try_lock_shared() {
         Ok(()) => Ok(Some(Watch(file))),

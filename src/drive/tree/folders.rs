@@ -134,7 +134,7 @@ impl Tree {
         tolerate(set).map_err(|e| self.error("set the time of", path, e))
     }
 
-    /// Sets owner, mode and time of a folder.
+    /// Sets owner, time and mode of a folder. The mode comes last: by it a restore knows what is done.
     pub fn set_folder_attributes(
         &self,
         path: &Path,
@@ -147,9 +147,9 @@ impl Tree {
             let (uid, gid) = attributes::ids(uid, gid);
             tolerate(rustix::fs::fchown(&folder, uid, gid)).map_err(at)?;
         }
+        tolerate(rustix::fs::futimens(&folder, &attributes.times())).map_err(at)?;
         let mode = Mode::from_raw_mode(attributes.mode & 0o7777);
-        tolerate(rustix::fs::fchmod(&folder, mode)).map_err(at)?;
-        tolerate(rustix::fs::futimens(&folder, &attributes.times())).map_err(at)
+        tolerate(rustix::fs::fchmod(&folder, mode)).map_err(at)
     }
 
     /// Sets an extended attribute of a folder; `false` where the file system cannot hold it.
@@ -164,15 +164,14 @@ impl Tree {
         attributes::set_xattr(&self.open_folder(path).map_err(at)?, name, value).map_err(at)
     }
 
-    /// Takes away the ACLs that a folder got from the one above it, but those among `xattrs`.
-    pub fn remove_inherited_acls(
+    /// Takes away a folder's extended attributes of the kinds that are recorded, but those among `xattrs`.
+    pub fn remove_other_folder_xattrs(
         &self,
         path: &Path,
         xattrs: &[(Vec<u8>, Vec<u8>)],
     ) -> Result<(), TreeError> {
         let at = |e| self.error("set an attribute of", path, e);
         self.step("set an attribute of", path)?;
-        let acls = [attributes::ACL, attributes::DEFAULT_ACL];
-        attributes::remove_acls(&self.open_folder(path).map_err(at)?, xattrs, &acls).map_err(at)
+        attributes::remove_other_xattrs(&self.open_folder(path).map_err(at)?, xattrs).map_err(at)
     }
 }

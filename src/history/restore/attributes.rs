@@ -3,23 +3,27 @@
 //! What cannot be given back is a problem with a name, found by looking at what is there afterwards: file
 //! systems and rights differ, and few say no. It never gives a set-id bit unasked. Called by `restore`.
 
-use super::restore::Restorer;
-use super::timeline::{Body, Version};
+use super::Restorer;
 use crate::drive::attributes::Attributes;
 use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Found, TreeError};
+use crate::history::timeline::{Body, Version};
 use crate::relpath::RelPath;
 
 impl Restorer<'_> {
-    /// Gives a file that is whole its attributes.
+    /// Gives a file that is whole its attributes; returns its inode.
     pub(super) fn finish(
         &mut self,
         path: &RelPath,
         version: &Version,
         to: &mut DriveFile<'_>,
-    ) -> Result<(), TreeError> {
+    ) -> Result<u64, TreeError> {
         let plain = self.attributes(version);
-        to.remove_inherited_acl(&version.xattrs)?;
+        // One that exists may be closed even to its owner.
+        if !self.root && to.stat()?.mode & 0o200 == 0 {
+            to.set_attributes(&Attributes { mode: plain.mode | 0o200, ..plain })?;
+        }
+        to.remove_other_xattrs(&version.xattrs)?;
         // A change of owner takes capabilities away; without root there is none, and a file that is
         // read-only takes no attributes any more.
         if self.root {
@@ -48,7 +52,15 @@ impl Restorer<'_> {
         }
         let made = to.stat()?;
         self.say_lost(path, version, Some(made));
-        Ok(())
+        Ok(made.ino)
+    }
+
+    /// Whether what exists has a version's attributes, as far as a stat tells.
+    pub(super) fn has_attributes(&self, version: &Version, found: &Found) -> bool {
+        let wanted = self.attributes(version);
+        let bits = if self.how.keep_set_id { 0o7777 } else { 0o1777 };
+        let mode = found.file_type.is_symlink() || (found.mode ^ version.mode) & bits == 0;
+        mode && wanted.owner == Some((found.uid, found.gid)) && wanted.mtime_ns == found.mtime_ns
     }
 
     /// What is set at first: without the set-id bits of files. For a folder set-gid means that what is made
@@ -59,10 +71,11 @@ impl Restorer<'_> {
             Body::Folder => 0o3777,
             _ => 0o1777,
         };
+        let (uid, gid) = self.how.owners.of(version.uid, version.gid);
         Attributes {
             mode: version.mode & bits,
             // Without root a group can be given that one is a member of.
-            owner: Some((if self.root { version.uid } else { self.uid }, version.gid)),
+            owner: Some((if self.root { uid } else { self.uid }, gid)),
             mtime_ns: version.mtime_ns,
         }
     }
@@ -70,10 +83,12 @@ impl Restorer<'_> {
     /// What could not be given back is a problem to be named; `made` is what is there now.
     pub(super) fn say_lost(&mut self, path: &RelPath, version: &Version, made: Option<Found>) {
         let Some(made) = made else { return };
-        let why = if self.root { "the destination does not take it" } else { "that needs root" };
-        let (uid, gid) = (version.uid, version.gid);
+        let why = "the destination does not take it";
+        let (uid, gid) = self.how.owners.of(version.uid, version.gid);
         match (made.uid == uid, made.gid == gid) {
             (true, true) => {}
+            // A user restores for themselves: that is no problem of each file.
+            _ if !self.root => self.done.others += 1,
             (false, true) => self.problem(path, format!("its owner {uid} was not restored: {why}")),
             (true, false) => self.problem(path, format!("its group {gid} was not restored: {why}")),
             (false, false) => {
@@ -111,7 +126,7 @@ impl Restorer<'_> {
         version: &Version,
     ) -> Result<(), TreeError> {
         let to = path.as_path();
-        self.destination.remove_inherited_acls(to, &version.xattrs)?;
+        self.destination.remove_other_folder_xattrs(to, &version.xattrs)?;
         for (name, value) in &version.xattrs {
             if !self.destination.set_folder_xattr(to, name, value)? {
                 self.say_xattr(path, name);
