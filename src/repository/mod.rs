@@ -40,6 +40,7 @@ use crate::relpath::RelPath;
 pub use catalog_file::read_catalog;
 use format::{Format, Keeping};
 use index::{Batch, Closing, Frame, Index};
+pub(crate) use log::checksum;
 use log::LogWriter;
 use stamp::Stamp;
 
