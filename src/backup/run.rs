@@ -277,6 +277,7 @@ impl Run<'_> {
         })?;
         execute::remove_left(repository.tree(), &mut done.left)?;
         repository.stamp_run(repository::now_ns(), self.profile.rules.fingerprint())?;
+        report.history = crate::catalogs::history_of(repository.index());
         report.duration_s = self.begun.elapsed().as_secs_f64();
         Ok(report)
     }

@@ -7,6 +7,7 @@ mod file_system;
 pub mod list;
 mod locate;
 mod new_profile;
+mod paint;
 pub mod pair;
 mod passphrase;
 mod progress;
@@ -14,10 +15,14 @@ mod prometheus;
 pub mod repair;
 pub mod restore;
 pub mod run;
+pub mod search;
+mod shelf;
 mod signals;
+mod source_path;
 pub mod status;
 pub mod unpair;
 pub mod verify;
+pub mod versions;
 pub mod why;
 
 use std::error::Error;
@@ -106,6 +111,8 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     Run(run::RunArgs),
     List(list::ListArgs),
+    Search(search::SearchArgs),
+    Versions(versions::VersionsArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
@@ -125,6 +132,8 @@ pub fn main() -> ExitCode {
         Command::Daemon(args) => Ok(daemon::daemon(args)),
         Command::Run(args) => run::run(args, &mut out),
         Command::List(args) => list::list(args, &mut out),
+        Command::Search(args) => search::search(args, &mut out),
+        Command::Versions(args) => versions::versions(args, &mut out),
         Command::Restore(args) => restore::restore(args, &mut out),
         Command::Verify(args) => verify::verify(args, &mut out),
         Command::Repair(args) => repair::repair(args, &mut out),

@@ -1,7 +1,7 @@
 //! `restore`: get files back.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::locate::{Located, Which};
 use super::progress::Bar;
 use super::run::print_list;
+use super::source_path::in_source;
 use super::{CliError, Exit, signals};
 use crate::backup::Monitor as _;
 use crate::drive::tree::Tree;
@@ -77,10 +78,11 @@ pub fn restore(args: &RestoreArgs, out: &mut dyn Write) -> Result<Exit, CliError
 }
 
 fn from(args: &RestoreArgs, located: &Located) -> Result<Restored, CliError> {
+    let source = located.profile.as_ref().map(|profile| profile.source.as_path());
     let paths: Vec<RelPath> = args
         .paths
         .iter()
-        .map(|path| in_source(path, located))
+        .map(|path| in_source(path, source))
         .collect::<Result<Vec<_>, _>>()?
         .into_iter()
         .flatten()
@@ -132,33 +134,4 @@ fn versions(args: &RestoreArgs, located: &Located) -> Result<Versions, CliError>
         .map_err(|e| CliError::new(&e, Exit::Failed))?;
     timeline::at(&located.tree, &located.index, increment.sequence)
         .map_err(|e| CliError::new(&e, Exit::Failed))
-}
-
-/// A path of the command line as one below the source; `None` is the source itself.
-fn in_source(path: &Path, located: &Located) -> Result<Option<RelPath>, CliError> {
-    use std::os::unix::ffi::OsStrExt as _;
-    let source = located.profile.as_ref().map(|profile| profile.source.as_path());
-    let relative = match source.map(|source| path.strip_prefix(source)) {
-        Some(Ok(inside)) => inside,
-        _ => path,
-    };
-    let parts: Vec<&[u8]> = relative
-        .as_os_str()
-        .as_bytes()
-        .split(|&b| b == b'/')
-        .enumerate()
-        // `./a`, `a//b` and `a/` mean what they mean to a shell; a leading `/` does not.
-        .filter(|(at, part)| *part != b"." && (!part.is_empty() || *at == 0))
-        .map(|(_, part)| part)
-        .collect();
-    let joined = parts.join(&b'/');
-    if joined.is_empty() {
-        return Ok(None);
-    }
-    RelPath::new(&joined).map(Some).map_err(|_| {
-        CliError::usage(format!(
-            "{} is not a path below the source; write it as `bkm-agent list --detailed` shows it",
-            crate::sanitize::line(&path.to_string_lossy())
-        ))
-    })
 }

@@ -77,7 +77,7 @@ pub(super) fn span(text: &str, zone: &TimeZone) -> Option<(Timestamp, Timestamp)
         // A minute or a second means its end as well.
         _ => {
             let time = text.parse::<DateTime>().ok()?;
-            let rest = if text.len() == "2026-11-23 09:15".len() { 59_999_999_999 } else { 999_999_999 };
+            let rest = if text.len() == "2026-11-23 09:15".len() { 59_999_999_999_i64 } else { 999_999_999 };
             let whole = time.subsec_nanosecond() == 0;
             let end = jiff::Span::new().nanoseconds(rest);
             (time, if whole { time.saturating_add(end) } else { time })
