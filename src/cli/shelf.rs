@@ -14,7 +14,7 @@ use super::{CliError, Exit, say};
 use crate::agent::event::drive_of;
 use crate::agent::memory::{Store, key_of};
 use crate::backup::place::folder_of;
-use crate::catalogs::{self, Catalogs, KeepError, Kept, history_of};
+use crate::catalogs::{self, Catalogs, KeepError, Kept, Whose, history_of};
 use crate::config::Profile;
 use crate::drive::device::Device;
 use crate::history::past::{Here, Past};
@@ -42,6 +42,8 @@ pub(super) struct Label {
 /// A repository on the shelf.
 pub(super) struct Shelved {
     pub(super) label: Label,
+    /// What the drive is known by; empty where only a folder was named.
+    key: String,
     located: Option<Located>,
     kept: Option<Kept>,
     keeping: Keeping,
@@ -87,7 +89,7 @@ impl Shelf {
         };
         for kept in Catalogs::new(&state_dir::state_dir()).all().into_iter().filter(is_meant) {
             let whose = kept.whose();
-            if !shelf.all.iter().any(|shelved| shelved.is_of(&whose.profile, &whose.key)) {
+            if !shelf.all.iter().any(|shelved| shelved.is_of(whose)) {
                 let profile = profiles.iter().find(|profile| profile.name == whose.profile);
                 let source = profile.map(|profile| profile.source.clone());
                 shelf.all.push(Shelved::of_kept(kept, source));
@@ -140,8 +142,7 @@ impl Shelf {
         Ok(())
     }
 
-    /// Lets go of all of it. What was found to be damaged of what is kept is taken out of it; the drives' own
-    /// catalogs are read again then.
+    /// Lets go of all of it, and unmounts what was mounted for this.
     pub(super) fn close(self) {
         for shelved in self.all {
             if let Some(located) = shelved.located {
@@ -163,7 +164,8 @@ impl Shelved {
             repository: located.tree.shown().to_string_lossy().into_owned(),
         };
         let keeping = keeping(&located)?;
-        Ok(Self { label, located: Some(located), kept: None, keeping, source: None })
+        let key = String::new();
+        Ok(Self { label, key, located: Some(located), kept: None, keeping, source: None })
     }
 
     /// A profile's repository that is here; what is kept of it is brought up to date.
@@ -194,7 +196,8 @@ impl Shelved {
             // The drive knows it as well.
             Err(_) => None,
         };
-        let memory = Store::new(&state).of(&profile.name, &key_of(&device));
+        let key = key_of(&device);
+        let memory = Store::new(&state).of(&profile.name, &key);
         let repository = if located.is_mounted_for_this() {
             place
         } else {
@@ -210,7 +213,7 @@ impl Shelved {
         };
         let keeping = keeping(&located)?;
         let source = Some(profile.source.clone());
-        Ok(Self { label, located: Some(located), kept, keeping, source })
+        Ok(Self { label, key, located: Some(located), kept, keeping, source })
     }
 
     /// One that is not here.
@@ -226,8 +229,8 @@ impl Shelved {
             here: false,
             repository: whose.place.clone(),
         };
-        let keeping = whose.keeping;
-        Self { label, located: None, kept: Some(kept), keeping, source }
+        let (keeping, key) = (whose.keeping, whose.key.clone());
+        Self { label, key, located: None, kept: Some(kept), keeping, source }
     }
 
     /// What can be asked.
@@ -246,12 +249,8 @@ impl Shelved {
         self.source.as_deref()
     }
 
-    fn is_of(&self, profile: &str, key: &str) -> bool {
-        self.kept.as_ref().is_some_and(|kept| {
-            kept.whose().profile == profile && kept.whose().key == key
-        }) || (self.label.here
-            && self.label.profile.as_deref() == Some(profile)
-            && self.label.drive_uuid.as_deref() == Some(key))
+    fn is_of(&self, whose: &Whose) -> bool {
+        self.label.profile.as_ref() == Some(&whose.profile) && self.key == whose.key
     }
 
     /// Says what of the kept catalogs turned out to be damaged, and takes it out. How the program ends.

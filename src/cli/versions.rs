@@ -63,7 +63,7 @@ pub fn versions(args: &VersionsArgs, out: &mut dyn Write) -> Result<Exit, CliErr
 fn of_all(args: &VersionsArgs, shelf: &Shelf, out: &mut dyn Write) -> Result<Exit, CliError> {
     let zone = TimeZone::system();
     let (mut exit, mut outside, mut is_folder) = (shelf.exit, None, false);
-    let mut all: Vec<(&Shelved, FileVersions)> = Vec::new();
+    let mut all: Vec<(&Shelved, RelPath, FileVersions)> = Vec::new();
     let mut searched = false;
     for shelved in &shelf.all {
         let path = match in_source(&args.path, shelved.source()) {
@@ -81,7 +81,7 @@ fn of_all(args: &VersionsArgs, shelf: &Shelf, out: &mut dyn Write) -> Result<Exi
         exit = exit.and(shelved.settle(&past));
         is_folder |= found.is_folder;
         if !found.versions.is_empty() {
-            all.push((shelved, found));
+            all.push((shelved, path, found));
         }
     }
     match outside {
@@ -99,16 +99,16 @@ fn of_all(args: &VersionsArgs, shelf: &Shelf, out: &mut dyn Write) -> Result<Exi
     if args.json {
         let rows: Vec<_> = all
             .iter()
-            .flat_map(|(shelved, found)| found.versions.iter().map(|v| row(shelved, v)))
+            .flat_map(|(shelved, _, found)| found.versions.iter().map(|v| row(shelved, v)))
             .collect();
         super::print_json(&rows, true, out)?;
         return Ok(exit);
     }
     let paint = Paint::for_stdout();
-    for (shelved, found) in &all {
+    for (shelved, path, found) in &all {
         writeln!(out, "{}", paint.heading(&shelved.heading()))?;
         for version in &found.versions {
-            print(version, &args.path, paint, out)?;
+            print(version, path, paint, out)?;
         }
     }
     Ok(exit)
@@ -131,7 +131,7 @@ fn row<'a>(shelved: &'a Shelved, version: &'a FileVersion) -> Row<'a> {
 
 fn print(
     version: &FileVersion,
-    asked: &std::path::Path,
+    asked: &RelPath,
     paint: Paint,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
@@ -149,7 +149,7 @@ fn print(
         (Some(place), None) => line(&place.to_string_lossy()),
         (None, None) => String::new(),
     };
-    let was = if asked.ends_with(path.as_path()) { String::new() } else { format!("  as {path}") };
+    let was = if asked == path { String::new() } else { format!("  as {path}") };
     let current = if *current { "  (current)" } else { "" };
     writeln!(
         out,
