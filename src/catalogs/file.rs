@@ -268,7 +268,7 @@ fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(any(fuzzing, test))]
-pub(super) mod fuzzing {
+pub(crate) mod fuzzing {
     //! Any bytes are read or refused.
 
     use std::io::Cursor;

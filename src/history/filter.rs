@@ -55,7 +55,7 @@ pub struct Filter {
 }
 
 /// What a person asks for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Wish<'a> {
     /// Masks on name or path.
     pub masks: &'a [String],
@@ -338,5 +338,130 @@ fn compared(text: &str) -> Compared<'_> {
         Compared::Below(rest)
     } else {
         Compared::Plain(text.strip_prefix('=').unwrap_or(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(list: &[&str]) -> Vec<String> {
+        list.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn by_mask(mask: &str, path: &str) -> bool {
+        let masks = texts(&[mask]);
+        let wish = Wish { masks: &masks, ..Wish::default() };
+        Filter::new(&wish, &TimeZone::UTC).unwrap().takes_path(path.as_bytes())
+    }
+
+    #[test]
+    fn masks_are_matched_against_names_or_paths() {
+        for (mask, path, takes) in [
+            ("*", "a/b.txt", true),
+            ("*.txt", "a/b.txt", true),
+            ("*.TXT", "a/b.txt", false),
+            ("b", "a/b.txt", true),
+            ("a", "a/b.txt", false),
+            ("B", "a/b.txt", false),
+            ("?.txt", "a/b.txt", true),
+            ("a/*.txt", "a/b.txt", true),
+            ("a/*.txt", "x/a/b.txt", false),
+            ("**/a/*.txt", "x/a/b.txt", true),
+            ("a/*.txt", "a/c/b.txt", false),
+            ("a/b", "x/a/b.txt", true),
+            ("a/b", "x/ab.txt", false),
+            ("./b", "a/b.txt", true),
+            ("[ab].txt", "b.txt", true),
+            ("{x,b}.txt", "b.txt", true),
+        ] {
+            assert_eq!(by_mask(mask, path), takes, "{mask} on {path}");
+        }
+    }
+
+    #[test]
+    fn folders_hold_all_below_them() {
+        let path = |text: &str| Folder::Path(RelPath::new(text.as_bytes()).unwrap());
+        let glob = |text: &str| Folder::Glob(text.to_owned());
+        for (folder, of, takes) in [
+            (path("a"), "a/b/c", true),
+            (path("a"), "a", true),
+            (path("a"), "ab/c", false),
+            (path("a/b"), "a/c", false),
+            (Folder::All, "a/c", true),
+            (glob("a*"), "ab/c/d", true),
+            (glob("*/b"), "a/b/c", true),
+            (glob("*/b/"), "a/b/c", true),
+            (glob("b*"), "a/b", false),
+            (glob("**/b*"), "a/b/c", true),
+        ] {
+            let folders = [folder];
+            let wish = Wish { folders: &folders, ..Wish::default() };
+            let filter = Filter::new(&wish, &TimeZone::UTC).unwrap();
+            assert_eq!(filter.takes_path(of.as_bytes()), takes, "{folders:?} on {of}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_understood_or_refused() {
+        let span = |from, to| Ok(Span { from, to });
+        assert_eq!(size(">100M"), span(100_000_001, u64::MAX));
+        assert_eq!(size(">=100M"), span(100_000_000, u64::MAX));
+        assert_eq!(size("<1G"), span(0, 999_999_999));
+        assert_eq!(size("<= 1 GiB"), span(0, 1 << 30));
+        assert_eq!(size("10K-100K"), span(10_000, 100_000));
+        assert_eq!(size("10K..100kb"), span(10_000, 100_000));
+        assert_eq!(size("12345"), span(12345, 12345));
+        assert_eq!(size("=0"), span(0, 0));
+        assert_eq!(size("1.5k"), span(1500, 1500));
+        assert_eq!(size("0.1KiB"), span(102, 102));
+        for wrong in ["", ">", "x", "10X", "-5", "10-", "1..", "1.2.3", "K", ">>1", "99999999999T", "1e3"] {
+            assert_eq!(size(wrong), Err(FilterError::Size(wrong.to_owned())), "{wrong}");
+        }
+        assert_eq!(size("2K-1K"), Err(FilterError::Empty("2K-1K".to_owned())));
+        assert_eq!(size("<0"), Err(FilterError::Empty("<0".to_owned())));
+    }
+
+    #[test]
+    fn times_are_understood_or_refused() {
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let takes = |text: &str, at: &str| {
+            let at: Timestamp = at.parse().unwrap();
+            time(text, &zone).unwrap().has(&at.as_nanosecond())
+        };
+        for (text, at, expected) in [
+            ("2026-01-15", "2026-01-14T23:00:00Z", true),
+            ("2026-01-15", "2026-01-14T22:59:59.9Z", false),
+            ("2026-01-15", "2026-01-15T22:59:59.9999Z", true),
+            (">2026-01-15", "2026-01-15T22:59:59Z", false),
+            (">2026-01-15", "2026-01-15T23:00:00Z", true),
+            (">=2026-01-15", "2026-01-14T23:00:00Z", true),
+            ("<2026-01-15", "2026-01-14T22:59:59Z", true),
+            ("<2026-01-15", "2026-01-14T23:00:00Z", false),
+            ("<=2026-01-15", "2026-01-15T22:59:59Z", true),
+            ("2026-01-01..2026-02-01", "2026-02-01T22:00:00Z", true),
+            ("2026-01-01..2026-02-01", "2026-02-01T23:00:00Z", false),
+            ("2026-01-01..", "2030-01-01T00:00:00Z", true),
+            ("..2026-01-01", "2030-01-01T00:00:00Z", false),
+            ("2026-01-15 09:15", "2026-01-15T08:15:59.9Z", true),
+            ("2026-01-15T09:15:00+02:00", "2026-01-15T07:15:00Z", true),
+        ] {
+            assert_eq!(takes(text, at), expected, "{text} at {at}");
+        }
+        for wrong in ["", "yesterday", ">", "2026-13-01", "..", "2026-01-01..x", "15.1.2026"] {
+            assert_eq!(time(wrong, &zone), Err(FilterError::Time(wrong.to_owned())), "{wrong}");
+        }
+        let turned = "2026-02-01..2026-01-01";
+        assert_eq!(time(turned, &zone), Err(FilterError::Empty(turned.to_owned())));
+    }
+
+    #[test]
+    fn patterns_that_are_none_are_refused() {
+        for wrong in ["[a", "{a", "", &"{".repeat(20), &"*".repeat(5000)] {
+            let masks = texts(&[wrong]);
+            let wish = Wish { masks: &masks, ..Wish::default() };
+            let error = Filter::new(&wish, &TimeZone::UTC).unwrap_err();
+            assert!(matches!(error, FilterError::Pattern { .. }), "{error}");
+        }
     }
 }
