@@ -80,22 +80,91 @@ fn the_past_is_told_with_the_drive_here_and_away() {
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
     let folder = fs::metadata(kept(&home).parent().unwrap()).unwrap();
     assert_eq!(folder.permissions().mode() & 0o777, 0o700);
-    shown!(home.shown(&["search"]), @r"");
-    shown!(home.shown(&["search", "--mask", "b", "*.pdf", "--full-paths"]), @r"");
-    shown!(home.shown(&["versions", "z.txt"]), @r"");
+    shown!(home.shown(&["search"]), @r"
+    exit 0
+    backup_[TIME]  [TIME]
+      ./
+        +       3 B  [TIME]  a.txt
+      sub/
+        +       3 B  [TIME]  b.txt
+        +    2.5 kB  [TIME]  c.pdf
+    backup_[TIME]  [TIME]
+      ./
+        +       7 B  [TIME]  a.txt
+      sub/
+        -       3 B  [TIME]  b.txt
+    backup_[TIME]  [TIME]
+      ./
+        -       7 B  [TIME]  a.txt
+        =       7 B  [TIME]  z.txt (was a.txt)
+    mirror  as of the last backup, files without history
+      sub/
+                8 B  [TIME]  notes.md
+    8 versions, 2.5 kB
+    ");
+    shown!(home.shown(&["search", "--mask", "b", "*.pdf", "--full-paths"]), @r"
+    exit 0
+    backup_[TIME]  [TIME]
+      sub/
+        +       3 B  [TIME]  b.txt
+            /home/anna/there/backup/backup_[TIME]/track/sub/b.txt
+        +    2.5 kB  [TIME]  c.pdf
+            /home/anna/there/backup/backup_[TIME]/track/sub/c.pdf
+    backup_[TIME]  [TIME]
+      sub/
+        -       3 B  [TIME]  b.txt
+            /home/anna/there/backup/backup_[TIME]/deleted/sub/b.txt
+    3 versions, 2.5 kB
+    ");
+    shown!(home.shown(&["versions", "z.txt"]), @r"
+    exit 0
+    docs → /home/anna/there/backup
+      [TIME]  new            3 B  d33fb48ab5ad  backup_[TIME]/track/a.txt  as a.txt
+      [TIME]  changed        7 B  6a9f75eec646  backup_[TIME]/track/a.txt  as a.txt
+      [TIME]  moved          7 B  6a9f75eec646  backup_[TIME]/track/z.txt  (current)
+    ");
     let absolute = home.at("work/z.txt");
     let absolute = absolute.to_str().unwrap();
     assert_eq!(home.done(&["versions", absolute]), home.done(&["versions", "./z.txt"]));
-    shown!(home.shown(&["versions", "sub/notes.md"]), @r"");
+    shown!(home.shown(&["versions", "sub/notes.md"]), @r"
+    exit 0
+    docs → /home/anna/there/backup
+      mirror               mirrored       8 B  a23eddbb1c1a  mirror/sub/notes.md  (current)
+    ");
     let here = home.json(&["search", "--json"]);
     let list = home.json(&["list", "--json", "--detailed"]);
     let versions = home.json(&["versions", "z.txt", "--json"]);
 
     fs::rename(home.at("there/backup"), home.at("cupboard")).unwrap();
-    shown!(home.shown(&["list"]), @r"");
-    shown!(home.shown(&["search", "--deleted"]), @r"");
-    shown!(home.shown(&["versions", "z.txt"]), @r"");
-    shown!(home.shown(&["search", "--mask", "notes"]), @r"");
+    shown!(home.shown(&["list"]), @r"
+    exit 0
+    docs on /home/anna/there/backup, last seen [TIME] (from what this computer keeps)
+    backup_[TIME]  [TIME]  3 new or changed (2.5 kB), 0 deleted
+    backup_[TIME]  [TIME]  1 new or changed (7 B), 1 deleted
+    backup_[TIME]  [TIME]  0 new or changed (0 B), 1 moved or touched, 1 deleted
+    ");
+    shown!(home.shown(&["search", "--deleted"]), @r"
+    exit 0
+    docs on /home/anna/there/backup, last seen [TIME] (from what this computer keeps)
+    backup_[TIME]  [TIME]
+      sub/
+        -       3 B  [TIME]  b.txt
+    backup_[TIME]  [TIME]
+      ./
+        -       7 B  [TIME]  a.txt
+    2 versions, 10 B
+    ");
+    shown!(home.shown(&["versions", "z.txt"]), @r"
+    exit 0
+    docs on /home/anna/there/backup, last seen [TIME] (from what this computer keeps)
+      [TIME]  new            3 B  d33fb48ab5ad  backup_[TIME]/track/a.txt  as a.txt
+      [TIME]  changed        7 B  6a9f75eec646  backup_[TIME]/track/a.txt  as a.txt
+      [TIME]  moved          7 B  6a9f75eec646  backup_[TIME]/track/z.txt  (current)
+    ");
+    shown!(home.shown(&["search", "--mask", "notes"]), @r"
+    exit 0
+    Nothing matches in 1 backup; files without history are only found while their drive is here.
+    ");
     // The same but for what says that it is away, and what only the drive knows.
     let blank = |mut value: Value| {
         let rows = if value.is_array() { &mut value } else { &mut value["results"] };
@@ -119,7 +188,10 @@ fn the_past_is_told_with_the_drive_here_and_away() {
     let repo = home.json(&["search", "--json", "--repo", "cupboard"]);
     assert_eq!(repo["total"], 8);
     assert_eq!(home.json(&["list", "--json", "--repo", "cupboard"]).as_array().unwrap().len(), 3);
-    assert_eq!(home.json(&["versions", "z.txt", "--json", "--repo", "cupboard"])[2]["event"], "moved");
+    assert_eq!(
+        home.json(&["versions", "z.txt", "--json", "--repo", "cupboard"])[2]["event"],
+        "moved"
+    );
     assert_eq!(tree(&home.at("state")), before);
 }
 
@@ -158,10 +230,25 @@ fn filters_hold_together_and_bad_ones_are_refused() {
         assert!(told.contains(says), "{wrong:?}: {told}");
         assert!(output.stdout.is_empty(), "{wrong:?}");
     }
-    shown!(home.shown(&["search", "--mask", "nothing"]), @r"");
-    shown!(home.shown(&["versions", "sub"]), @r"");
-    shown!(home.shown(&["versions", "nothing.txt"]), @r"");
-    shown!(home.shown(&["versions", "."]), @r"");
+    shown!(home.shown(&["search", "--mask", "nothing"]), @r"
+    exit 0
+    Nothing matches in 1 backup.
+    ");
+    shown!(home.shown(&["versions", "sub"]), @r"
+    exit 1
+    --- stderr
+    bkm-agent: sub is a folder; `bkm-agent search --path sub` shows what is in it
+    ");
+    shown!(home.shown(&["versions", "nothing.txt"]), @r"
+    exit 1
+    --- stderr
+    bkm-agent: no backup that is known has anything at 'nothing.txt'
+    ");
+    shown!(home.shown(&["versions", "."]), @r"
+    exit 2
+    --- stderr
+    bkm-agent: that is the whole source; name a file in it
+    ");
 }
 
 /// Every version's file is where `--full-paths` says, in both ways of keeping versions.
@@ -266,10 +353,18 @@ fn what_is_kept_is_made_anew_when_it_is_damaged() {
 #[test]
 fn a_repository_that_was_made_anew_or_repaired_is_not_answered_from_old_catalogs() {
     let home = home_with_history();
+    // Nobody makes two repositories in one second; where that happened, they would pass for one.
+    let names = home.json(&["list", "--json"]);
+    let last = names[2]["name"].as_str().unwrap().to_owned();
+    common::wait_for("another second", || {
+        let now = jiff::Timestamp::now().strftime("backup_%Y%m%d_%H%M%S").to_string();
+        (now > last).then_some(())
+    });
     fs::remove_dir_all(home.at("there/backup")).unwrap();
     home.write("work/new.txt", "new");
     home.done(&["run"]);
-    let paths: Vec<_> = results(&home.json(&["search", "--json"])).into_iter().map(|r| r.0).collect();
+    let paths: Vec<_> =
+        results(&home.json(&["search", "--json"])).into_iter().map(|r| r.0).collect();
     assert_eq!(paths, ["new.txt", "z.txt", "sub/c.pdf", "sub/notes.md"]);
     let catalog = home.json(&["list", "--json"])[0]["name"].as_str().unwrap().to_owned();
     fs::write(home.at(&format!("there/backup/{catalog}/{catalog}.json")), "{").unwrap();
@@ -323,16 +418,46 @@ fn all_profiles_are_searched_and_those_that_are_gone_as_well() {
     home.write("photos/sea.jpg", "sea");
     home.profile("photos", &json!({ "src": "~/photos", "dist": "~/there/photos" }));
     home.done(&["run", "--profile", "photos"]);
-    shown!(home.shown(&["search", "--mask", "sea", "z.txt"]), @r"");
-    shown!(home.shown(&["list"]), @r"");
+    shown!(home.shown(&["search", "--mask", "sea", "z.txt"]), @r"
+    exit 0
+    docs → /home/anna/there/backup
+    backup_[TIME]  [TIME]
+      ./
+        =       7 B  [TIME]  z.txt (was a.txt)
+    photos → /home/anna/there/photos
+    backup_[TIME]  [TIME]
+      ./
+        +       3 B  [TIME]  sea.jpg
+    2 versions, 10 B
+    ");
+    shown!(home.shown(&["list"]), @r"
+    exit 0
+    docs → /home/anna/there/backup
+    backup_[TIME]  [TIME]  3 new or changed (2.5 kB), 0 deleted
+    backup_[TIME]  [TIME]  1 new or changed (7 B), 1 deleted
+    backup_[TIME]  [TIME]  0 new or changed (0 B), 1 moved or touched, 1 deleted
+    photos → /home/anna/there/photos
+    backup_[TIME]  [TIME]  1 new or changed (3 B), 0 deleted
+    ");
     assert_eq!(home.json(&["search", "--json", "--profile", "photos"])["total"], 1);
     let rows = home.json(&["list", "--json"]);
     let of: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["profile"]).collect();
     assert_eq!(of, ["docs", "docs", "docs", "photos"]);
     let absolute = home.at("photos/sea.jpg");
-    shown!(home.shown(&["versions", absolute.to_str().unwrap()]), @r"");
+    shown!(home.shown(&["versions", absolute.to_str().unwrap()]), @r"
+    exit 0
+    photos → /home/anna/there/photos
+      [TIME]  new            3 B  432f3c3ae9bd  backup_[TIME]/track/sea.jpg  (current)
+    ");
     fs::remove_file(home.at("config/bkm-agent/profiles/photos.json")).unwrap();
-    shown!(home.shown(&["search", "--mask", "sea"]), @r"");
+    shown!(home.shown(&["search", "--mask", "sea"]), @r"
+    exit 0
+    photos on /home/anna/there/photos, last seen [TIME] (from what this computer keeps)
+    backup_[TIME]  [TIME]
+      ./
+        +       3 B  [TIME]  sea.jpg
+    1 version, 3 B
+    ");
 }
 
 #[test]
@@ -347,7 +472,10 @@ fn two_drives_of_one_profile_one_of_them_away() {
         }
     };
     let home = Home::new();
-    home.profile("docs", &json!({ "drive": { "label": "TURNS" }, "src": "~/work", "dist": "B/docs" }));
+    home.profile(
+        "docs",
+        &json!({ "drive": { "label": "TURNS" }, "src": "~/work", "dist": "B/docs" }),
+    );
     home.write("work/a.txt", "one");
     let mut first = Drive::ext4(home.folder(), "TURNS");
     first.attach();
@@ -367,12 +495,21 @@ fn two_drives_of_one_profile_one_of_them_away() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|v| (v["here"].as_bool().unwrap(), v["size"].as_u64().unwrap(), v["current"].as_bool().unwrap()))
+        .map(|v| {
+            (
+                v["here"].as_bool().unwrap(),
+                v["size"].as_u64().unwrap(),
+                v["current"].as_bool().unwrap(),
+            )
+        })
         .collect();
     rows.sort_unstable();
     assert_eq!(rows, [(false, 3, false), (false, 6, true), (true, 9, true)]);
     let uuids: Vec<_> = found.as_array().unwrap().iter().map(|v| v["drive_uuid"].clone()).collect();
-    assert!(uuids.contains(&first.uuid().into()) && uuids.contains(&second.uuid().into()), "{found}");
+    assert!(
+        uuids.contains(&first.uuid().into()) && uuids.contains(&second.uuid().into()),
+        "{found}"
+    );
     assert!(found[0]["last_seen"].is_string(), "{found}");
     let shown = home.done(&["search"]);
     assert!(shown.contains("docs on TURNS, last seen 20"), "{shown}");

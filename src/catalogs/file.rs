@@ -163,7 +163,8 @@ fn read_frame(reader: &mut impl Read, at: u64) -> io::Result<Option<(u64, Vec<u8
     let mut payload = Vec::new();
     // Grows as bytes arrive, so a lying length in a short file costs nothing.
     reader.by_ref().take(length as u64).read_to_end(&mut payload)?;
-    Ok((payload.len() == length && check == checksum(at, body, &payload)).then_some((body, payload)))
+    Ok((payload.len() == length && check == checksum(at, body, &payload))
+        .then_some((body, payload)))
 }
 
 fn size_of_frame(payload: usize) -> u64 {
@@ -300,7 +301,8 @@ pub(crate) mod fuzzing {
         while let Some(([body, low, high], rest)) = bytes.split_first_chunk::<3>() {
             let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
             let (payload, rest) = rest.split_at(length);
-            let body = if *body >= 254 { u64::MAX - 255 + u64::from(*body) } else { (*body).into() };
+            let body =
+                if *body >= 254 { u64::MAX - 255 + u64::from(*body) } else { (*body).into() };
             let check = checksum(sound.len() as u64, body, payload);
             sound.extend_from_slice(&u32::try_from(length).unwrap_or(0).to_le_bytes());
             sound.extend_from_slice(&body.to_le_bytes());

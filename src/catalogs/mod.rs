@@ -123,7 +123,9 @@ impl Catalogs {
         };
         let files = entries(&self.folder).into_iter().flat_map(|profile| entries(&profile));
         let mut all: Vec<Kept> = files
-            .filter_map(|path| read(&path).filter(|k| self.path(&k.whose.profile, &k.whose.key) == path))
+            .filter_map(|path| {
+                read(&path).filter(|k| self.path(&k.whose.profile, &k.whose.key) == path)
+            })
             .collect();
         all.sort_by(|a, b| {
             let key = |kept: &Kept| (kept.whose.profile.clone(), kept.whose.label.clone());
@@ -250,9 +252,9 @@ fn is_prefix(chapters: &[Chapter], history: &[Revised]) -> bool {
 /// The number of the last repair of the records; 0 if there was none.
 fn repairs(tree: &Tree) -> Result<u64, RepositoryError> {
     let names = tree.list(Path::new(layout::META), 100_000)?;
-    let numbers = names.iter().filter_map(|name| {
-        name.to_str()?.strip_prefix(layout::BEFORE_REPAIR)?.parse::<u64>().ok()
-    });
+    let numbers = names
+        .iter()
+        .filter_map(|name| name.to_str()?.strip_prefix(layout::BEFORE_REPAIR)?.parse::<u64>().ok());
     Ok(numbers.max().unwrap_or(0))
 }
 

@@ -41,7 +41,8 @@ struct Row<'a> {
 /// Lists the increments, oldest first.
 pub fn list(args: &ListArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let shelf = Shelf::open(&args.which)?;
-    let listed = shelf.all.iter().map(|shelved| of_one(args, shelved)).collect::<Result<Vec<_>, _>>();
+    let listed =
+        shelf.all.iter().map(|shelved| of_one(args, shelved)).collect::<Result<Vec<_>, _>>();
     let printed = listed.and_then(|listed| {
         let exit = listed.iter().fold(shelf.exit, |exit, (_, one)| exit.and(*one));
         let all = || shelf.all.iter().zip(listed.iter().map(|(listed, _)| listed));

@@ -31,7 +31,7 @@ pub struct SearchArgs {
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     mask: Vec<String>,
     /// How large: '>100M', '<1G', '10K-100K', or bytes
-    #[arg(long, value_name = "SIZE", num_args = 1.., allow_hyphen_values = true)]
+    #[arg(long, value_name = "SIZE", num_args = 1..)]
     size: Vec<String>,
     /// When the file was changed last: 2026-01-15, '>2026-01-15', '<…', '2026-01-01..2026-02-01'
     #[arg(long, value_name = "TIME", num_args = 1..)]
@@ -141,8 +141,7 @@ fn in_one(
         .then(|| past.whereabouts(|path| filter.takes_path(path)))
         .transpose()
         .map_err(failed)?;
-    let mut found =
-        InOne { shelved, several, whereabouts, zone: TimeZone::system(), told: false };
+    let mut found = InOne { shelved, several, whereabouts, zone: TimeZone::system(), told: false };
     let all = past.increments().len();
     let last = args.last_backups.map_or(all, |n| all.min(n as usize));
     for (at, increment) in past.increments().enumerate().skip(all - last) {

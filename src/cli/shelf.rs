@@ -95,7 +95,8 @@ impl Shelf {
                 shelf.all.push(Shelved::of_kept(kept, source));
             }
         }
-        let order = |shelved: &Shelved| (shelved.label.profile.clone(), shelved.label.drive.clone());
+        let order =
+            |shelved: &Shelved| (shelved.label.profile.clone(), shelved.label.drive.clone());
         shelf.all.sort_by_key(order);
         match (shelf.all.is_empty(), away) {
             (true, Some(why)) => Err(why),
@@ -198,11 +199,8 @@ impl Shelved {
         };
         let key = key_of(&device);
         let memory = Store::new(&state).of(&profile.name, &key);
-        let repository = if located.is_mounted_for_this() {
-            place
-        } else {
-            located.tree.shown().to_owned()
-        };
+        let repository =
+            if located.is_mounted_for_this() { place } else { located.tree.shown().to_owned() };
         let label = Label {
             profile: Some(profile.name.clone()),
             drive: device.label.clone(),
@@ -219,8 +217,7 @@ impl Shelved {
     /// One that is not here.
     fn of_kept(kept: Kept, source: Option<PathBuf>) -> Self {
         let whose = kept.whose();
-        let (last_seen, drive) =
-            catalogs::seen(&Store::new(&state_dir::state_dir()), whose);
+        let (last_seen, drive) = catalogs::seen(&Store::new(&state_dir::state_dir()), whose);
         let label = Label {
             profile: Some(whose.profile.clone()),
             drive,
@@ -284,10 +281,11 @@ impl Shelved {
         if self.label.here {
             return format!("{profile} → {}", line(&self.label.repository));
         }
-        let seen = self.label.last_seen.as_deref().map_or_else(
-            || "not here".to_owned(),
-            |seen| format!("last seen {}", minute(seen)),
-        );
+        let seen = self
+            .label
+            .last_seen
+            .as_deref()
+            .map_or_else(|| "not here".to_owned(), |seen| format!("last seen {}", minute(seen)));
         format!("{profile} on {}, {seen} (from what this computer keeps)", self.name())
     }
 

@@ -415,7 +415,9 @@ mod tests {
         assert_eq!(size("=0"), span(0, 0));
         assert_eq!(size("1.5k"), span(1500, 1500));
         assert_eq!(size("0.1KiB"), span(102, 102));
-        for wrong in ["", ">", "x", "10X", "-5", "10-", "1..", "1.2.3", "K", ">>1", "99999999999T", "1e3"] {
+        for wrong in
+            ["", ">", "x", "10X", "-5", "10-", "1..", "1.2.3", "K", ">>1", "99999999999T", "1e3"]
+        {
             assert_eq!(size(wrong), Err(FilterError::Size(wrong.to_owned())), "{wrong}");
         }
         assert_eq!(size("2K-1K"), Err(FilterError::Empty("2K-1K".to_owned())));

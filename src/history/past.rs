@@ -126,7 +126,10 @@ impl<'a> Past<'a> {
     }
 
     /// What is needed to say where versions lie, of paths that `wanted` takes.
-    pub fn whereabouts(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Whereabouts<'a>, PastError> {
+    pub fn whereabouts(
+        &self,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Whereabouts<'a>, PastError> {
         let mut whereabouts = Whereabouts {
             keeping: self.keeping,
             index: self.here.map(|here| here.index),

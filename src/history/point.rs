@@ -71,13 +71,15 @@ pub(super) fn span(text: &str, zone: &TimeZone) -> Option<(Timestamp, Timestamp)
     }
     let (begin, end) = match text.parse::<Date>() {
         // `parse` also takes the date of a full time; only a bare date means the whole day.
-        Ok(date) if text.len() == 10 => {
-            (date.to_datetime(Time::MIN), date.to_datetime(Time::MAX))
-        }
+        Ok(date) if text.len() == 10 => (date.to_datetime(Time::MIN), date.to_datetime(Time::MAX)),
         // A minute or a second means its end as well.
         _ => {
             let time = text.parse::<DateTime>().ok()?;
-            let rest = if text.len() == "2026-11-23 09:15".len() { 59_999_999_999_i64 } else { 999_999_999 };
+            let rest = if text.len() == "2026-11-23 09:15".len() {
+                59_999_999_999_i64
+            } else {
+                999_999_999
+            };
             let whole = time.subsec_nanosecond() == 0;
             let end = jiff::Span::new().nanoseconds(rest);
             (time, if whole { time.saturating_add(end) } else { time })

@@ -64,7 +64,11 @@ struct Name {
 }
 
 /// All versions of the file at `path`; times in `zone`.
-pub fn versions(past: &Past<'_>, path: &RelPath, zone: &TimeZone) -> Result<FileVersions, PastError> {
+pub fn versions(
+    past: &Past<'_>,
+    path: &RelPath,
+    zone: &TimeZone,
+) -> Result<FileVersions, PastError> {
     let mut found = FileVersions::default();
     let mut names = vec![Name { path: path.as_bytes().to_vec(), before: usize::MAX }];
     let mut listed: Vec<(Option<Increment>, Role, RelPath, CatalogEntry)> = Vec::new();
@@ -81,9 +85,10 @@ pub fn versions(past: &Past<'_>, path: &RelPath, zone: &TimeZone) -> Result<File
             if names.iter().any(|name| at < name.before && name.path == entry.path) {
                 earlier.extend(entry.moved_from.map(<[u8]>::to_vec));
                 let known = entry.to_catalog(zone);
-                listed.extend(known.map(|(path, known)| {
-                    (Some((*increment).clone()), entry.role, path, known)
-                }));
+                listed
+                    .extend(known.map(|(path, known)| {
+                        (Some((*increment).clone()), entry.role, path, known)
+                    }));
             }
             Ok(())
         })?;
@@ -116,7 +121,14 @@ pub fn versions(past: &Past<'_>, path: &RelPath, zone: &TimeZone) -> Result<File
             whereabouts.place(&Entry { role, ..known.clone() }, by)
         });
         let current = at == last && existed && known_as == *path;
-        found.versions.push(FileVersion { increment, event, path: known_as, entry, current, place });
+        found.versions.push(FileVersion {
+            increment,
+            event,
+            path: known_as,
+            entry,
+            current,
+            place,
+        });
     }
     Ok(found)
 }

@@ -40,8 +40,8 @@ use crate::relpath::RelPath;
 pub use catalog_file::read_catalog;
 use format::{Format, Keeping};
 use index::{Batch, Closing, Frame, Index};
-pub(crate) use log::checksum;
 use log::LogWriter;
+pub(crate) use log::checksum;
 use stamp::Stamp;
 
 /// Staging name of an index that is written anew.
