@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use crate::budget;
 use crate::drive::tree::Tree;
@@ -84,19 +87,49 @@ pub fn now(index: &Index) -> Versions {
     index.records().iter().map(version).collect()
 }
 
+/// Catalogs are read together up to this many bytes of text: most have a few kilobytes.
+const TOGETHER: u64 = 4 << 20;
+
+/// What a catalog says of a path; of most, a later one says something else.
+enum Said {
+    File(Arc<str>, Box<CatalogEntry>),
+    Folder(CatalogFolder),
+}
+
 /// The tracked tree as the increment with `sequence` left it.
 pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, RepositoryError> {
-    let mut versions = Versions::new();
-    for increment in index.increments().iter().filter(|i| i.sequence <= sequence) {
-        fold(&mut versions, read_catalog(tree, &increment.name)?);
-        budget::check_paths(versions.len(), "the history up to then")?;
+    let mut said = BTreeMap::new();
+    let increments = index.increments().iter().filter(|i| i.sequence <= sequence);
+    let names: Vec<&str> = increments.map(|increment| increment.name.as_str()).collect();
+    let mut names = names.as_slice();
+    while !names.is_empty() {
+        let (group, rest) = names.split_at(together(tree, names)?);
+        // Reading them takes longer than to fold them.
+        let catalogs: Vec<_> = group.par_iter().map(|name| read_catalog(tree, name)).collect();
+        for catalog in catalogs {
+            fold(&mut said, catalog?);
+            budget::check_paths(said.len(), "the history up to then")?;
+        }
+        names = rest;
     }
-    Ok(versions)
+    Ok(said.into_iter().map(|(path, said)| version(path, &said)).collect())
+}
+
+/// How many of the first increments are small enough to be read at the same time; one at least.
+fn together(tree: &Tree, names: &[&str]) -> Result<usize, RepositoryError> {
+    let mut bytes = 0_u64;
+    for (at, name) in names.iter().enumerate().take(rayon::current_num_threads() * 4) {
+        bytes += tree.stat(&layout::catalog(name))?.map_or(0, |found| found.size);
+        if bytes > TOGETHER {
+            return Ok(at.max(1));
+        }
+    }
+    Ok(names.len().min(rayon::current_num_threads() * 4))
 }
 
 /// Applies one increment's catalog. What leaves comes first, so that a folder that took a file's place
 /// stays.
-fn fold(versions: &mut Versions, catalog: Catalog) {
+fn fold(versions: &mut BTreeMap<RelPath, Said>, catalog: Catalog) {
     let gone = |entry: &CatalogEntry| entry.category == EntryCategory::Deleted;
     for (path, _) in catalog.file_catalog.iter().filter(|(_, entry)| gone(entry)) {
         versions.remove(path);
@@ -105,14 +138,22 @@ fn fold(versions: &mut Versions, catalog: Catalog) {
         versions.remove(path);
     }
     for (path, folder) in catalog.folders {
-        versions.insert(path, folder_version(&folder));
+        versions.insert(path, Said::Folder(folder));
     }
+    let name: Arc<str> = catalog.backup_name.into();
     for (path, entry) in catalog.file_catalog {
         if !gone(&entry) {
-            let version = file_version(&catalog.backup_name, &path, &entry);
-            versions.insert(path, version);
+            versions.insert(path, Said::File(Arc::clone(&name), Box::new(entry)));
         }
     }
+}
+
+fn version(path: RelPath, said: &Said) -> (RelPath, Version) {
+    let version = match said {
+        Said::File(increment, entry) => file_version(increment, &path, entry),
+        Said::Folder(folder) => folder_version(folder),
+    };
+    (path, version)
 }
 
 fn folder_version(folder: &CatalogFolder) -> Version {
