@@ -43,19 +43,21 @@ fn every_command_explains_itself() {
     Usage: bkm-agent <COMMAND>
 
     Commands:
-      daemon   Listen for drives and back up to them until stopped
-      run      Back up now
-      list     List the increments: what each run found new, changed or deleted
-      restore  Restore files, folders or the whole tree
-      verify   Check that every version on the drive is there and is what was backed up
-      repair   Rebuild lost or broken records from the files on the drive
-      status   Show the last runs of each profile and drive
-      why      Say why the last plug-in did or did not start a backup
-      drives   Show the drives that are plugged in and the profiles for them
-      pair     Pair a drive with a profile, so that no other drive passes for it
-      unpair   Forget that a drive is paired; the backup on it stays
-      check    Check the profiles: whether they are valid, and what they select
-      help     Print this message or the help of the given subcommand(s)
+      daemon    Listen for drives and back up to them until stopped
+      run       Back up now
+      list      List the increments: what each run found new, changed or deleted
+      search    Search the versions of all backups, also of drives that are not here
+      versions  Show every version of a file, on all drives, also those that are not here
+      restore   Restore files, folders or the whole tree
+      verify    Check that every version on the drive is there and is what was backed up
+      repair    Rebuild lost or broken records from the files on the drive
+      status    Show the last runs of each profile and drive
+      why       Say why the last plug-in did or did not start a backup
+      drives    Show the drives that are plugged in and the profiles for them
+      pair      Pair a drive with a profile, so that no other drive passes for it
+      unpair    Forget that a drive is paired; the backup on it stays
+      check     Check the profiles: whether they are valid, and what they select
+      help      Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -90,8 +92,10 @@ fn every_command_explains_itself() {
           --config <FILE>   The profile in this file
           --detailed        List the files of each increment
           --json            Print a JSON array with one object per increment
-      -h, --help            Print help
+      -h, --help            Print help (see more with '--help')
     ");
+    shown!(help(&["search", "-h"]), @r"");
+    shown!(help(&["versions", "-h"]), @r"");
     shown!(help(&["restore", "-h"]), @r"
     exit 0
     Restore files, folders or the whole tree
@@ -667,9 +671,11 @@ fn several_profiles_are_asked_which() {
       8 B copied in [DURATION]; backup_[TIME]
     ");
     shown!(home.shown(&["list"]), @r"
-    exit 2
-    --- stderr
-    bkm-agent: which profile? Name one with --profile: docs, more
+    exit 0
+    docs → /home/anna/there/backup
+    backup_[TIME]  [TIME]  3 new or changed (11 B), 0 deleted
+    more → /home/anna/there/more
+    backup_[TIME]  [TIME]  2 new or changed (8 B), 0 deleted
     ");
     shown!(home.shown(&["list", "--profile", "more"]), @r"
     exit 0
