@@ -94,8 +94,47 @@ fn every_command_explains_itself() {
           --json            Print a JSON array with one object per increment
       -h, --help            Print help (see more with '--help')
     ");
-    shown!(help(&["search", "-h"]), @r"");
-    shown!(help(&["versions", "-h"]), @r"");
+    shown!(help(&["search", "-h"]), @r"
+    exit 0
+    Search the versions of all backups, also of drives that are not here
+
+    Usage: bkm-agent search [OPTIONS]
+
+    Options:
+          --mask <GLOB>...       A name: `*.jpg`, or a word that is anywhere in it; with a `/`, of the
+                                 path. Upper and lower case differ
+          --size <SIZE>...       How large: '>100M', '<1G', '10K-100K', or bytes
+          --time <TIME>...       When the file was changed last: 2026-01-15, '>2026-01-15', '<…',
+                                 '2026-01-01..2026-02-01'
+          --path <PATH|GLOB>...  In this folder, or those that a pattern matches; relative to the source
+                                 (or absolute, inside it)
+          --last-backups <N>     Only in the last N increments of each backup
+          --deleted              Only what was deleted: each file's last version
+          --full-paths           Show where the plain file of each version lies
+          --repo <DIR>           The repository's folder itself
+          --profile <NAME>       The profile with this name
+          --device <DEV>         The drive at this device node, e.g. /dev/sdb1
+          --config <FILE>        The profile in this file
+          --json                 Print one JSON object with the array `results`
+      -h, --help                 Print help (see more with '--help')
+    ");
+    shown!(help(&["versions", "-h"]), @r"
+    exit 0
+    Show every version of a file, on all drives, also those that are not here
+
+    Usage: bkm-agent versions [OPTIONS] <PATH>
+
+    Arguments:
+      <PATH>  The file, relative to the source (or absolute, inside it)
+
+    Options:
+          --repo <DIR>      The repository's folder itself
+          --profile <NAME>  The profile with this name
+          --device <DEV>    The drive at this device node, e.g. /dev/sdb1
+          --config <FILE>   The profile in this file
+          --json            Print a JSON array with one object per version
+      -h, --help            Print help (see more with '--help')
+    ");
     shown!(help(&["restore", "-h"]), @r"
     exit 0
     Restore files, folders or the whole tree

@@ -26,14 +26,6 @@ fn catalog(attacked: &Attacked) -> PathBuf {
     attacked.repository().join(&first).join(format!("{first}.json"))
 }
 
-/// Lets the commands read the drive's catalogs, and not answer from what this computer keeps of the true ones.
-fn forget_kept(attacked: &Attacked) {
-    let kept = attacked.home.at("state/bkm-agent/catalogs");
-    if kept.exists() {
-        fs::remove_dir_all(kept).unwrap();
-    }
-}
-
 /// What came of the commands that read catalogs: exit code and words of `list`, `list --detailed`,
 /// `list --json` and `restore --at`. What was restored is in `then`.
 fn read_catalogs(attacked: &mut Attacked) -> Vec<(i32, String)> {
@@ -45,7 +37,6 @@ fn read_catalogs(attacked: &mut Attacked) -> Vec<(i32, String)> {
         &["restore", "--overwrite", "--to", "then", "--at", &first],
     ];
     let ended = commands.map(|args| {
-        forget_kept(attacked);
         let output = attacked.command(args);
         (output.status.code().unwrap(), words(&output))
     });
@@ -288,7 +279,6 @@ fn a_catalog_of_ten_million_files_is_refused_where_the_memory_is_small() {
         };
         assert!(text.len() > many.len() && text.contains(&many[..20]), "{field}");
         fs::write(&file, text).unwrap();
-        forget_kept(&attacked);
         let output = attacked.command(&["list"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(words(&output).contains("memory"), "{}", words(&output));

@@ -135,8 +135,7 @@ fn payloads(
 ) -> io::Result<bool> {
     file.seek(SeekFrom::Start(chapter.at))?;
     let length = chapter.end - chapter.at;
-    #[expect(clippy::cast_possible_truncation, reason = "at most 256 KiB")]
-    let buffer = length.min(256 << 10) as usize;
+    let buffer = usize::try_from(length.min(256 << 10)).unwrap_or_default();
     let mut reader = BufReader::with_capacity(buffer, file.take(length));
     let mut at = chapter.at;
     while at < chapter.end {

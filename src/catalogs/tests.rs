@@ -82,8 +82,11 @@ fn three() -> (Vec<(Head, Catalog)>, Vec<u8>) {
     (catalogs, file.into_inner())
 }
 
-/// The chapters of a file: head, paths, and whether they were believed.
-fn told(bytes: &[u8]) -> Option<Vec<(Head, Vec<Vec<u8>>, bool)>> {
+/// A chapter: head, paths, and whether they were believed.
+type Told = (Head, Vec<Vec<u8>>, bool);
+
+/// The chapters of a file.
+fn told(bytes: &[u8]) -> Option<Vec<Told>> {
     let mut file = Cursor::new(bytes);
     let contents = file::contents(&mut file).unwrap()?;
     assert_eq!(contents.whose, whose());

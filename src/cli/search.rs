@@ -60,9 +60,14 @@ pub fn search(args: &SearchArgs, out: &mut dyn Write) -> Result<Exit, CliError> 
     // Before any drive is touched: what was mistyped is said at once.
     filter(args, &[])?;
     let shelf = Shelf::open(&args.which)?;
-    let found = in_all(args, &shelf, Paint::for_stdout(), out);
+    // Standard output would be written to line by line.
+    let mut out = io::BufWriter::with_capacity(64 << 10, out);
+    let found = in_all(args, &shelf, Paint::for_stdout(), &mut out);
+    let flushed = out.flush();
     shelf.close();
-    found
+    let exit = found?;
+    flushed?;
+    Ok(exit)
 }
 
 fn filter(args: &SearchArgs, folders: &[Folder]) -> Result<Filter, CliError> {
@@ -218,8 +223,8 @@ impl<'a> Printer<'a> {
         let place = one.whereabouts.as_ref().and_then(|at| at.place(entry, name));
         let full_path = place.map(|place| one.shelved.full_path(&place));
         if self.json {
-            let full_path = full_path.map(|path| path.to_string_lossy().into_owned());
-            return self.as_json(one, increment, entry, full_path);
+            let full_path = full_path.as_ref().map(|path| path.to_string_lossy());
+            return self.as_json(one, increment, entry, full_path.as_deref());
         }
         if !one.told {
             one.told = true;
@@ -279,7 +284,7 @@ impl<'a> Printer<'a> {
         one: &InOne<'_>,
         increment: Option<&Increment>,
         entry: &Entry<'_>,
-        full_path: Option<String>,
+        full_path: Option<&str>,
     ) -> io::Result<()> {
         let Some((path, known)) = entry.to_catalog(&one.zone) else { return Ok(()) };
         let mut result = serde_json::to_value(&known)?;

@@ -79,7 +79,11 @@ impl Shelf {
         let mut away = None;
         let single = profiles.len() == 1;
         for profile in &profiles {
-            shelf.open_profile(profile, device.as_ref(), single, &mut away)?;
+            let opened = shelf.open_profile(profile, device.as_ref(), single, &mut away);
+            if let Err(error) = opened {
+                shelf.close();
+                return Err(error);
+            }
         }
         let is_meant = |kept: &Kept| {
             let whose = kept.whose();
@@ -128,8 +132,11 @@ impl Shelf {
         };
         for device in devices {
             let opened = locate::open_at(profile.clone(), device.clone(), true);
-            match opened.and_then(Located::read).map_err(Unopened::into_parts) {
-                Ok(located) => self.all.push(Shelved::of_profile(profile, device, located)?),
+            let shelved = opened.and_then(Located::read).and_then(|located| {
+                Shelved::of_profile(profile, device, located).map_err(Unopened::Failed)
+            });
+            match shelved.map_err(Unopened::into_parts) {
+                Ok(shelved) => self.all.push(shelved),
                 Err((error, true)) => {
                     away.get_or_insert(error);
                 }
@@ -188,14 +195,18 @@ impl Shelved {
             &history_of(&located.index),
             &AtomicBool::new(false),
         );
-        let kept = match kept {
-            Ok(kept) => Some(kept),
-            Err(KeepError::Repository(error)) => {
-                located.close();
-                return Err(CliError::new(&error, Exit::Failed));
-            }
+        let read = match kept {
+            Ok(kept) => keeping(&located).map(|keeping| (Some(kept), keeping)),
+            Err(KeepError::Repository(error)) => Err(CliError::new(&error, Exit::Failed)),
             // The drive knows it as well.
-            Err(_) => None,
+            Err(_) => keeping(&located).map(|keeping| (None, keeping)),
+        };
+        let (kept, keeping) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                located.close();
+                return Err(error);
+            }
         };
         let key = key_of(&device);
         let memory = Store::new(&state).of(&profile.name, &key);
@@ -209,7 +220,6 @@ impl Shelved {
             here: true,
             repository: repository.to_string_lossy().into_owned(),
         };
-        let keeping = keeping(&located)?;
         let source = Some(profile.source.clone());
         Ok(Self { label, key, located: Some(located), kept, keeping, source })
     }

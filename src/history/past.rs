@@ -144,13 +144,12 @@ impl<'a> Past<'a> {
             self.entries(at, &mut |entry| {
                 if wanted(entry.path) {
                     let path = whereabouts.hasher.hash_one(entry.path);
-                    match entry.role {
-                        Role::Deleted => whereabouts.current.remove(&path),
-                        _ => {
-                            let by = entry.content_in.unwrap_or(&increment.name);
-                            whereabouts.current.insert(path, whereabouts.hasher.hash_one(by))
-                        }
-                    };
+                    if entry.role == Role::Deleted {
+                        whereabouts.current.remove(&path);
+                    } else {
+                        let by = entry.content_in.unwrap_or(&increment.name);
+                        whereabouts.current.insert(path, whereabouts.hasher.hash_one(by));
+                    }
                 }
                 Ok(())
             })?;
