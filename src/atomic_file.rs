@@ -34,11 +34,13 @@ fn stage(path: &Path, content: &[u8], sync: bool) -> io::Result<()> {
     if sync {
         file.sync_all()?;
     }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place for files of the computer"
-    )]
-    std::fs::rename(&staged, path)
+    put(&staged, path)
+}
+
+/// Puts a file that was written beside `path` in its place.
+#[expect(clippy::disallowed_methods, reason = "this is the one place for files of the computer")]
+pub(crate) fn put(staged: &Path, path: &Path) -> io::Result<()> {
+    std::fs::rename(staged, path)
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@
 
 #![allow(clippy::panic, clippy::missing_panics_doc, reason = "a finding is told by a panic")]
 
+use jiff::tz::TimeZone;
+
 use crate::drive::mountinfo;
+use crate::history::filter::{Filter, Folder, Wish};
 use crate::history::restore::Selection;
 use crate::relpath::RelPath;
 use crate::repository::fuzzing as records;
@@ -16,7 +19,7 @@ use crate::select::rules::{Decider, DirectoryPriority, RawRules, Rules};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets: `fuzz/fuzz_targets/<name>.rs` calls the function of that name.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     ("index", index),
     ("frames", frames),
     ("catalog", catalog),
@@ -28,6 +31,8 @@ pub const TARGETS: [Target; 11] = [
     ("mountinfo", mountinfo),
     ("profile", profile),
     ("rules", rules),
+    ("kept", kept),
+    ("search", search),
 ];
 
 /// `.bkm/index`, as it is.
@@ -122,6 +127,30 @@ pub fn rules(bytes: &[u8]) {
             let _category = decider.file(scope, path.as_bytes());
         }
         let _unmatched = rules.unmatched(&hits);
+    }
+}
+
+/// What this computer keeps of catalogs: as it is, and as frames with sound checksums.
+pub fn kept(bytes: &[u8]) {
+    let _seen = crate::catalogs::fuzzing::file(bytes) + crate::catalogs::fuzzing::frames(bytes);
+}
+
+/// Filters of a search, one a line: mask, folder, size and time each; the last line is matched.
+pub fn search(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let path = lines.pop().unwrap_or_default();
+    let folders: Vec<_> = lines.iter().cloned().map(Folder::Glob).collect();
+    let empty = Wish::default();
+    for wish in [
+        Wish { masks: &lines, ..empty },
+        Wish { folders: &folders, ..empty },
+        Wish { sizes: &lines, ..empty },
+        Wish { times: &lines, ..empty },
+    ] {
+        if let Ok(filter) = Filter::new(&wish, &TimeZone::UTC) {
+            let _taken = filter.takes_path(path.as_bytes());
+        }
     }
 }
 

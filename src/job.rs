@@ -4,7 +4,9 @@
 //! A drive that is refused gets nothing: no hook runs and nothing is written to it. It mounts and unmounts
 //! nothing. Called by `agent` and the `run` command; blocks for as long as the run takes.
 
+use crate::backup::place::Place;
 use crate::backup::{self, Options, RunError, RunReport};
+use crate::catalogs::Catalogs;
 use crate::config::Profile;
 use crate::drive::device::Device;
 use crate::drive::mount::Mounted;
@@ -12,6 +14,7 @@ use crate::drive::writable::{self, NotWritable};
 use crate::hooks::{self, At, HookError};
 use crate::in_words::in_words;
 use crate::pairing::{self, Admission, Pairings, Refusal, Verdict};
+use crate::state_dir;
 
 /// Why there is no complete backup.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +57,12 @@ pub fn run(
     let Some((device, mounted)) = drive else {
         let folder = backup::place::folder_of(profile);
         let at = At { device: None, mount_point: None, repository: &folder };
-        return hooked(profile, &at, options, || backup::run(profile, options));
+        return hooked(profile, &at, options, || {
+            let ran = backup::run(profile, options);
+            let device = Device { node: folder.clone(), ..Device::default() };
+            keep_catalogs(profile, &device, Place::Folder(&folder), &ran, options);
+            ran
+        });
     };
     let admission = match pairing::admit(profile, device, mounted, pairings) {
         Ok(admission) => admission,
@@ -81,6 +89,7 @@ fn admitted(
     options: &Options<'_>,
 ) -> Result<RunReport, RunError> {
     let mut ran = backup::run_on_drive(&admission.profile(profile), device, mounted, options);
+    keep_catalogs(profile, device, Place::Drive(mounted, &admission.place), &ran, options);
     if options.dry_run {
         return ran;
     }
@@ -97,6 +106,28 @@ fn admitted(
         }
     }
     ran
+}
+
+/// Takes over to this computer what a complete run added to the repository's catalogs. The backup counts,
+/// whatever comes of that.
+fn keep_catalogs(
+    profile: &Profile,
+    device: &Device,
+    place: Place<'_>,
+    ran: &Result<RunReport, RunError>,
+    options: &Options<'_>,
+) {
+    let Ok(report) = ran else { return };
+    if options.dry_run {
+        return;
+    }
+    let (Place::Drive(_, path) | Place::Folder(path)) = place;
+    let Ok(Some(tree)) = place.existing() else { return };
+    let catalogs = Catalogs::new(&state_dir::state_dir());
+    let history = &report.history;
+    if let Err(error) = catalogs.keep(&profile.name, device, path, &tree, history, options.stop) {
+        tracing::warn!("{}", in_words(&error));
+    }
 }
 
 /// A run, and around it the profile's hooks; a dry run has none.

@@ -8,6 +8,7 @@ pub mod atomic_file;
 pub mod backup;
 mod beneath;
 mod budget;
+pub mod catalogs;
 pub mod cli;
 pub mod config;
 pub mod desktop;

@@ -43,20 +43,24 @@ fn every_command_explains_itself() {
     Usage: bkm-agent <COMMAND>
 
     Commands:
-      daemon   Listen for drives and back up to them until stopped
-      run      Back up now
-      list     List the increments: what each run found new, changed or deleted
-      diff     Show what is new, changed, moved or deleted between two backups, or since one
-      restore  Restore files, folders or the whole tree
-      verify   Check that every version on the drive is there and is what was backed up
-      repair   Rebuild lost or broken records from the files on the drive
-      status   Show the last runs of each profile and drive
-      why      Say why the last plug-in did or did not start a backup
-      drives   Show the drives that are plugged in and the profiles for them
-      pair     Pair a drive with a profile, so that no other drive passes for it
-      unpair   Forget that a drive is paired; the backup on it stays
-      check    Check the profiles: whether they are valid, and what they select
-      help     Print this message or the help of the given subcommand(s)
+      daemon    Listen for drives and back up to them until stopped
+      run       Back up now
+      list      List the increments: what each run found new, changed or deleted
+      diff      Show what is new, changed, moved or deleted between two backups, or since one
+      search    Search the versions of all backups, also of drives that are not here
+      versions  Show every version of a file, on all drives, also those that are not here
+      restore   Restore files, folders or the whole tree
+      verify    Check that every version on the drive is there and is what was backed up
+      prune     Remove increments that the profile's retention does not keep
+      delete    Remove versions of files from one increment
+      repair    Rebuild lost or broken records from the files on the drive
+      status    Show the last runs of each profile and drive
+      why       Say why the last plug-in did or did not start a backup
+      drives    Show the drives that are plugged in and the profiles for them
+      pair      Pair a drive with a profile, so that no other drive passes for it
+      unpair    Forget that a drive is paired; the backup on it stays
+      check     Check the profiles: whether they are valid, and what they select
+      help      Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -91,7 +95,48 @@ fn every_command_explains_itself() {
           --config <FILE>   The profile in this file
           --detailed        List the files of each increment, with a bar for how much it brought
           --json            Print a JSON array with one object per increment
-      -h, --help            Print help
+      -h, --help            Print help (see more with '--help')
+    ");
+    shown!(help(&["search", "-h"]), @r"
+    exit 0
+    Search the versions of all backups, also of drives that are not here
+
+    Usage: bkm-agent search [OPTIONS]
+
+    Options:
+          --mask <GLOB>...       A name: `*.jpg`, or a word that is anywhere in it; with a `/`, of the
+                                 path. Upper and lower case differ
+          --size <SIZE>...       How large: '>100M', '<1G', '10K-100K', or bytes
+          --time <TIME>...       When the file was changed last: 2026-01-15, '>2026-01-15', '<…',
+                                 '2026-01-01..2026-02-01'
+          --path <PATH|GLOB>...  In this folder, or those that a pattern matches; relative to the source
+                                 (or absolute, inside it)
+          --last-backups <N>     Only in the last N increments of each backup
+          --deleted              Only what was deleted: each file's last version
+          --full-paths           Show where the plain file of each version lies
+          --repo <DIR>           The repository's folder itself
+          --profile <NAME>       The profile with this name
+          --device <DEV>         The drive at this device node, e.g. /dev/sdb1
+          --config <FILE>        The profile in this file
+          --json                 Print one JSON object with the array `results`
+      -h, --help                 Print help (see more with '--help')
+    ");
+    shown!(help(&["versions", "-h"]), @r"
+    exit 0
+    Show every version of a file, on all drives, also those that are not here
+
+    Usage: bkm-agent versions [OPTIONS] <PATH>
+
+    Arguments:
+      <PATH>  The file, relative to the source (or absolute, inside it)
+
+    Options:
+          --repo <DIR>      The repository's folder itself
+          --profile <NAME>  The profile with this name
+          --device <DEV>    The drive at this device node, e.g. /dev/sdb1
+          --config <FILE>   The profile in this file
+          --json            Print a JSON array with one object per version
+      -h, --help            Print help (see more with '--help')
     ");
     shown!(help(&["restore", "-h"]), @r"
     exit 0
@@ -681,9 +726,11 @@ fn several_profiles_are_asked_which() {
       8 B copied in [DURATION]; backup_[TIME]
     ");
     shown!(home.shown(&["list"]), @r"
-    exit 2
-    --- stderr
-    bkm-agent: which profile? Name one with --profile: docs, more
+    exit 0
+    docs → /home/anna/there/backup
+    backup_[TIME]  [TIME]  3 new or changed (11 B), 0 deleted
+    more → /home/anna/there/more
+    backup_[TIME]  [TIME]  2 new or changed (8 B), 0 deleted
     ");
     shown!(home.shown(&["list", "--profile", "more"]), @r"
     exit 0

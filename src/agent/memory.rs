@@ -112,6 +112,11 @@ impl Store {
         of_drives.iter().filter_map(|file| load(file)?.completed_at()).max()
     }
 
+    /// What is known of `profile` on the drive with this [`key_of`].
+    pub fn of(&self, profile: &str, key: &str) -> Option<Memory> {
+        load(&self.file(profile, key))
+    }
+
     /// Of which backup's age the user was reminded last: when that was complete, or its profile made.
     pub fn reminded(&self, profile: &str) -> Option<Timestamp> {
         let text = std::fs::read_to_string(self.reminder(profile)).ok()?;
@@ -146,17 +151,25 @@ impl Store {
     }
 
     fn path(&self, profile: &str, device: &Device) -> PathBuf {
-        // An encrypted drive is known locked as well.
-        let device = device.container.as_deref().unwrap_or(device);
-        // A serial number tells the stick but not its partitions: the number of the partition does.
-        let key = match (&device.uuid, &device.serial_long) {
-            (Some(uuid), _) => uuid.clone(),
-            (None, Some(serial)) => {
-                format!("{serial}-{}", device.partuuid.as_deref().unwrap_or("disk"))
-            }
-            (None, None) => device.node.to_string_lossy().into_owned(),
-        };
-        self.folder.join(file_name(profile)).join(format!("{}.json", file_name(&key)))
+        self.file(profile, &key_of(device))
+    }
+
+    fn file(&self, profile: &str, key: &str) -> PathBuf {
+        self.folder.join(file_name(profile)).join(format!("{}.json", file_name(key)))
+    }
+}
+
+/// What a drive is known by on this computer.
+pub fn key_of(device: &Device) -> String {
+    // An encrypted drive is known locked as well.
+    let device = device.container.as_deref().unwrap_or(device);
+    // A serial number tells the stick but not its partitions: the number of the partition does.
+    match (&device.uuid, &device.serial_long) {
+        (Some(uuid), _) => uuid.clone(),
+        (None, Some(serial)) => {
+            format!("{serial}-{}", device.partuuid.as_deref().unwrap_or("disk"))
+        }
+        (None, None) => device.node.to_string_lossy().into_owned(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Planned;
+use crate::catalogs::Revised;
 use crate::problem::Problem;
 
 /// What one run did. Files below are files and symbolic links; folders are not counted.
@@ -55,6 +56,9 @@ pub struct RunReport {
     pub first_use: bool,
     /// Whether an interrupted run was finished or undone first.
     pub recovered: bool,
+    /// The increments that the repository has now; not told, but what is kept of their catalogs follows it.
+    #[serde(skip)]
+    pub history: Vec<Revised>,
     /// Seconds from the start to the last sync.
     pub duration_s: f64,
     /// With `--dry-run`: why the run itself would be refused.

@@ -292,6 +292,7 @@ impl Run<'_> {
             self.prune(&mut repository, &mut report)?;
         }
         repository.stamp_run(repository::now_ns(), self.profile.rules.fingerprint())?;
+        report.history = crate::catalogs::history_of(repository.index());
         report.duration_s = self.begun.elapsed().as_secs_f64();
         Ok(report)
     }

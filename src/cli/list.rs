@@ -1,11 +1,13 @@
-//! `list`: the increments of a repository.
+//! `list`: the increments of a repository, or of all that are known.
 
 use std::io::Write;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::bar::Bars;
 use super::locate::Which;
+use super::shelf::{Label, Shelf, Shelved};
 use super::{CliError, Exit};
 use crate::history::list::{Listed, list as increments};
 use crate::human;
@@ -13,6 +15,9 @@ use crate::repository::Status;
 use crate::repository::catalog::EntryCategory;
 
 /// List the increments: what each run found new, changed or deleted
+///
+/// A repository that is not here is listed from what this computer keeps of it. Without a word of which, all
+/// that are known are listed.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
@@ -25,25 +30,54 @@ pub struct ListArgs {
     json: bool,
 }
 
+/// An increment and whose it is.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    listed: &'a Listed,
+    #[serde(flatten)]
+    label: &'a Label,
+}
+
 /// Lists the increments, oldest first.
 pub fn list(args: &ListArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let located = args.which.open()?;
-    let listed = increments(&located.tree, &located.index, args.detailed)
-        .map_err(|e| CliError::new(&e, Exit::Failed));
-    located.close();
-    let listed = listed?;
-    if args.json {
-        super::print_json(&listed, true, out)?;
-        return Ok(Exit::Done);
-    }
-    if listed.is_empty() {
-        writeln!(out, "No increments yet: nothing tracked was backed up.")?;
-    }
-    let bars = args.detailed.then(|| Bars::new(listed.iter().map(|i| i.size)));
-    for increment in &listed {
-        print(increment, bars.as_ref(), out)?;
-    }
-    Ok(Exit::Done)
+    let shelf = Shelf::open(&args.which)?;
+    let listed =
+        shelf.all.iter().map(|shelved| of_one(args, shelved)).collect::<Result<Vec<_>, _>>();
+    let printed = listed.and_then(|listed| {
+        let exit = listed.iter().fold(shelf.exit, |exit, (_, one)| exit.and(*one));
+        let all = || shelf.all.iter().zip(listed.iter().map(|(listed, _)| listed));
+        if args.json {
+            let rows: Vec<_> = all()
+                .flat_map(|(shelved, listed)| {
+                    listed.iter().map(|listed| Row { listed, label: &shelved.label })
+                })
+                .collect();
+            super::print_json(&rows, true, out)?;
+            return Ok(exit);
+        }
+        for (shelved, listed) in all() {
+            if shelf.all.len() > 1 || !shelved.label.here {
+                writeln!(out, "{}", shelved.heading())?;
+            }
+            if listed.is_empty() {
+                writeln!(out, "No increments yet: nothing tracked was backed up.")?;
+            }
+            let bars = args.detailed.then(|| Bars::new(listed.iter().map(|i| i.size)));
+            for increment in listed {
+                print(increment, bars.as_ref(), out)?;
+            }
+        }
+        Ok(exit)
+    });
+    shelf.close();
+    printed
+}
+
+fn of_one(args: &ListArgs, shelved: &Shelved) -> Result<(Vec<Listed>, Exit), CliError> {
+    let Some(past) = shelved.past() else { return Ok((Vec::new(), Exit::Done)) };
+    let listed = increments(&past, args.detailed).map_err(|e| CliError::new(&e, Exit::Failed))?;
+    Ok((listed, shelved.settle(&past)))
 }
 
 fn print(increment: &Listed, bars: Option<&Bars>, out: &mut dyn Write) -> Result<(), CliError> {
@@ -51,7 +85,7 @@ fn print(increment: &Listed, bars: Option<&Bars>, out: &mut dyn Write) -> Result
         Status::Complete => "",
         Status::Interrupted => "  interrupted",
     };
-    let problems = match increment.problems as u64 {
+    let problems = match increment.problems {
         0 => String::new(),
         n => format!(", {}", human::count(n, "problem", "problems")),
     };

@@ -49,6 +49,7 @@ pub(super) struct Opened {
 pub(super) struct Located {
     pub(super) tree: Tree,
     pub(super) index: Index,
+    pub(super) profile: Option<Profile>,
     mounted: Option<Mounted>,
 }
 
@@ -75,7 +76,7 @@ impl Which {
 
     /// Opens the repository for reading. A drive that is not mounted is mounted read-only as root.
     pub(super) fn open(&self) -> Result<Located, CliError> {
-        Located::read(self.open_folder(true)?)
+        Ok(Located::read(self.open_folder(true)?)?)
     }
 
     /// Opens the repository's folder, whatever is in it. A drive that is not mounted is mounted as root.
@@ -84,30 +85,10 @@ impl Which {
             let tree = Tree::open(repo).map_err(|e| CliError::new(&e, Exit::Failed))?;
             return Ok(Opened { tree, profile: None, device: None, mounted: None });
         }
-        let mut profile = self.one_profile()?;
-        let (device, mounted) = if drive_of(&profile).is_some() {
-            let device = drive_for(&profile, self.device.as_deref())?;
-            let mounted = open_mount(&device, read_only)?;
-            let place = pairing::place_of(&profile, &device, &known(&profile));
-            profile = pairing::with_place(&profile, &place);
-            (Some(device), Some(mounted))
-        } else {
-            (None, None)
-        };
-        let opened = place_of(&profile, mounted.as_ref()).and_then(|place| {
-            if let Place::Folder(dist) = place {
-                check_leads_there(&profile, dist).map_err(|e| CliError::new(&e, Exit::Failed))?;
-            }
-            let found = place.existing().map_err(|e| CliError::new(&e, Exit::Failed))?;
-            found.ok_or_else(|| missing(&place.shown()))
-        });
-        match opened {
-            Ok(tree) => Ok(Opened { tree, profile: Some(profile), device, mounted }),
-            Err(error) => {
-                release(mounted);
-                Err(error)
-            }
-        }
+        let profile = self.one_profile()?;
+        let wanted = drive_of(&profile).is_some();
+        let device = wanted.then(|| drive_for(&profile, self.device.as_deref())).transpose()?;
+        Ok(open_at(profile, device, read_only)?)
     }
 
     /// The one profile that is meant.
@@ -135,6 +116,61 @@ impl Which {
     }
 }
 
+/// Why a repository cannot be read.
+pub(super) enum Unopened {
+    /// It is not here, or there is none yet.
+    Away(CliError),
+    /// It is here.
+    Failed(CliError),
+}
+
+impl Unopened {
+    /// What is wrong, and whether that is only that it is not here.
+    pub(super) fn into_parts(self) -> (CliError, bool) {
+        match self {
+            Self::Away(error) => (error, true),
+            Self::Failed(error) => (error, false),
+        }
+    }
+}
+
+impl From<Unopened> for CliError {
+    fn from(unopened: Unopened) -> Self {
+        unopened.into_parts().0
+    }
+}
+
+/// Opens the folder of a profile's repository on this drive, if it has one, whatever is in the folder. A drive that is
+/// not mounted is mounted.
+pub(super) fn open_at(
+    mut profile: Profile,
+    device: Option<Device>,
+    read_only: bool,
+) -> Result<Opened, Unopened> {
+    let failed = |e: &dyn std::error::Error| Unopened::Failed(CliError::new(e, Exit::Failed));
+    let mut mounted = None;
+    if let Some(device) = &device {
+        mounted = Some(open_mount(device, read_only).map_err(Unopened::Away)?);
+        let place = pairing::place_of(&profile, device, &known(&profile));
+        profile = pairing::with_place(&profile, &place);
+    }
+    let place = place_of(&profile, mounted.as_ref()).map_err(Unopened::Away);
+    let opened = place.and_then(|place| {
+        if let Place::Folder(dist) = place {
+            check_leads_there(&profile, dist).map_err(|e| failed(&e))?;
+        }
+        let found = place.existing().map_err(|e| failed(&e))?;
+        found.ok_or_else(|| Unopened::Away(missing(&place.shown())))
+    });
+    match opened {
+        Ok(tree) => Ok(Opened { tree, profile: Some(profile), device, mounted }),
+        Err(error) => {
+            release(mounted);
+            Err(error)
+        }
+    }
+}
+
 impl Opened {
     /// What the agent's memory knows the repository's place by; `None` where only a folder was named.
     pub(super) fn remembered(&self) -> Option<(&Profile, Device)> {
@@ -152,17 +188,29 @@ impl Opened {
 }
 
 impl Located {
-    fn read(opened: Opened) -> Result<Self, CliError> {
+    /// Reads what is in an open folder.
+    pub(super) fn read(opened: Opened) -> Result<Self, Unopened> {
         let Opened { tree, profile, mounted, .. } = opened;
         match Repository::read_index(&tree) {
-            Ok((index, _)) => Ok(Self { tree, index, mounted }),
+            Ok((index, _)) => Ok(Self { tree, index, profile, mounted }),
             Err(error) => {
-                let error = unreadable(&error, profile.is_some());
+                let error = match &error {
+                    // A folder that was named is not one that a run would make.
+                    RepositoryError::Missing(path) if profile.is_some() => {
+                        Unopened::Away(missing(path))
+                    }
+                    _ => Unopened::Failed(CliError::new(&error, Exit::Failed)),
+                };
                 drop(tree);
                 release(mounted);
                 Err(error)
             }
         }
+    }
+
+    /// Whether its drive is mounted for this alone, where nobody else finds it.
+    pub(super) fn is_mounted_for_this(&self) -> bool {
+        self.mounted.as_ref().is_some_and(Mounted::is_ours)
     }
 
     /// Lets go of the repository, and unmounts the drive if it was mounted for this.
@@ -313,14 +361,7 @@ pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device
         }
         return Ok(device);
     }
-    let mut present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
-    present.retain(|device| is_for(profile, device).is_some());
-    let locked = present.iter().find(|device| device.is_luks()).cloned();
-    present.retain(Device::has_file_system);
-    // One that only looks right is not taken for the paired one beside it.
-    if present.iter().any(|device| is_for(profile, device) == Some(How::Paired)) {
-        present.retain(|device| is_for(profile, device) == Some(How::Paired));
-    }
+    let (present, locked) = present_for(profile)?;
     match present.as_slice() {
         [device] => Ok(device.clone()),
         [] if let Some(locked) = locked => Ok(locked),
@@ -335,6 +376,27 @@ pub(super) fn drive_for(profile: &Profile, node: Option<&Path>) -> Result<Device
             profile.name
         ))),
     }
+}
+
+/// The profile's drives that are plugged in, also one that is locked; an error if none is.
+pub(super) fn drives_of(profile: &Profile) -> Result<Vec<Device>, CliError> {
+    match present_for(profile)? {
+        (present, _) if present.len() > 1 => Ok(present),
+        _ => Ok(vec![drive_for(profile, None)?]),
+    }
+}
+
+/// Drives for the profile that are plugged in, and one that is locked.
+fn present_for(profile: &Profile) -> Result<(Vec<Device>, Option<Device>), CliError> {
+    let mut present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
+    present.retain(|device| is_for(profile, device).is_some());
+    let locked = present.iter().find(|device| device.is_luks()).cloned();
+    present.retain(Device::has_file_system);
+    // One that only looks right is not taken for the paired one beside it.
+    if present.iter().any(|device| is_for(profile, device) == Some(How::Paired)) {
+        present.retain(|device| is_for(profile, device) == Some(How::Paired));
+    }
+    Ok((present, locked))
 }
 
 /// The drive's mount; one is made if there is none.

@@ -10,6 +10,7 @@ mod file_system;
 pub mod list;
 mod locate;
 mod new_profile;
+mod paint;
 pub mod pair;
 mod passphrase;
 mod progress;
@@ -19,10 +20,14 @@ pub mod repair;
 pub mod restore;
 mod restored;
 pub mod run;
+pub mod search;
+mod shelf;
 mod signals;
+mod source_path;
 pub mod status;
 pub mod unpair;
 pub mod verify;
+pub mod versions;
 pub mod why;
 
 use std::error::Error;
@@ -112,6 +117,8 @@ enum Command {
     Run(run::RunArgs),
     List(list::ListArgs),
     Diff(diff::DiffArgs),
+    Search(search::SearchArgs),
+    Versions(versions::VersionsArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
     Prune(prune::PruneArgs),
@@ -134,6 +141,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args, &mut out),
         Command::List(args) => list::list(args, &mut out),
         Command::Diff(args) => diff::diff(args, &mut out),
+        Command::Search(args) => search::search(args, &mut out),
+        Command::Versions(args) => versions::versions(args, &mut out),
         Command::Restore(args) => restore::restore(args, &mut out),
         Command::Verify(args) => verify::verify(args, &mut out),
         Command::Prune(args) => prune::prune(args, &mut out),

@@ -14,7 +14,7 @@ use crate::repository::index::{Increment, Index};
 use crate::repository::{Repository, RepositoryError, format};
 use crate::{frozen, human, state_dir};
 
-/// Remove increments that the profile's "retention" does not keep
+/// Remove increments that the profile's retention does not keep
 ///
 /// What later points in time still need moves to the next increment that stays: `restore --at` any of those
 /// brings the same as before. The newest complete increment always stays. A run does this by itself when the

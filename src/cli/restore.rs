@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::locate::{Held, Which};
 use super::progress::Bar;
+use super::source_path::in_source;
 use super::{CliError, Exit, restored, signals};
 use crate::backup::Monitor as _;
 use crate::drive::tree::Tree;
@@ -357,32 +358,4 @@ fn make_destination(args: &RestoreArgs, to: &Path) -> Result<(), CliError> {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(cannot(e)),
         _ => Ok(()),
     }
-}
-
-/// A path of the command line as one below the source; `None` is the source itself.
-fn in_source(path: &Path, source: Option<&Path>) -> Result<Option<RelPath>, CliError> {
-    use std::os::unix::ffi::OsStrExt as _;
-    let relative = match source.map(|source| path.strip_prefix(source)) {
-        Some(Ok(inside)) => inside,
-        _ => path,
-    };
-    let parts: Vec<&[u8]> = relative
-        .as_os_str()
-        .as_bytes()
-        .split(|&b| b == b'/')
-        .enumerate()
-        // `./a`, `a//b` and `a/` mean what they mean to a shell; a leading `/` does not.
-        .filter(|(at, part)| *part != b"." && (!part.is_empty() || *at == 0))
-        .map(|(_, part)| part)
-        .collect();
-    let joined = parts.join(&b'/');
-    if joined.is_empty() {
-        return Ok(None);
-    }
-    RelPath::new(&joined).map(Some).map_err(|_| {
-        CliError::usage(format!(
-            "{} is not a path below the source; write it as `bkm-agent list --detailed` shows it",
-            crate::sanitize::line(&path.to_string_lossy())
-        ))
-    })
 }

@@ -2,14 +2,17 @@
 //!
 //! Called by `cli`.
 
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::past::{Here, Past, PastError};
 use crate::budget;
-use crate::drive::tree::Tree;
+use crate::catalogs::entry::{Counts, Head};
 use crate::relpath::RelPath;
-use crate::repository::catalog::{CatalogEntry, EntryCategory};
-use crate::repository::index::Index;
-use crate::repository::{RepositoryError, Status, catalog_of};
+use crate::repository::catalog::CatalogEntry;
+use crate::repository::{Status, catalog_of};
 
 /// One increment.
 #[derive(Debug, Serialize)]
@@ -31,7 +34,7 @@ pub struct Listed {
     /// Bytes that this increment brought.
     pub size: u64,
     /// How many problems the run had.
-    pub problems: usize,
+    pub problems: u64,
     /// Its files; only in a detailed list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<ListedFile>>,
@@ -48,34 +51,68 @@ pub struct ListedFile {
 }
 
 /// Lists the increments, oldest first; with their files if `detailed`.
-pub fn list(tree: &Tree, index: &Index, detailed: bool) -> Result<Vec<Listed>, RepositoryError> {
+pub fn list(past: &Past<'_>, detailed: bool) -> Result<Vec<Listed>, PastError> {
+    match (past.book(), past.repository()) {
+        (Some(kept), _) => {
+            let mut paths = 0;
+            let heads = kept.heads().enumerate();
+            heads
+                .map(|(at, head)| {
+                    let files = detailed.then(|| files(past, at, &mut paths)).transpose()?;
+                    Ok(listed(head, files))
+                })
+                .collect()
+        }
+        (None, Some(here)) => from_drive(past, here, detailed),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+fn listed(head: &Head, files: Option<Vec<ListedFile>>) -> Listed {
+    let Counts { new_or_changed, moved_or_touched, deleted, size, problems, .. } = head.counts;
+    Listed {
+        name: head.increment.name.clone(),
+        sequence: head.increment.sequence,
+        timestamp: head.timestamp.clone(),
+        status: head.increment.status,
+        new_or_changed,
+        moved_or_touched,
+        deleted,
+        size,
+        problems,
+        files,
+    }
+}
+
+fn files(past: &Past<'_>, at: usize, paths: &mut usize) -> Result<Vec<ListedFile>, PastError> {
+    let zone = TimeZone::system();
+    let mut files = BTreeMap::new();
+    past.entries(at, &mut |entry| {
+        files.extend(entry.to_catalog(&zone));
+        Ok(())
+    })?;
+    *paths += files.len();
+    budget::check_paths(*paths, "a list of all files")?;
+    Ok(files.into_iter().map(|(path, entry)| ListedFile { path, entry }).collect())
+}
+
+fn from_drive(past: &Past<'_>, here: Here<'_>, detailed: bool) -> Result<Vec<Listed>, PastError> {
     let mut paths = 0;
-    let listed = index.increments().iter().map(|increment| {
-        let catalog = catalog_of(tree, index, increment)?;
+    let listed = past.increments().map(|increment| {
+        let catalog = catalog_of(here.tree, here.index, increment)?;
+        let head = Head {
+            increment: increment.clone(),
+            revision: 0,
+            timestamp: catalog.backup_timestamp.clone(),
+            counts: Counts::of(&catalog),
+        };
         if detailed {
             paths += catalog.file_catalog.len();
             budget::check_paths(paths, "a list of all files")?;
         }
-        let entries = || catalog.file_catalog.values();
-        let tracked = |e: &&CatalogEntry| e.category == EntryCategory::Tracked;
-        let brought = |e: &&CatalogEntry| tracked(e) && e.content_in.is_none();
-        let new_or_changed = entries().filter(brought).count() as u64;
-        let versions = entries().filter(tracked).count() as u64;
-        Ok(Listed {
-            name: increment.name.clone(),
-            sequence: increment.sequence,
-            timestamp: catalog.backup_timestamp.clone(),
-            status: increment.status,
-            new_or_changed,
-            moved_or_touched: versions - new_or_changed,
-            deleted: entries().count() as u64 - versions,
-            size: entries().filter(brought).fold(0, |sum, e| u64::saturating_add(sum, e.size)),
-            problems: catalog.problems.len(),
-            files: detailed.then(|| {
-                let file = |(path, entry)| ListedFile { path, entry };
-                catalog.file_catalog.into_iter().map(file).collect()
-            }),
-        })
+        let file = |(path, entry)| ListedFile { path, entry };
+        let files = detailed.then(|| catalog.file_catalog.into_iter().map(file).collect());
+        Ok(self::listed(&head, files))
     });
     listed.collect()
 }

@@ -56,24 +56,37 @@ pub fn find<'i>(
 }
 
 fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    span(text, zone).map(|(_, end)| end)
+}
+
+/// From when to when a time is that a person wrote: a day, a minute or a second is all of it. One without
+/// offset is local (`zone`).
+pub(super) fn span(text: &str, zone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+    let exact = |time: Timestamp| Some((time, time));
     if let Ok(time) = text.parse::<Timestamp>() {
-        return Some(time);
+        return exact(time);
     }
     if let Ok(time) = text.parse::<Zoned>() {
-        return Some(time.timestamp());
+        return exact(time.timestamp());
     }
-    let civil = match text.parse::<Date>() {
+    let (begin, end) = match text.parse::<Date>() {
         // `parse` also takes the date of a full time; only a bare date means the whole day.
-        Ok(date) if text.len() == 10 => date.to_datetime(Time::MAX),
+        Ok(date) if text.len() == 10 => (date.to_datetime(Time::MIN), date.to_datetime(Time::MAX)),
         // A minute or a second means its end as well.
         _ => {
             let time = text.parse::<DateTime>().ok()?;
-            let rest = if text.len() == "2026-11-23 09:15".len() { 59_999 } else { 999 };
+            let rest = if text.len() == "2026-11-23 09:15".len() {
+                59_999_999_999_i64
+            } else {
+                999_999_999
+            };
             let whole = time.subsec_nanosecond() == 0;
-            if whole { time.saturating_add(jiff::Span::new().milliseconds(rest)) } else { time }
+            let end = jiff::Span::new().nanoseconds(rest);
+            (time, if whole { time.saturating_add(end) } else { time })
         }
     };
-    civil.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp())
+    let instant = |civil: DateTime| Some(civil.to_zoned(zone.clone()).ok()?.timestamp());
+    Some((instant(begin)?, instant(end)?))
 }
 
 #[cfg(test)]

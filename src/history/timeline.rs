@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use crate::budget;
 use crate::drive::tree::Tree;
 use crate::relpath::RelPath;
 use crate::repository::catalog::{Catalog, CatalogEntry, CatalogFolder, EntryCategory, xattrs_of};
-use crate::repository::index::Index;
+use crate::repository::index::{Increment, Index};
 use crate::repository::record::{Content, Record};
 use crate::repository::{RepositoryError, catalog_of, layout};
 
@@ -84,15 +87,47 @@ pub fn now(index: &Index) -> Versions {
     index.records().iter().map(version).collect()
 }
 
+/// Catalogs are read together up to this many bytes of text: most have a few kilobytes.
+const TOGETHER: u64 = 4 << 20;
+
+/// What a catalog says of a path; of most, a later one says something else.
+enum Said {
+    File(Arc<str>, Box<CatalogEntry>),
+    Folder(CatalogFolder),
+}
+
 /// The tracked tree as the increment with `sequence` left it.
 pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, RepositoryError> {
-    let mut versions = Versions::new();
-    for increment in index.increments().iter().filter(|i| i.sequence <= sequence) {
-        fold(&mut versions, catalog_of(tree, index, increment)?);
-        budget::check_paths(versions.len(), "the history up to then")?;
+    let mut said = BTreeMap::new();
+    let increments = index.increments().iter().filter(|i| i.sequence <= sequence);
+    let all: Vec<&Increment> = increments.collect();
+    let mut left = all.as_slice();
+    while !left.is_empty() {
+        let (group, rest) = left.split_at(together(tree, left)?);
+        // Reading them takes longer than to fold them.
+        let catalogs: Vec<_> = group.par_iter().map(|one| catalog_of(tree, index, one)).collect();
+        for catalog in catalogs {
+            fold(&mut said, catalog?);
+            budget::check_paths(said.len(), "the history up to then")?;
+        }
+        left = rest;
     }
+    let mut versions = said.into_iter().map(|(path, said)| version(path, &said)).collect();
     look_where_they_were(&mut versions, index);
     Ok(versions)
+}
+
+/// How many of the first increments are small enough to be read at the same time; one at least.
+fn together(tree: &Tree, increments: &[&Increment]) -> Result<usize, RepositoryError> {
+    let mut bytes = 0_u64;
+    let most = rayon::current_num_threads() * 4;
+    for (at, increment) in increments.iter().enumerate().take(most) {
+        bytes += tree.stat(&layout::catalog(&increment.name))?.map_or(0, |found| found.size);
+        if bytes > TOGETHER {
+            return Ok(at.max(1));
+        }
+    }
+    Ok(increments.len().min(most))
 }
 
 /// While increments are being removed, a version that moves may still be where it was.
@@ -110,19 +145,27 @@ fn look_where_they_were(versions: &mut Versions, index: &Index) {
 
 /// Applies one increment's catalog. What leaves comes first, so that a folder that took a file's place
 /// stays.
-fn fold(versions: &mut Versions, catalog: Catalog) {
+fn fold(versions: &mut BTreeMap<RelPath, Said>, catalog: Catalog) {
     for path in catalog.leaving() {
         versions.remove(path);
     }
     for (path, folder) in catalog.folders {
-        versions.insert(path, folder_version(&folder));
+        versions.insert(path, Said::Folder(folder));
     }
+    let name: Arc<str> = catalog.backup_name.into();
     for (path, entry) in catalog.file_catalog {
         if entry.category == EntryCategory::Tracked {
-            let version = file_version(&catalog.backup_name, &path, &entry);
-            versions.insert(path, version);
+            versions.insert(path, Said::File(Arc::clone(&name), Box::new(entry)));
         }
     }
+}
+
+fn version(path: RelPath, said: &Said) -> (RelPath, Version) {
+    let version = match said {
+        Said::File(increment, entry) => file_version(increment, &path, entry),
+        Said::Folder(folder) => folder_version(folder),
+    };
+    (path, version)
 }
 
 fn folder_version(folder: &CatalogFolder) -> Version {

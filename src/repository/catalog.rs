@@ -278,7 +278,7 @@ pub(super) fn entry_of(
     zone: &TimeZone,
 ) -> CatalogEntry {
     let meta = &record.meta;
-    let time = local(meta.mtime_ns, zone);
+    let (mtime_iso, mtime_date) = time_texts(meta.mtime_ns, zone);
     let key = path.to_key();
     let is_text = !key.starts_with('/');
     let (blake3, link_target, link_target_bytes, unsettled) = match &record.content {
@@ -293,8 +293,8 @@ pub(super) fn entry_of(
     CatalogEntry {
         size: record.size(),
         mtime: meta.mtime_ns as f64 / 1e9,
-        mtime_iso: time.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string(),
-        mtime_date: time.strftime("%Y-%m-%d").to_string(),
+        mtime_iso,
+        mtime_date,
         category,
         backup_path: format!("{folder}/{}", record.place(path).to_key().trim_start_matches('/')),
         blake3,
@@ -372,13 +372,20 @@ pub fn xattrs_text(xattrs: &[(Vec<u8>, Vec<u8>)]) -> BTreeMap<String, String> {
     xattrs.iter().filter_map(text).collect()
 }
 
+/// A modification time for people and its day, in `zone`.
+pub(crate) fn time_texts(ns: i64, zone: &TimeZone) -> (String, String) {
+    let time = local(ns, zone);
+    let iso = time.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string();
+    (iso, time.strftime("%Y-%m-%d").to_string())
+}
+
 /// Local time of nanoseconds since 1970; times outside jiff's years are held at its ends.
 fn local(ns: i64, zone: &TimeZone) -> jiff::Zoned {
     let time = Timestamp::from_nanosecond(i128::from(ns)).unwrap_or(Timestamp::UNIX_EPOCH);
     time.to_zoned(zone.clone())
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |d: u8| char::from_digit(d.into(), 16).unwrap_or('0');
     bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }

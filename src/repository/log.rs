@@ -225,7 +225,7 @@ fn read_frame(reader: &mut impl Read, generation: u64) -> io::Result<ReadFrame> 
 }
 
 /// The checksum of a frame or stamp: 16 bytes of BLAKE3 over where it stands and what it says.
-pub(super) fn checksum(generation: u64, number: u64, payload: &[u8]) -> [u8; 16] {
+pub(crate) fn checksum(generation: u64, number: u64, payload: &[u8]) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&generation.to_le_bytes());
     hasher.update(&number.to_le_bytes());

@@ -41,6 +41,7 @@ pub use catalog_file::{catalog_of, read_catalog, stage_catalog};
 use format::{Format, Keeping};
 use index::{Batch, Closing, Frame, Index, Prune};
 use log::LogWriter;
+pub(crate) use log::checksum;
 use stamp::Stamp;
 
 /// Staging name of an index that is written anew.

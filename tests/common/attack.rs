@@ -90,6 +90,7 @@ impl Attacked {
     #[track_caller]
     pub(crate) fn command(&mut self, args: &[&str]) -> Output {
         self.tried += 1;
+        self.forget_catalogs();
         let output = ended_in_time(self.bounded(args), args);
         let said = words(&output);
         assert!(output.status.code().is_some(), "{args:?} was ended by a signal: {said}");
@@ -101,6 +102,15 @@ impl Attacked {
         assert!(said.len() < most, "{args:?} printed {} bytes", said.len());
         assert_eq!(tree(&self.outside()), self.outside, "{args:?} wrote outside");
         output
+    }
+
+    /// Has the computer keep no catalogs, so that they are read from the drive.
+    #[expect(clippy::disallowed_methods, reason = "a test plays the person at the files")]
+    fn forget_catalogs(&self) {
+        let kept = self.home.at("state/bkm-agent/catalogs");
+        if kept.exists() {
+            std::fs::remove_dir_all(kept).unwrap();
+        }
     }
 
     fn bounded(&self, args: &[&str]) -> Command {
