@@ -208,7 +208,6 @@ mod tests {
   to:      there on the drive with label "A\u{1b}"
   selects: 1 file (1.5 kB), 1 of them tracked, in 0 folders
   matches nothing: exclude_files "*.log"
-  warning: "retention" is not acted on yet: every increment is kept
 "#
         );
         let json = CheckArgs { json: true, ..ALL };

@@ -227,7 +227,7 @@ mod tests {
         all[2].status = Status::Interrupted;
         assert_eq!(kept(&all, &rules), [3, 4]);
         all[3].status = Status::Interrupted;
-        assert_eq!(kept(&all, &rules), [2, 3, 4], "the newest complete one is kept");
+        assert_eq!(kept(&all, &rules), [1, 2, 3, 4], "the newest complete one is kept");
     }
 
     proptest! {
