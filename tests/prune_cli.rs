@@ -54,7 +54,8 @@ fn a_dry_run_says_what_goes_and_why_and_writes_nothing() {
         (&all[2], "kept: last 2"),
         (&all[3], "kept: newest, last 2"),
     ] {
-        let line = said.lines().find(|line| line.contains(name.as_str())).unwrap();
+        let is_its = |line: &&str| line.trim_start_matches(['-', ' ']).starts_with(name.as_str());
+        let line = said.lines().find(is_its).unwrap();
         assert!(line.contains(what), "{said}");
     }
     // The first two versions of a.txt; stays.txt moves.
