@@ -5,7 +5,7 @@
 //! `backup::publish`. It knows nothing of udev, D-Bus or terminals. The format is specified in
 //! `docs/format.md`.
 
-mod browse;
+pub mod browse;
 pub mod catalog;
 mod catalog_file;
 mod error;

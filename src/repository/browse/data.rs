@@ -1,7 +1,7 @@
 //! What the page is told: one script for each increment, made of its catalog, and one that lists them.
 //!
 //! Names come from the source and may be anything; here they become JSON texts that hold no character which
-//! HTML or a script could take for its own. Nothing is written here. Called by `browse`.
+//! HTML or a script could take for its own. Nothing is written here. Called by `browse`, and by tests that want a long history.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::sanitize;
 /// The script that tells the page of the increments there are: ranges of sequences, first and last, whose
 /// catalogs were written anew equally often. So it grows with the gaps between increments, and not with
 /// each run.
-pub(super) fn list(
+pub fn list(
     keeping: Keeping,
     increments: impl Iterator<Item = (u64, u32)>,
 ) -> serde_json::Result<String> {
@@ -40,7 +40,7 @@ struct List {
 }
 
 /// The script that tells the page what an increment brought.
-pub(super) fn run(catalog: &Catalog, keeping: Keeping) -> serde_json::Result<String> {
+pub fn run(catalog: &Catalog, keeping: Keeping) -> serde_json::Result<String> {
     let rows = |category| rows(catalog, keeping, category);
     let run = Run {
         sequence: catalog.sequence,

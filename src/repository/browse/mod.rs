@@ -5,7 +5,7 @@
 //! index, and writes only what is not there. It is never read back, and whatever keeps it from being written
 //! but an error of the drive costs the page alone, never the run. Called by `repository`.
 
-mod data;
+pub mod data;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,14 +17,15 @@ use crate::drive::attributes::Attributes;
 use crate::drive::tree::{Tree, TreeError};
 use crate::in_words::in_words;
 
-/// What is the same for each repository, by its name in the folder.
-const PAGE: [(&str, &str); 4] = [
-    ("page.css", include_str!("page.css")),
-    ("words.js", include_str!("words.js")),
-    ("history.js", include_str!("history.js")),
-    ("page.js", include_str!("page.js")),
+/// The files that are the same for each repository: where they lie in it, and what they say. The page itself
+/// is the last.
+pub const PAGE: [(&str, &str); 5] = [
+    ("browse/page.css", include_str!("page.css")),
+    ("browse/words.js", include_str!("words.js")),
+    ("browse/history.js", include_str!("history.js")),
+    ("browse/page.js", include_str!("page.js")),
+    (layout::BROWSE_PAGE, include_str!("browse.html")),
 ];
-const HTML: &str = include_str!("browse.html");
 
 /// Says which increments there are.
 const LIST: &str = "list.js";
@@ -95,10 +96,9 @@ fn bring_in_line(
     let listed = increments(index).map(|(sequence, _)| (sequence, index.revision(sequence)));
     let list = data::list(keeping, listed).map_err(of_json)?;
     keep(tree, &folder.join(LIST), &list)?;
-    for (name, text) in PAGE {
-        keep(tree, &folder.join(name), text)?;
+    for (path, text) in PAGE {
+        keep(tree, Path::new(path), text)?;
     }
-    keep(tree, Path::new(layout::BROWSE_PAGE), HTML)?;
     for name in stale.iter().filter(|name| is_script_name(name)) {
         tree.remove_file(&folder.join(name))?;
     }
@@ -109,11 +109,10 @@ fn take_away(tree: &Tree) -> Result<Option<String>, RepositoryError> {
     let folder = Path::new(layout::BROWSE);
     if tree.stat(folder)?.is_some_and(|found| found.file_type.is_dir()) {
         for name in tree.list(folder, MOST)? {
-            let is_ours = |name: &str| {
-                name == LIST || is_script_name(name) || PAGE.iter().any(|(ours, _)| *ours == name)
-            };
-            if name.to_str().is_some_and(is_ours) {
-                tree.remove_file(&folder.join(name))?;
+            let path = folder.join(&name);
+            let is_page = PAGE.iter().any(|(ours, _)| Path::new(ours) == path);
+            if is_page || name == LIST || name.to_str().is_some_and(is_script_name) {
+                tree.remove_file(&path)?;
             }
         }
         // What somebody else put there stays.
