@@ -617,3 +617,121 @@ fn what_stands_in_the_way_of_the_page_costs_the_page_alone() {
         assert_eq!(names_in(&scene.at(".bkm/stage")), [""; 0], "{what} at {at}");
     }
 }
+
+/// A family's documents over some months, for the pictures.
+fn pretty(folder: &Path) {
+    let at = |day: i32, hour: i8| {
+        let begin = jiff::civil::date(2026, 6, 1).at(hour, 12, 40, 0);
+        begin.checked_add(jiff::Span::new().days(day)).unwrap()
+    };
+    let photos = |album: &str, from: u64, count: u64| -> Vec<(String, u64)> {
+        (from..from + count)
+            .map(|n| (format!("Photos/{album}/DSC_{n:04}.jpg"), 3_100_000 + n * 7919 % 2_400_000))
+            .collect()
+    };
+    let mut runs: Vec<Vec<(String, u64)>> = Vec::new();
+    let text = |path: &str, size: u64| (path.to_owned(), size);
+    let mut first = photos("2025 Norway", 1, 214);
+    first.extend(photos("2026 Garden", 300, 61));
+    first.extend(
+        [
+            ("Letters/Landlord.odt", 18_200),
+            ("Letters/School.odt", 14_900),
+            ("Taxes/2024.pdf", 412_000),
+            ("Taxes/2025.pdf", 398_000),
+            ("Thesis/chapter 1.odt", 61_000),
+            ("Thesis/chapter 2.odt", 22_000),
+            ("Thesis/sources.bib", 9_400),
+            ("Recipes/Щи.txt", 2_100),
+            ("Recipes/Käsespätzle.txt", 1_700),
+            ("Household budget.ods", 48_300),
+            ("Passport scan.pdf", 1_240_000),
+            ("To do.txt", 730),
+        ]
+        .map(|(path, size)| text(path, size)),
+    );
+    runs.push(first);
+    for run in 1..90_u64 {
+        let mut changed = vec![text("To do.txt", 730 + run * 11 % 400)];
+        if run % 2 == 0 {
+            changed.push(text("Thesis/chapter 2.odt", 22_000 + run * 710));
+        }
+        if run % 5 == 0 {
+            changed.push(text("Household budget.ods", 48_300 + run * 130));
+            changed.push(text("Thesis/chapter 1.odt", 61_000 + run * 90));
+        }
+        if run % 11 == 0 {
+            changed.extend(photos("2026 Garden", 361 + run, 3 + run % 9 * 4));
+        }
+        if run == 40 {
+            changed.extend(photos("2026 Lake", 1000, 132));
+        }
+        runs.push(changed);
+    }
+    fs::create_dir(folder.join("browse")).unwrap();
+    for (run, files) in (1..).zip(&runs) {
+        let hour = [8, 18, 21][usize::try_from(run).unwrap() % 3];
+        let time = at(i32::try_from(run).unwrap() * 2 - 2, hour);
+        let catalog = catalog_of(run, time, files.iter().cloned());
+        let text = data::run(&catalog, Keeping::Hardlink).unwrap();
+        fs::write(folder.join(format!("browse/{run}-0.js")), text).unwrap();
+    }
+    let list = data::list(Keeping::Hardlink, (1..=runs.len() as u64).map(|run| (run, 0))).unwrap();
+    fs::write(folder.join("browse/list.js"), list).unwrap();
+    for (path, text) in browse::PAGE {
+        fs::write(folder.join(path), text).unwrap();
+    }
+}
+
+/// Takes the pictures of the page in `docs/images` anew: `make screenshots`.
+#[test]
+#[ignore = "it writes to docs/images"]
+fn pictures() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("Documents");
+    fs::create_dir(&folder).unwrap();
+    pretty(&folder);
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+    let desk = (1280, 800);
+    let phone = (390, 844);
+    for (name, language, size, dark, act) in [
+        ("light", "en-GB", desk, false, TREE),
+        ("dark", "en-GB", desk, true, TREE),
+        ("search", "en-GB", desk, false, SEARCH),
+        ("ru", "ru-RU", desk, false, TREE),
+        ("phone-light", "en-GB", phone, false, TREE),
+        ("phone-dark", "en-GB", phone, true, SEARCH),
+    ] {
+        let Some(browser) = Browser::start(language) else { return };
+        browser.look(size, dark);
+        open(&browser, &folder);
+        browser.eval(act);
+        browser.wait(
+            "!document.getElementById('query').value || document.querySelector('#found .hit')",
+        );
+        let file = images.join(format!("browse-{name}.png"));
+        fs::write(file.with_extension("base64"), browser.picture()).unwrap();
+        let small = format!(
+            "base64 -d '{0}.base64' | convert png:- -strip +dither -colors 128 'PNG8:{0}.png' && rm '{0}.base64'",
+            file.with_extension("").display()
+        );
+        let made = std::process::Command::new("sh").args(["-c", &small]).status().unwrap();
+        assert!(made.success(), "{small}");
+        println!("{}", file.display());
+    }
+}
+
+const TREE: &str = "
+    document.getElementById('earlier').click();
+    for (const name of ['Thesis', 'Recipes']) {
+        const row = [...document.querySelectorAll('#tree summary')].find((s) => s.querySelector('.name').textContent === name);
+        row.click();
+        row.parentElement.dispatchEvent(new Event('toggle'));
+    }
+    [...document.querySelectorAll('.versions')].find((b) => b.closest('li').querySelector('.name').textContent === 'chapter 1.odt').click();
+    document.activeElement.blur();";
+
+const SEARCH: &str = "
+    const query = document.getElementById('query');
+    query.value = 'budget';
+    query.dispatchEvent(new Event('input'));";

@@ -30,8 +30,8 @@ pub const PAGE: [(&str, &str); 5] = [
 /// Says which increments there are.
 const LIST: &str = "list.js";
 
-/// Name of what is written in the staging area.
-const STAGED: &str = "browse";
+/// Name of what is written in the staging area; not that of the folder, which may be set aside beside it.
+const STAGED: &str = "page";
 
 /// Most names in the folder that are looked at.
 const MOST: usize = 1_000_000;

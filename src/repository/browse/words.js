@@ -95,7 +95,7 @@ const words = (() => {
   const units = code === "ru" ? ["Б", "кБ", "МБ", "ГБ", "ТБ", "ПБ"] : ["B", "kB", "MB", "GB", "TB", "PB"];
   const moment = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
   // Backups are told by the clock of the computer that made them.
-  const there = new Intl.DateTimeFormat(locale, { dateStyle: "long", timeStyle: "short", timeZone: "UTC" });
+  const there = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" });
   const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" });
 
   /** The text `key` with `values` in place of their names; `n` chooses the plural form. */
