@@ -21,6 +21,7 @@ pub mod hooks;
 pub mod human;
 pub mod in_words;
 pub mod job;
+pub mod language;
 pub mod notify;
 pub mod pairing;
 pub mod problem;

@@ -142,8 +142,8 @@ fn check_repaired(scene: &mut Scene, total: u64, checked: bool) {
     assert!(readme.contains("mirror/"), "README.txt is not whole: {readme:?}");
     for folder in fs::read_dir(scene.world.repository()).unwrap() {
         let name = folder.unwrap().file_name().into_string().unwrap();
-        let known =
-            ["mirror", ".bkm", "README.txt"].contains(&&*name) || name.starts_with("backup_");
+        let ours = ["mirror", ".bkm", "README.txt", "browse.html", "browse"];
+        let known = ours.contains(&&*name) || name.starts_with("backup_");
         assert!(known, "{name} is left in the repository");
     }
 }

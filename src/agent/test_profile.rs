@@ -23,6 +23,7 @@ pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
         max_workers: None,
         one_file_system: true,
         private: true,
+        browse: true,
         mass_change: MassChange::default(),
         rules: Rules::new(&RawRules::default()).unwrap(),
         retention: crate::config::Retention::default(),

@@ -326,10 +326,10 @@ impl<'a> Undo<'a> {
         let Some(found) = self.tree.stat(path)? else {
             return Ok(());
         };
-        // An increment keeps its name, by which it is known for ours.
+        // An increment and the page keep their names, by which they are known for ours.
         let mut to = self.aside.join(path.file_name().unwrap_or_default());
-        let is_increment = path.to_str().is_some_and(layout::is_increment_name);
-        while !is_increment || self.tree.stat(&to)?.is_some() {
+        let is_ours = path.to_str().is_some_and(layout::is_ours_alone);
+        while !is_ours || self.tree.stat(&to)?.is_some() {
             self.next += 1;
             to = self.aside.join(format!("aside-{}", self.next));
             if self.tree.stat(&to)?.is_none() {

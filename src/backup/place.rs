@@ -14,7 +14,7 @@ use crate::config::Profile;
 use crate::drive::device;
 use crate::drive::mount::Mounted;
 use crate::drive::tree::Tree;
-use crate::repository::format;
+use crate::repository::readme;
 use crate::{atomic_file, state_dir};
 
 /// Where the repository is or is to be.
@@ -77,10 +77,7 @@ impl Place<'_> {
                 Some(above) if !above.as_os_str().is_empty() => parent.subtree(above)?,
                 _ => None,
             };
-            format::write_readme_beside(
-                beside.as_ref().unwrap_or(&parent),
-                &name.to_string_lossy(),
-            )?;
+            readme::write_beside(beside.as_ref().unwrap_or(&parent), &name.to_string_lossy())?;
         }
         parent.subtree(folder)?.ok_or_else(|| RunError::NoParent { dist: self.shown() })
     }

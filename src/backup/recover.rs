@@ -61,12 +61,13 @@ pub(super) fn recover(
                 recovered.problems.extend(lost.map_err(needs_check)?);
             }
         }
-        repository.close_run(|index| Closing {
+        let closed = repository.close_run(|index| Closing {
             status: Status::Interrupted,
             folder_time_s: next_folder_time(index),
             problems: recovered.problems.clone(),
             notes: Vec::new(),
         })?;
+        recovered.warnings.extend(closed.warning);
     }
     let tree = repository.tree();
     let mut staged = tree.list(Path::new(layout::STAGE), 1_000_000)?;
@@ -143,6 +144,9 @@ fn take_back(
     if let Some(open) = repository.index().open() {
         undo.set_aside(Path::new(&open.mark.name))?;
     }
+    // So is the page, which is made anew.
+    undo.set_aside(Path::new(layout::BROWSE))?;
+    undo.set_aside(Path::new(layout::BROWSE_PAGE))?;
     if how.checked {
         for name in how.wanted() {
             let part = undo.aside().join(&name);
@@ -210,7 +214,7 @@ fn remove_ours(tree: &Tree, folder: &Path) -> Result<bool, RepositoryError> {
         let is_folder = tree.stat(&path)?.is_some_and(|found| found.file_type.is_dir());
         if !is_folder {
             tree.remove_file(&path)?;
-        } else if name.to_str().is_some_and(layout::is_increment_name) {
+        } else if name.to_str().is_some_and(layout::is_ours_alone) {
             repository::remove_all(tree, &path, 0)?;
         } else {
             all &= prune::carry_out::remove_empty(tree, &path)?;

@@ -206,6 +206,7 @@ impl Run<'_> {
     ) -> Result<RunReport, RunError> {
         let options = self.options;
         let set_owner = rustix::process::geteuid().is_root();
+        repository.set_browse(self.profile.browse);
         let mut report = self.report(scan);
         let how = Recovery { scan, set_owner, checked: self.place.is_checked() };
         let recovered = recover(&mut repository, &how)?;
@@ -254,7 +255,7 @@ impl Run<'_> {
             keeping: format.keeps_versions,
             naming: &naming,
         };
-        if !work.is_empty() {
+        if !work.is_empty() || repository.is_browse_due()? {
             repository.begin_run()?;
         }
         done.remarks = room::of_remarks(&[&report.problems, &report.notes, &problems, &notes]);
@@ -281,12 +282,14 @@ impl Run<'_> {
         report.bytes_copied = done.bytes;
         report.problems.extend(problems.into_iter().chain(std::mem::take(&mut done.problems)));
         report.notes.extend(notes.into_iter().chain(std::mem::take(&mut done.notes)));
-        report.increment = repository.close_run(|index| Closing {
+        let closed = repository.close_run(|index| Closing {
             status: Status::Complete,
             folder_time_s: next_folder_time(index),
             problems: report.problems.clone(),
             notes: report.notes.clone(),
         })?;
+        report.increment = closed.increment;
+        report.warnings.extend(closed.warning);
         execute::remove_left(repository.tree(), &mut done.left)?;
         if self.prunes() {
             self.prune(&mut repository, &mut report)?;

@@ -60,6 +60,8 @@ pub struct Profile {
     pub one_file_system: bool,
     /// Whether the repository is closed to other users (0700).
     pub private: bool,
+    /// Whether the repository has a page for browsers, by which files are found without this program.
+    pub browse: bool,
     /// From how many deletions and changes on a run stops and asks.
     pub mass_change: MassChange,
     /// Which increments are kept.

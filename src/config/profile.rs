@@ -96,6 +96,7 @@ pub(super) fn check(
         max_workers,
         one_file_system: raw.one_file_system.as_ref().is_none_or(|given| given.value),
         private: raw.private.as_ref().is_none_or(|given| given.value),
+        browse: raw.browse.as_ref().is_none_or(|given| given.value),
         mass_change: mass_change(&raw.mass_change)?,
         retention: retention(&raw.retention)?,
         rules: rules(file, raw)?,

@@ -35,7 +35,7 @@ fn a_file_of_the_python_tool_is_a_profile() {
     assert_eq!(profile.source, Path::new("/home/ann/Documents"));
     assert_eq!(profile.dist, Dist::Folder("/home/ann/Backups".into()));
     assert_eq!(profile.max_workers, Some(8));
-    assert!(profile.one_file_system && profile.private);
+    assert!(profile.one_file_system && profile.private && profile.browse);
     assert_eq!(profile.after, After::AsFound);
 }
 
@@ -52,13 +52,13 @@ fn with_a_drive_dist_is_a_folder_on_it() {
     let profile = load(
         r#"{ "src": "/s", "dst": "./My/Backup/", "drive": { "uuid": "1", "serial": "2" },
         "min_interval": "90m", "every": "2w", "after": "keep", "private": false,
-        "one_file_system": false }"#,
+        "browse": false, "one_file_system": false }"#,
     );
     assert!(matches!(&profile.dist, Dist::Drive { path, .. } if path == Path::new("My/Backup")));
     assert_eq!(profile.min_interval, Some(Duration::from_mins(90)));
     assert_eq!(profile.every, Some(Duration::from_hours(14 * 24)));
     assert_eq!(profile.after, After::Keep);
-    assert!(!profile.private && !profile.one_file_system);
+    assert!(!profile.private && !profile.one_file_system && !profile.browse);
 }
 
 #[test]

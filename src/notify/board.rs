@@ -12,10 +12,10 @@ use notify_rust::NotificationHandle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::catalogue::Language;
 use super::ear::Heard;
 use super::service::{DEFAULT, Service, name};
 use super::texts::{Act, Text};
+use crate::language::Language;
 
 /// How often a passing text is shown: more often nobody reads it.
 const PACE: Duration = Duration::from_secs(1);

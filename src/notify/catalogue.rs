@@ -9,17 +9,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::language::Language;
 use crate::sanitize;
-
-/// A language that notifications are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Language {
-    /// For everybody whose language is not here.
-    #[default]
-    English,
-    /// By locales that begin with `ru`.
-    Russian,
-}
 
 /// One message in one language.
 #[derive(Deserialize)]
@@ -37,43 +28,6 @@ static CATALOGUE: LazyLock<Catalogue> =
     LazyLock::new(|| serde_json::from_str(include_str!("messages.json")).unwrap_or_default());
 
 impl Language {
-    /// The language of the process's locale: the first of `LC_ALL`, `LC_MESSAGES` and `LANG` that is
-    /// set decides.
-    pub fn from_env() -> Self {
-        Self::of_locale(|name| std::env::var(name).ok())
-    }
-
-    fn of_locale(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let set = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(|name| {
-            // POSIX: one that is empty counts as not set.
-            variable(name).filter(|value| !value.is_empty())
-        });
-        match set {
-            Some(locale) if locale.starts_with("ru") => Self::Russian,
-            _ => Self::English,
-        }
-    }
-
-    fn code(self) -> &'static str {
-        match self {
-            Self::English => "en",
-            Self::Russian => "ru",
-        }
-    }
-
-    /// The plural form for `n`, by the rules of Unicode's CLDR for whole numbers.
-    fn form(self, n: u64) -> &'static str {
-        match self {
-            Self::English if n == 1 => "one",
-            Self::English => "other",
-            Self::Russian => match (n % 10, n % 100) {
-                (1, last) if last != 11 => "one",
-                (2..=4, last) if !(12..=14).contains(&last) => "few",
-                _ => "many",
-            },
-        }
-    }
-
     /// The message `key` with `values` in place of their names. Without a translation it is English;
     /// a message that does not exist is its key, which a test rules out.
     pub(super) fn say(self, key: &str, values: &[(&str, &str)]) -> String {
@@ -197,30 +151,6 @@ mod tests {
             assert!(seen.values().all(|names| names == first), "{key}: {seen:?}");
             assert_eq!(languages.len(), LANGUAGES.len(), "{key}");
         }
-    }
-
-    #[test]
-    fn the_first_variable_that_is_set_decides() {
-        for (all, messages, lang, language) in [
-            ("", "", "", Language::English),
-            ("", "", "ru_RU.UTF-8", Language::Russian),
-            ("", "", "ru", Language::Russian),
-            ("", "C", "ru_RU.UTF-8", Language::English),
-            ("ru_UA.UTF-8", "C", "C", Language::Russian),
-            ("", "ru_RU", "de_DE.UTF-8", Language::Russian),
-            ("de_DE", "", "ru_RU", Language::English),
-        ] {
-            let of = |name: &str| {
-                let value = match name {
-                    "LC_ALL" => all,
-                    "LC_MESSAGES" => messages,
-                    _ => lang,
-                };
-                Some(value.to_owned())
-            };
-            assert_eq!(Language::of_locale(of), language, "{all} {messages} {lang}");
-        }
-        assert_eq!(Language::of_locale(|_| None), Language::English);
     }
 
     #[test]

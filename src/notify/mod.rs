@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-pub use catalogue::Language;
+pub use crate::language::Language;
 pub use texts::{Act, Text};
 
 /// Hands texts to the desktop's notification service.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use notify_rust::{Hint, Notification, NotificationHandle, Urgency};
 
-use super::catalogue::Language;
 use super::ear::{Ear, Heard};
 use super::texts::{Act, Text};
+use crate::language::Language;
 
 /// How long one call to the service may take. A service that is started on demand takes a second.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -38,7 +38,11 @@ pub const STAGE: &str = ".bkm/stage";
 pub const MIRROR: &str = "mirror";
 /// How to get files back without this program.
 pub const README: &str = "README.txt";
-/// The same while it is written.
+/// The page by which files are found without this program.
+pub const BROWSE_PAGE: &str = "browse.html";
+/// What the page is made of.
+pub const BROWSE: &str = "browse";
+/// [`README`] while it is written.
 pub const README_PART: &str = ".README.bkm-part";
 
 /// How names of [`leaving`] begin.
@@ -135,6 +139,11 @@ pub fn is_increment_name(name: &str) -> bool {
                 },
             )
     })
+}
+
+/// Whether the folder `name` of a repository has only what this program put there, so that all of it can go.
+pub fn is_ours_alone(name: &str) -> bool {
+    name == BROWSE || is_increment_name(name)
 }
 
 /// Whether `name` can be one of ours in the staging area: no other leads out of it.

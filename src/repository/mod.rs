@@ -5,6 +5,7 @@
 //! `backup::publish`. It knows nothing of udev, D-Bus or terminals. The format is specified in
 //! `docs/format.md`.
 
+pub mod browse;
 pub mod catalog;
 mod catalog_file;
 mod error;
@@ -19,6 +20,7 @@ pub mod mark;
 pub mod names;
 #[cfg(test)]
 mod parser_tests;
+pub mod readme;
 pub mod rebuild;
 pub mod record;
 pub mod reserve;
@@ -67,7 +69,18 @@ pub struct Repository<'t> {
     /// Which file the log is.
     log_name: &'static str,
     stamp: Stamp,
+    /// Whether there is to be a page for browsers; `None` leaves what is there as it is.
+    browse: Option<bool>,
     _lock: lock::Lock<'t>,
+}
+
+/// How [`Repository::close_run`] ended a run.
+#[derive(Debug, Default)]
+pub struct Closed {
+    /// The increment that was made.
+    pub increment: Option<String>,
+    /// Why the page for browsers is not as it should be, for people.
+    pub warning: Option<String>,
 }
 
 /// A repository that is open for checking; no run can begin as long as it lives.
@@ -101,7 +114,7 @@ impl<'t> Repository<'t> {
         is_folder(tree, layout::MIRROR)?;
         let file = tree.open_record_file(Path::new(log_name), false).map_err(record_error)?;
         let log = LogWriter::resume(file, &end)?;
-        Ok(Some(Self { tree, format, index, log, log_name, stamp, _lock: lock }))
+        Ok(Some(Self { tree, format, index, log, log_name, stamp, browse: None, _lock: lock }))
     }
 
     /// Makes a repository in `tree`, whose folder must be empty but for what an earlier attempt left.
@@ -127,13 +140,22 @@ impl<'t> Repository<'t> {
         let index = Index::empty();
         let log = write_base(tree, &index, 1)?;
         let log_name = layout::INDEX;
-        format::write_readme(tree, format.keeps_versions)?;
+        readme::write(tree, format.keeps_versions)?;
         reserve::make(tree)?;
         tree.sync()?;
         format::write(tree, &format)?;
         tree.create_folder(Path::new(layout::MIRROR), 0o755, None)?;
         tree.sync()?;
-        Ok(Self { tree, format, index, log, log_name, stamp: Stamp::default(), _lock: lock })
+        Ok(Self {
+            tree,
+            format,
+            index,
+            log,
+            log_name,
+            stamp: Stamp::default(),
+            browse: None,
+            _lock: lock,
+        })
     }
 
     /// Reads the index without taking the lock; what an interrupted run left is taken as done.
@@ -181,6 +203,31 @@ impl<'t> Repository<'t> {
     /// What the last run left.
     pub fn stamp(&self) -> &Stamp {
         &self.stamp
+    }
+
+    /// Says whether there is to be a page for browsers (`browse.html`). [`Repository::close_run`] then sees to
+    /// it; without a word it stays as it is.
+    pub fn set_browse(&mut self, wanted: bool) {
+        self.browse = Some(wanted);
+    }
+
+    /// Whether the page for browsers is to be made or removed, also by a run that finds no changes.
+    pub fn is_browse_due(&self) -> Result<bool, RepositoryError> {
+        let has_increments = !self.index.increments().is_empty();
+        Ok(match self.browse {
+            Some(wanted) if has_increments => browse::is_there(self.tree)? != wanted,
+            _ => false,
+        })
+    }
+
+    /// Brings the page for browsers in line with the catalogs, where there is to be one: to be called when
+    /// catalogs were written, before the frame that says so. Returns what kept it from that, for people.
+    pub fn refresh_browse(&self) -> Result<Option<String>, RepositoryError> {
+        match self.browse {
+            None => Ok(None),
+            Some(true) => browse::refresh(self.tree, &self.index, self.format.keeps_versions),
+            Some(false) => browse::remove(self.tree),
+        }
     }
 
     /// Says that from now on things are on their way: on a drive without a journal of its own, all that is
@@ -257,16 +304,17 @@ impl<'t> Repository<'t> {
     }
 
     /// Writes the open increment's catalog and ends the run. All batches must be published; they are
-    /// synced here. Returns the increment's name if there is one.
+    /// synced here.
     ///
     /// How the increment ends is made durable before its catalog is written, so that a run that is cut
     /// off in between is ended by the next one in the same way.
     pub fn close_run(
         &mut self,
         closing: impl FnOnce(&Index) -> Closing,
-    ) -> Result<Option<String>, RepositoryError> {
-        if !self.index.is_unclosed() {
-            return Ok(None);
+    ) -> Result<Closed, RepositoryError> {
+        let mut browse_due = self.is_browse_due()?;
+        if !self.index.is_unclosed() && !browse_due {
+            return Ok(Closed::default());
         }
         self.index.apply_pending();
         let mut made = None;
@@ -278,12 +326,14 @@ impl<'t> Repository<'t> {
                 self.index.set_closing(closing);
             }
             made = reserve::with_room(self.tree, || self.write_catalog())?;
+            browse_due = true;
         }
+        let warning = if browse_due { self.refresh_browse()? } else { None };
         self.tree.sync()?;
         self.append(&Frame::Closed)?;
         self.index.close();
         reserve::settle(self.tree)?;
-        Ok(made)
+        Ok(Closed { increment: made, warning })
     }
 
     fn write_catalog(&self) -> Result<Option<String>, RepositoryError> {

@@ -12,6 +12,7 @@
 )]
 
 pub(crate) mod bench;
+pub(crate) mod browser;
 pub(crate) mod edits;
 pub(crate) mod loop_drive;
 pub(crate) mod profile;

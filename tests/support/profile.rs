@@ -33,6 +33,7 @@ pub(crate) fn profile(source: &Path, rules: &RawRules, workers: usize) -> Profil
         max_workers: Some(workers),
         one_file_system: true,
         private: true,
+        browse: true,
         mass_change: MassChange::default(),
         retention: Retention::default(),
         rules: Rules::new(rules).unwrap(),

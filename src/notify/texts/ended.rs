@@ -3,7 +3,7 @@
 
 use super::{Act, Text};
 use crate::backup::RunReport;
-use crate::notify::catalogue::Language;
+use crate::language::Language;
 use crate::notify::figures;
 use crate::problem::Problem;
 

@@ -14,8 +14,8 @@ pub use ended::{Ended, Removal, Run, Trouble, busy, ejected, ended};
 pub use trouble::{not_usable, profile_broken, refused, root_owned};
 pub use waiting::{ask_battery, first_use, overdue, waiting_unlock};
 
-use super::catalogue::Language;
 use super::figures;
+use crate::language::Language;
 
 /// One notification.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

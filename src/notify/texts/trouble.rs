@@ -1,7 +1,7 @@
 //! What keeps a backup from starting until the user does something: all of it is urgent.
 
 use super::Text;
-use crate::notify::catalogue::Language;
+use crate::language::Language;
 
 /// The drive looks like the paired one but is not. `why` and `what_to_do` are sentences without their
 /// full stop.

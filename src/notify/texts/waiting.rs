@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Act, Text};
-use crate::notify::catalogue::Language;
+use crate::language::Language;
 use crate::notify::figures;
 
 /// The drive was paired by its first use.

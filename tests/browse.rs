@@ -1,0 +1,737 @@
+//! The page that is on the drive, as a person sees it who has nothing but a browser: every state of the
+//! source, every version, and nothing that a name could do to it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "what fails here fails the test"
+)]
+
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use bkm_agent::relpath::RelPath;
+use bkm_agent::repository::browse::{self, data};
+use bkm_agent::repository::catalog::{Catalog, CatalogEntry, EntryCategory};
+use bkm_agent::repository::format::Keeping;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use support::browser::Browser;
+use support::edits::{self, Editor, any_edit};
+use support::loop_drive::LoopDrive;
+use support::profile;
+use support::snapshot::Snapshot;
+use support::world::World;
+
+/// A source with its backup, and what it was at each point in time.
+struct Scene {
+    world: World,
+    states: Vec<Snapshot>,
+    drive: Option<LoopDrive>,
+    _folder: tempfile::TempDir,
+}
+
+/// Where a backup can lie.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Drive {
+    Linking,
+    Refusing,
+    ExFat,
+}
+
+const DRIVES: [Drive; 3] = [Drive::Linking, Drive::Refusing, Drive::ExFat];
+
+impl Scene {
+    fn new(on: Drive) -> Option<Self> {
+        let folder = support::scratch();
+        let (source, place) = (folder.path().join("source"), folder.path().join("drive"));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir(&place).unwrap();
+        let drive = match on {
+            Drive::Linking | Drive::Refusing => None,
+            Drive::ExFat => match LoopDrive::new("exfat", 128) {
+                Ok(drive) => Some(drive),
+                Err(why) => {
+                    println!("skipped: {why}");
+                    return None;
+                }
+            },
+        };
+        let at = drive.as_ref().map_or(place.as_path(), LoopDrive::point);
+        let mut world = World::new(&source, at, profile::all_tracked());
+        if on == Drive::Refusing {
+            world = world.without_links();
+        }
+        Some(Self { world, states: Vec::new(), drive, _folder: folder })
+    }
+
+    fn source(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.world.source.join(path)
+    }
+
+    fn write(&self, path: impl AsRef<Path>, content: &str) {
+        let path = self.source(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// A run with all its checks; what the source was is remembered if it made an increment.
+    fn back_up(&mut self) {
+        let report = self.world.back_up();
+        assert_eq!(report.warnings, [""; 0]);
+        if report.increment.is_some() {
+            self.states.push(Snapshot::of(&self.world.source));
+        }
+        if let Some(drive) = &mut self.drive {
+            drive.remount();
+        }
+    }
+
+    fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.world.repository().join(path)
+    }
+
+    fn open_in(&self, browser: &Browser) {
+        open(browser, &self.world.repository());
+    }
+}
+
+fn open(browser: &Browser, repository: &Path) {
+    browser.open(&repository.join("browse.html"));
+    browser.wait(READY);
+}
+
+const READY: &str = "performance.getEntriesByName('bkm-ready').length";
+
+/// The names that the top of the tree shows.
+const TOP: &str = "return [...document.querySelectorAll('#tree > ul > li')].map(
+    (row) => row.querySelector('.name').textContent);";
+
+/// Opens every folder of the tree, and gives the addresses of all that can be opened.
+const LINKS: &str = "
+    for (let closed; (closed = document.querySelector('#tree details:not([open])'));) {
+        closed.open = true;
+        closed.dispatchEvent(new Event('toggle'));
+    }
+    return [...document.querySelectorAll('#tree a')].map((a) => a.href);";
+
+/// What the page's model says of a point in time: for each file its path and address.
+fn files_at(browser: &Browser, point: usize) -> Vec<(Vec<u8>, String)> {
+    let script = format!(
+        "const {{ history }} = bkm;
+         history.tally({point});
+         return history.nodes.filter((n) => n.isFile && n.state.more?.link === undefined).map(
+             (n) => [n.path.split('/').map(encoded).join('/'), history.addresses(n, n.state)[0]]);"
+    );
+    let files = browser.eval(&script);
+    let files = files.as_array().unwrap().iter();
+    files.map(|f| (unescaped(f[0].as_str().unwrap()), f[1].as_str().unwrap().to_owned())).collect()
+}
+
+/// The bytes that an address stands for.
+fn unescaped(address: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = address.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next().unwrap(), rest.next().unwrap()];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+        } else {
+            bytes.push(byte);
+        }
+    }
+    bytes
+}
+
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+#[test]
+fn each_state_is_shown_and_each_version_leads_to_its_file() {
+    let Some(browser) = Browser::start("en-GB") else { return };
+    for on in DRIVES {
+        let Some(mut scene) = Scene::new(on) else { continue };
+        scene.write("notes.txt", "one");
+        scene.write("letters/dear.txt", "dear");
+        scene.write("letters/old/older.txt", "older");
+        scene.back_up();
+        scene.write("notes.txt", "two, and longer");
+        fs::remove_file(scene.source("letters/dear.txt")).unwrap();
+        symlink("notes.txt", scene.source("link")).unwrap();
+        scene.back_up();
+        scene.write("new.txt", "new");
+        scene.back_up();
+
+        scene.open_in(&browser);
+        assert_eq!(browser.texts(TOP), ["letters", "link", "new.txt", "notes.txt"], "{on:?}");
+        browser.eval("document.getElementById('earlier').click();");
+        assert_eq!(browser.texts(TOP), ["letters", "link", "notes.txt"], "{on:?}");
+        // By the keyboard as well.
+        browser.type_into("#when", "\u{e012}");
+        assert_eq!(browser.texts(TOP), ["letters", "notes.txt"], "{on:?}");
+        let links = browser.texts(LINKS);
+        assert_eq!(links.len(), 3, "{on:?}: {links:?}");
+        let contents: Vec<String> = links
+            .iter()
+            .map(|link| {
+                browser.go(link);
+                browser.text("return document.body.textContent;")
+            })
+            .collect();
+        assert_eq!(contents, ["older", "dear", "one"], "{on:?}");
+
+        // A search finds what is gone, with every version.
+        scene.open_in(&browser);
+        browser.type_into("#query", "DEAR");
+        browser.wait("document.querySelectorAll('#found .hit').length === 1");
+        let gone =
+            browser.texts("return [...document.querySelectorAll('#found a')].map((a) => a.href);");
+        assert_eq!(gone.len(), 1, "{on:?}: {gone:?}");
+        browser.go(&gone[0]);
+        assert_eq!(browser.text("return document.body.textContent;"), "dear", "{on:?}");
+        scene.open_in(&browser);
+        browser.type_into("#query", "n?t*.txt");
+        browser.wait("document.querySelectorAll('#found .hit').length === 1");
+        let versions =
+            browser.texts("return [...document.querySelectorAll('#found a')].map((a) => a.href);");
+        assert_eq!(versions.len(), 2, "{on:?}: {versions:?}");
+        for (version, content) in versions.iter().zip(["two, and longer", "one"]) {
+            browser.go(version);
+            assert_eq!(browser.text("return document.body.textContent;"), content, "{on:?}");
+        }
+        assert_eq!(browser.console(), [""; 0], "{on:?}");
+    }
+}
+
+#[test]
+fn whatever_happens_to_a_source_each_address_leads_to_what_it_was() {
+    let Some(browser) = Browser::start("en-US") else { return };
+    for on in DRIVES {
+        let Some(mut scene) = Scene::new(on) else { continue };
+        let mut runner = TestRunner::new(proptest::test_runner::Config::default());
+        scene.write("f1", "stays");
+        let mut editor = Editor::new(&scene.world.source);
+        for round in 0..support::number("BKM_BROWSE_ROUNDS", 12) {
+            let count = if round == 0 { 60 } else { 12 };
+            for _ in 0..count {
+                editor.edit(&any_edit().new_tree(&mut runner).unwrap().current());
+            }
+            if !scene.source("f1").is_file() {
+                if scene.source("f1").symlink_metadata().is_ok() {
+                    edits::delete(&scene.source("f1"));
+                }
+                scene.write("f1", "stays");
+            }
+            scene.back_up();
+        }
+        scene.open_in(&browser);
+        for (point, state) in scene.states.iter().enumerate() {
+            let shown: BTreeMap<Vec<u8>, String> = files_at(&browser, point).into_iter().collect();
+            let files: Vec<_> = state.0.iter().filter(|(_, node)| node.kind == "file").collect();
+            assert_eq!(
+                shown.keys().collect::<Vec<_>>(),
+                files.iter().map(|(path, _)| *path).collect::<Vec<_>>(),
+                "{on:?}, point {point}"
+            );
+            for (path, node) in files {
+                let at = scene.at(path_of(&unescaped(&shown[path])));
+                let content = fs::read(&at)
+                    .unwrap_or_else(|e| panic!("{on:?}, {point}: {}: {e}", at.display()));
+                assert_eq!(
+                    Some(blake3::hash(&content)),
+                    node.hash,
+                    "{on:?}, {point}: {}",
+                    at.display()
+                );
+            }
+        }
+        assert_eq!(browser.console(), [""; 0], "{on:?}");
+    }
+}
+
+/// Names that try to be something else.
+const HOSTILE: [&[u8]; 15] = [
+    b"</script><script>alert(1)<",
+    b"\"><img src=x onerror=alert(2)>",
+    b"'><svg onload=alert(3)>",
+    b"javascript:alert(4)",
+    b"&lt;b&gt;&amp;",
+    "line\u{2028}and\u{2029}end".as_bytes(),
+    "gpj.\u{202e}exe".as_bytes(),
+    b"two\nlines\r\ttab \x1b[31m",
+    b"__proto__",
+    b"constructor",
+    b"100% %2e%2e #1?q=a&b;c+d",
+    b"back\\slash and ..",
+    b"caf\xe9 not UTF-8 \xff%<b>",
+    "emoji \u{1f600} \u{e0041}".as_bytes(),
+    b"*[]{}$`${alert(5)}`",
+];
+
+#[test]
+fn hostile_names_are_shown_and_do_nothing() {
+    let Some(browser) = Browser::start("en-US") else { return };
+    for on in [Drive::Linking, Drive::Refusing] {
+        let Some(mut scene) = Scene::new(on) else { continue };
+        for (number, name) in HOSTILE.iter().enumerate() {
+            let name = path_of(name);
+            scene.write(
+                Path::new("files").join(name).with_added_extension("txt"),
+                &number.to_string(),
+            );
+            scene
+                .write(Path::new("folders").join(name).join("inside.txt"), &format!("in {number}"));
+            symlink(name, scene.source(Path::new("files").join(name).with_added_extension("link")))
+                .unwrap();
+        }
+        scene.back_up();
+        for name in HOSTILE {
+            let name = path_of(name);
+            scene.write(Path::new("files").join(name).with_added_extension("txt"), "changed");
+        }
+        scene.back_up();
+        scene.open_in(&browser);
+        let links = browser.texts(LINKS);
+        assert_eq!(links.len(), 2 * HOSTILE.len(), "{links:?}");
+        let base = support::browser::address(&scene.world.repository());
+        for link in &links {
+            assert!(
+                link.starts_with(&format!("{base}/mirror/"))
+                    || link.starts_with(&format!("{base}/backup_")),
+                "{link}"
+            );
+            browser.go(link);
+            let content = browser.text("return document.body.textContent;");
+            assert!(content == "changed" || content.starts_with("in "), "{link}: {content}");
+        }
+        scene.open_in(&browser);
+        for query in ["a", "e", "<", "\"", "x"] {
+            browser.eval("document.getElementById('query').value = '';");
+            browser.type_into("#query", query);
+            browser.wait("!document.getElementById('found').hidden && document.querySelectorAll('#found .hit').length");
+        }
+        let shown = browser.texts("return bkm.history.nodes.map((n) => shown(n.name));");
+        for text in [
+            "gpj.\\u{202e}exe.txt",
+            "caf\u{fffd} not UTF-8 \u{fffd}%<b>.txt",
+            "line\\u{2028}and\\u{2029}end.txt",
+        ] {
+            assert!(shown.iter().any(|name| name == text), "{text} in {shown:?}");
+        }
+        // Nothing was made of a name but text.
+        let elements = browser.eval("return document.querySelectorAll('img, b, script:not([src]), iframe, [onload], [onerror]').length;");
+        assert_eq!(elements, json!(0));
+        assert_eq!(browser.console(), [""; 0], "{on:?}");
+    }
+}
+
+#[test]
+fn the_page_speaks_the_readers_language_and_has_his_colours() {
+    let mut scene = Scene::new(Drive::Linking).unwrap();
+    for number in 0..5 {
+        scene.write(format!("{number}.txt"), "text");
+    }
+    scene.back_up();
+    for (language, code, files, hint) in [
+        ("ru-RU", "ru", "5 файлов", "Найти файлы по имени"),
+        ("de-DE", "en", "5 files", "Find files by name"),
+    ] {
+        let Some(browser) = Browser::start(language) else { return };
+        scene.open_in(&browser);
+        assert_eq!(browser.text("return document.documentElement.lang;"), code);
+        let summary = browser.text("return document.getElementById('summary').textContent;");
+        assert!(summary.starts_with(files), "{summary}");
+        assert_eq!(browser.text("return document.getElementById('query').placeholder;"), hint);
+        let ground = "return getComputedStyle(document.body).backgroundColor;";
+        browser.look((1280, 800), false);
+        let light = browser.text(ground);
+        browser.look((390, 844), true);
+        assert_ne!(light, browser.text(ground));
+        // Nothing hangs over the edge of a phone.
+        let over = browser.eval(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth;",
+        );
+        assert_eq!(over, json!(0));
+        assert_eq!(browser.console(), [""; 0]);
+    }
+}
+
+#[test]
+fn without_its_data_the_page_says_where_the_files_are() {
+    let Some(browser) = Browser::start("en-US") else { return };
+    let mut scene = Scene::new(Drive::Linking).unwrap();
+    scene.write("a", "one");
+    scene.back_up();
+    scene.write("a", "two, longer");
+    scene.back_up();
+    fs::remove_file(scene.at("browse/1-0.js")).unwrap();
+    scene.open_in(&browser);
+    let summary = browser.text("return document.getElementById('summary').textContent;");
+    assert!(summary.contains("What 1 backup brought cannot be shown"), "{summary}");
+    fs::remove_dir_all(scene.at("browse")).unwrap();
+    // Without its scripts the page is what it is; with them and no list it says so.
+    scene.write("a", "three, and longer still");
+    scene.back_up();
+    fs::remove_file(scene.at("browse/list.js")).unwrap();
+    browser.open(&scene.at("browse.html"));
+    browser.wait(
+        "document.getElementById('summary').textContent.includes('your files are in mirror')",
+    );
+}
+
+/// A history that is written by the program's own code without a file behind it.
+fn synthetic(folder: &Path, files: u64, runs: u64) {
+    let begin = jiff::civil::date(2025, 11, 25).at(18, 30, 0, 0);
+    fs::create_dir(folder.join("browse")).unwrap();
+    for run in 1..=runs {
+        let time = begin.checked_add(jiff::Span::new().days(i64::try_from(run).unwrap())).unwrap();
+        let changed: Vec<u64> = if run == 1 {
+            (0..files).collect()
+        } else {
+            // Some three hundred a day, now here and now there.
+            (0..300).map(|n| (run * 7919 + n * 331) % files).collect()
+        };
+        let catalog = catalog_of(
+            run,
+            time,
+            changed.into_iter().map(|n| (scale_path(n), 1000 + n * 37 + run)),
+        );
+        let text = data::run(&catalog, Keeping::Hardlink).unwrap();
+        fs::write(folder.join(format!("browse/{run}-0.js")), text).unwrap();
+    }
+    let list = data::list(Keeping::Hardlink, (1..=runs).map(|run| (run, 0))).unwrap();
+    fs::write(folder.join("browse/list.js"), list).unwrap();
+    for (path, text) in browse::PAGE {
+        fs::write(folder.join(path), text).unwrap();
+    }
+}
+
+fn scale_path(n: u64) -> String {
+    format!("Year {}/Album {:03}/IMG_{n:06}.jpg", 2000 + n % 25, n / 25 % 80)
+}
+
+fn catalog_of(
+    sequence: u64,
+    time: jiff::civil::DateTime,
+    files: impl Iterator<Item = (String, u64)>,
+) -> Catalog {
+    let name = format!("backup_{}", time.strftime("%Y%m%d_%H%M%S"));
+    let seconds = time.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
+    let entry = |(path, size): (String, u64)| {
+        let entry: CatalogEntry = serde_json::from_value(json!({
+            "size": size, "mtime": seconds, "mtime_iso": "", "mtime_date": "", "category": "tracked",
+            "backup_path": format!("track/{path}"),
+        }))
+        .unwrap();
+        assert_eq!(entry.category, EntryCategory::Tracked);
+        (RelPath::new(path.as_bytes()).unwrap(), entry)
+    };
+    Catalog {
+        version: "1.0".to_owned(),
+        backup_type: "incremental".to_owned(),
+        backup_name: name,
+        backup_timestamp: format!("{}+01:00", time.strftime("%Y-%m-%dT%H:%M:%S")),
+        sequence,
+        status: bkm_agent::repository::Status::Complete,
+        file_catalog: files.map(entry).collect(),
+        folders: BTreeMap::new(),
+        removed_folders: Vec::new(),
+        ended: Vec::new(),
+        problems: Vec::new(),
+        notes: Vec::new(),
+        summary: bkm_agent::repository::catalog::Summary::default(),
+        statistics: bkm_agent::repository::catalog::Statistics::default(),
+    }
+}
+
+#[test]
+fn a_hundred_thousand_files_and_a_year_of_backups_are_shown_at_once() {
+    let Some(browser) = Browser::start("en-US") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    synthetic(folder.path(), 100_000, 365);
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        open(&browser, folder.path());
+        let time = |script: &str| browser.eval(script).as_f64().unwrap();
+        let paint =
+            time("return performance.getEntriesByName('first-contentful-paint')[0].startTime;");
+        let ready = time("return performance.getEntriesByName('bkm-ready')[0].startTime;");
+        let step = time(
+            "const begun = performance.now();
+             document.getElementById('earlier').click();
+             return performance.now() - begun;",
+        );
+        let search = time(
+            "const begun = performance.now(); bkm.history.search('img_0999', 200); return performance.now() - begun;",
+        );
+        println!(
+            "first paint {paint:.0} ms, tree {ready:.0} ms, one backup back {step:.0} ms, search {search:.0} ms"
+        );
+        times.push((paint, ready));
+    }
+    let best = |of: fn(&(f64, f64)) -> f64| times.iter().map(of).fold(f64::MAX, f64::min);
+    // What is promised is 2 s to the first paint; a busy machine gets some more for the tree.
+    assert!(best(|t| t.0) < 2_000.0, "{times:?}");
+    assert!(best(|t| t.1) < 6_000.0, "{times:?}");
+    assert_eq!(
+        browser.text("return document.getElementById('summary').textContent;").split(',').next(),
+        Some("100")
+    );
+    assert_eq!(browser.texts(TOP).len(), 25);
+    assert_eq!(browser.console(), [""; 0]);
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Every file of the page with its content, inode and time.
+fn state_of(scene: &Scene) -> Vec<(PathBuf, String, Value)> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let mut paths = vec![scene.at("browse.html")];
+    paths.extend(names_in(&scene.at("browse")).iter().map(|name| scene.at("browse").join(name)));
+    let state = |path: PathBuf| {
+        let about = fs::metadata(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        (path, text, json!([about.ino(), about.mtime(), about.mtime_nsec(), about.mode()]))
+    };
+    paths.into_iter().map(state).collect()
+}
+
+#[test]
+fn the_page_is_kept_in_line_and_written_only_where_something_is_new() {
+    let page = ["history.js", "list.js", "page.css", "page.js", "words.js"];
+    let with = |scripts: &[&str]| {
+        let mut names: Vec<String> = scripts.iter().chain(&page).map(|&n| n.to_owned()).collect();
+        names.sort();
+        names
+    };
+    for on in [Drive::Linking, Drive::Refusing] {
+        let mut scene = Scene::new(on).unwrap();
+        scene.write("a", "one");
+        scene.back_up();
+        assert_eq!(names_in(&scene.at("browse")), with(&["1-0.js"]), "{on:?}");
+        let first = state_of(&scene);
+        for (path, _, about) in &first {
+            assert_eq!(about[3], json!(0o100_644), "{}", path.display());
+        }
+        // `back_up` runs twice: the second run, without changes, writes nothing.
+        scene.world.run(None).unwrap();
+        assert_eq!(state_of(&scene), first, "{on:?}");
+
+        scene.write("a", "two, longer");
+        scene.back_up();
+        let second = state_of(&scene);
+        let same = first.iter().filter(|file| second.contains(file)).count();
+        assert_eq!(
+            (second.len(), same),
+            (first.len() + 1, first.len() - 1),
+            "{on:?}: only the list is another"
+        );
+
+        // What is gone comes again, what is stale goes, what is somebody else's stays.
+        fs::remove_file(scene.at("browse/1-0.js")).unwrap();
+        fs::remove_file(scene.at("browse/page.js")).unwrap();
+        fs::write(scene.at("browse/page.css"), "of an older version").unwrap();
+        fs::write(scene.at("browse/9-0.js"), "stale").unwrap();
+        fs::write(scene.at("browse/2-7.js"), "stale").unwrap();
+        fs::write(scene.at("browse/mine.txt"), "mine").unwrap();
+        scene.write("a", "three, longer still");
+        scene.back_up();
+        let mut wanted = with(&["1-0.js", "2-0.js", "3-0.js", "mine.txt"]);
+        assert_eq!(names_in(&scene.at("browse")), wanted, "{on:?}");
+        let texts = |state: Vec<(PathBuf, String, Value)>| -> BTreeMap<PathBuf, String> {
+            state.into_iter().map(|(path, text, _)| (path, text)).collect()
+        };
+        let (before, now) = (texts(second), texts(state_of(&scene)));
+        assert!(
+            before
+                .iter()
+                .all(|(path, text)| path.ends_with("list.js") || now.get(path) == Some(text))
+        );
+
+        // All of it may go; without it the next run makes it, also one without changes.
+        fs::remove_dir_all(scene.at("browse")).unwrap();
+        fs::remove_file(scene.at("browse.html")).unwrap();
+        let report = scene.world.run(None).unwrap();
+        assert_eq!((report.increment, report.warnings), (None, Vec::new()));
+        wanted.retain(|name| name != "mine.txt");
+        assert_eq!(names_in(&scene.at("browse")), wanted, "{on:?}");
+        assert!(texts(state_of(&scene)).iter().all(|(path, text)| now.get(path) == Some(text)));
+        scene.back_up();
+
+        // Turned off, it goes; what is somebody else's stays here, too.
+        fs::write(scene.at("browse/mine.txt"), "mine").unwrap();
+        let off = |scene: &Scene| scene.world.run_as(|profile, _| profile.browse = false).unwrap();
+        off(&scene);
+        assert!(!scene.at("browse.html").exists(), "{on:?}");
+        assert_eq!(names_in(&scene.at("browse")), ["mine.txt"], "{on:?}");
+        scene.write("b", "without a page");
+        assert!(off(&scene).increment.is_some());
+        assert!(!scene.at("browse.html").exists(), "{on:?}");
+        fs::remove_file(scene.at("browse/mine.txt")).unwrap();
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_of_the_page_costs_the_page_alone() {
+    for (what, at) in
+        [("folder", "browse.html"), ("link", "browse"), ("file", "browse"), ("link", "browse.html")]
+    {
+        let mut scene = Scene::new(Drive::Linking).unwrap();
+        scene.write("a", "one");
+        let off = |scene: &Scene| scene.world.run_as(|profile, _| profile.browse = false).unwrap();
+        off(&scene);
+        let elsewhere = scene.source("../elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        match what {
+            "folder" => fs::create_dir(scene.at(at)).unwrap(),
+            "link" => symlink(&elsewhere, scene.at(at)).unwrap(),
+            _ => fs::write(scene.at(at), "mine").unwrap(),
+        }
+        scene.write("b", "two");
+        let report = scene.world.run(None).unwrap();
+        assert!(report.increment.is_some(), "{what} at {at}");
+        assert_eq!(names_in(&elsewhere), [""; 0], "{what} at {at}");
+        if (what, at) != ("link", "browse.html") {
+            let told = report.warnings.iter().any(|w| w.contains("browse.html is not up to date"));
+            assert!(told, "{what} at {at}: {:?}", report.warnings);
+        }
+        scene.world.check_run(&report);
+        assert_eq!(names_in(&scene.at(".bkm/stage")), [""; 0], "{what} at {at}");
+    }
+}
+
+/// A family's documents over some months, for the pictures.
+fn pretty(folder: &Path) {
+    let at = |day: i32, hour: i8| {
+        let begin = jiff::civil::date(2026, 6, 1).at(hour, 12, 40, 0);
+        begin.checked_add(jiff::Span::new().days(day)).unwrap()
+    };
+    let photos = |album: &str, from: u64, count: u64| -> Vec<(String, u64)> {
+        (from..from + count)
+            .map(|n| (format!("Photos/{album}/DSC_{n:04}.jpg"), 3_100_000 + n * 7919 % 2_400_000))
+            .collect()
+    };
+    let mut runs: Vec<Vec<(String, u64)>> = Vec::new();
+    let text = |path: &str, size: u64| (path.to_owned(), size);
+    let mut first = photos("2025 Norway", 1, 214);
+    first.extend(photos("2026 Garden", 300, 61));
+    first.extend(
+        [
+            ("Letters/Landlord.odt", 18_200),
+            ("Letters/School.odt", 14_900),
+            ("Taxes/2024.pdf", 412_000),
+            ("Taxes/2025.pdf", 398_000),
+            ("Thesis/chapter 1.odt", 61_000),
+            ("Thesis/chapter 2.odt", 22_000),
+            ("Thesis/sources.bib", 9_400),
+            ("Recipes/Щи.txt", 2_100),
+            ("Recipes/Käsespätzle.txt", 1_700),
+            ("Household budget.ods", 48_300),
+            ("Passport scan.pdf", 1_240_000),
+            ("To do.txt", 730),
+        ]
+        .map(|(path, size)| text(path, size)),
+    );
+    runs.push(first);
+    for run in 1..90_u64 {
+        let mut changed = vec![text("To do.txt", 730 + run * 11 % 400)];
+        if run % 2 == 0 {
+            changed.push(text("Thesis/chapter 2.odt", 22_000 + run * 710));
+        }
+        if run % 5 == 0 {
+            changed.push(text("Household budget.ods", 48_300 + run * 130));
+            changed.push(text("Thesis/chapter 1.odt", 61_000 + run * 90));
+        }
+        if run % 11 == 0 {
+            changed.extend(photos("2026 Garden", 361 + run, 3 + run % 9 * 4));
+        }
+        if run == 40 {
+            changed.extend(photos("2026 Lake", 1000, 132));
+        }
+        runs.push(changed);
+    }
+    fs::create_dir(folder.join("browse")).unwrap();
+    for (run, files) in (1..).zip(&runs) {
+        let hour = [8, 18, 21][usize::try_from(run).unwrap() % 3];
+        let time = at(i32::try_from(run).unwrap() * 2 - 2, hour);
+        let catalog = catalog_of(run, time, files.iter().cloned());
+        let text = data::run(&catalog, Keeping::Hardlink).unwrap();
+        fs::write(folder.join(format!("browse/{run}-0.js")), text).unwrap();
+    }
+    let list = data::list(Keeping::Hardlink, (1..=runs.len() as u64).map(|run| (run, 0))).unwrap();
+    fs::write(folder.join("browse/list.js"), list).unwrap();
+    for (path, text) in browse::PAGE {
+        fs::write(folder.join(path), text).unwrap();
+    }
+}
+
+/// Takes the pictures of the page in `docs/images` anew: `make screenshots`.
+#[test]
+#[ignore = "it writes to docs/images"]
+fn pictures() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("Documents");
+    fs::create_dir(&folder).unwrap();
+    pretty(&folder);
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+    let desk = (1280, 800);
+    let phone = (390, 844);
+    for (name, language, size, dark, act) in [
+        ("light", "en-GB", desk, false, TREE),
+        ("dark", "en-GB", desk, true, TREE),
+        ("search", "en-GB", desk, false, SEARCH),
+        ("ru", "ru-RU", desk, false, TREE),
+        ("phone-light", "en-GB", phone, false, TREE),
+        ("phone-dark", "en-GB", phone, true, SEARCH),
+    ] {
+        let Some(browser) = Browser::start(language) else { return };
+        browser.look(size, dark);
+        open(&browser, &folder);
+        browser.eval(act);
+        browser.wait(
+            "!document.getElementById('query').value || document.querySelector('#found .hit')",
+        );
+        let file = images.join(format!("browse-{name}.png"));
+        fs::write(file.with_extension("base64"), browser.picture()).unwrap();
+        let small = format!(
+            "base64 -d '{0}.base64' | convert png:- -strip +dither -colors 128 'PNG8:{0}.png' && rm '{0}.base64'",
+            file.with_extension("").display()
+        );
+        let made = std::process::Command::new("sh").args(["-c", &small]).status().unwrap();
+        assert!(made.success(), "{small}");
+        println!("{}", file.display());
+    }
+}
+
+const TREE: &str = "
+    document.getElementById('earlier').click();
+    for (const name of ['Thesis', 'Recipes']) {
+        const row = [...document.querySelectorAll('#tree summary')].find((s) => s.querySelector('.name').textContent === name);
+        row.click();
+        row.parentElement.dispatchEvent(new Event('toggle'));
+    }
+    [...document.querySelectorAll('.versions')].find((b) => b.closest('li').querySelector('.name').textContent === 'chapter 1.odt').click();
+    document.activeElement.blur();";
+
+const SEARCH: &str = "
+    const query = document.getElementById('query');
+    query.value = 'budget';
+    query.dispatchEvent(new Event('input'));";
