@@ -448,6 +448,7 @@ fn catalog_of(
         folders: BTreeMap::new(),
         removed_folders: Vec::new(),
         ended: Vec::new(),
+        gone: Vec::new(),
         problems: Vec::new(),
         notes: Vec::new(),
         summary: bkm_agent::repository::catalog::Summary::default(),

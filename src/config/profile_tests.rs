@@ -90,7 +90,7 @@ fn retention_is_what_its_rules_say() {
     );
     let all = Retention {
         last: 10,
-        within: Some(Duration::from_secs(30 * 24 * 3600)),
+        within: Some(Duration::from_hours(30 * 24)),
         hourly: 1,
         daily: 14,
         weekly: 8,

@@ -119,7 +119,7 @@ impl Index {
         next_sequence: u64,
         revisions: BTreeMap<u64, u32>,
     ) -> Self {
-        Self { records, increments, next_sequence, revisions, ..Self::default() }
+        Self { records, increments, revisions, next_sequence, ..Self::default() }
     }
 
     /// How often catalogs were written anew once these were as well.
@@ -455,14 +455,12 @@ impl Index {
     pub fn increment_name(&self, sequence: u64) -> Option<&str> {
         let open = self.open.iter().map(|open| (open.mark.sequence, open.mark.name.as_str()));
         let by_sequence = |i: &Increment| i.sequence.cmp(&sequence);
-        match self.increments.binary_search_by(by_sequence) {
-            Ok(at) => self.increments.get(at).map(|i| i.name.as_str()),
-            Err(_) => {
-                let pruned = self.pruning.iter().flat_map(|(prune, _)| &prune.removed);
-                let going = pruned.map(|removed| (removed.sequence, removed.name.as_str()));
-                open.into_iter().chain(going).find(|(s, _)| *s == sequence).map(|(_, name)| name)
-            }
+        if let Ok(at) = self.increments.binary_search_by(by_sequence) {
+            return self.increments.get(at).map(|increment| increment.name.as_str());
         }
+        let pruned = self.pruning.iter().flat_map(|(prune, _)| &prune.removed);
+        let going = pruned.map(|removed| (removed.sequence, removed.name.as_str()));
+        open.into_iter().chain(going).find(|(s, _)| *s == sequence).map(|(_, name)| name)
     }
 
     /// How often the catalog of the increment with this sequence was written anew since its run: what was

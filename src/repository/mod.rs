@@ -313,6 +313,13 @@ impl<'t> Repository<'t> {
         closing: impl FnOnce(&Index) -> Closing,
     ) -> Result<Closed, RepositoryError> {
         let mut browse_due = self.is_browse_due()?;
+        if self.index.pruning().is_some() {
+            browse_due = true;
+            // Nobody said whether there is to be a page, but one that is there must not lead to what is gone.
+            if self.browse.is_none() && browse::is_there(self.tree)? {
+                self.browse = Some(true);
+            }
+        }
         if !self.index.is_unclosed() && !browse_due {
             return Ok(Closed::default());
         }

@@ -134,7 +134,7 @@ fn in_words(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [(7 * 86_400, "w"), (86_400, "d"), (3600, "h"), (60, "m")];
     for (unit, letter) in units {
-        if seconds >= unit && seconds % unit == 0 {
+        if seconds >= unit && seconds.is_multiple_of(unit) {
             return format!("{}{letter}", seconds / unit);
         }
     }

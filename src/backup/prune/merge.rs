@@ -12,7 +12,7 @@ use crate::repository::catalog::{Catalog, CatalogEntry, CatalogFolder, EntryCate
 /// What a path is at the end of a group of increments.
 enum Last {
     /// With the number of the increment in the group.
-    File(CatalogEntry, usize),
+    File(Box<CatalogEntry>, usize),
     Folder(CatalogFolder),
     Left,
 }
@@ -31,7 +31,7 @@ pub(super) fn take_over(
         last.extend(catalog.folders.into_iter().map(|(path, folder)| (path, Last::Folder(folder))));
         let files = catalog.file_catalog.into_iter();
         let files = files.filter(|(_, entry)| entry.category == EntryCategory::Tracked);
-        last.extend(files.map(|(path, entry)| (path, Last::File(entry, number))));
+        last.extend(files.map(|(path, entry)| (path, Last::File(Box::new(entry), number))));
     }
     for path in into.leaving().chain(into.folders.keys()).chain(into.file_catalog.keys()) {
         last.remove(path);
@@ -41,7 +41,7 @@ pub(super) fn take_over(
         match last {
             Last::File(entry, number) => {
                 added.push((path.clone(), number));
-                into.file_catalog.insert(path, entry);
+                into.file_catalog.insert(path, *entry);
             }
             Last::Folder(folder) => {
                 into.folders.insert(path, folder);

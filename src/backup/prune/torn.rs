@@ -114,11 +114,10 @@ fn settle_catalog(
             content::copy(&from, *size, false, &mut to, 0, &AtomicBool::new(false), &|_| {});
         match copied {
             Ok(copied) if copied == (*size, *hash) => to.sync()?,
-            Ok(_) => continue,
             Err(CopyError::Drive(e)) => return Err(e.into()),
             Err(CopyError::Source(e)) => return Err(RepositoryError::Read(e)),
-            // Nobody stops this.
-            Err(CopyError::Stopped) => continue,
+            // It changed while it was read; nobody stops this.
+            Ok(_) | Err(CopyError::Stopped) => continue,
         }
         drop(to);
         undo.set_aside(&place)?;
