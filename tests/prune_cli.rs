@@ -72,6 +72,10 @@ fn a_dry_run_says_what_goes_and_why_and_writes_nothing() {
     assert_eq!(home.read("then/stays.txt"), "stays");
     assert_eq!(home.read("then/a.txt"), "3".repeat(300));
     assert!(home.done(&["prune"]).contains("Nothing to remove"));
+    // Also with the drive in the cupboard.
+    fs::rename(home.at("there"), home.at("cupboard")).unwrap();
+    assert_eq!(names(&home), &all[2..]);
+    fs::rename(home.at("cupboard"), home.at("there")).unwrap();
     home.done(&["verify"]);
 }
 

@@ -50,7 +50,7 @@ pub fn delete(args: &DeleteArgs, out: &mut dyn Write) -> Result<Exit, CliError> 
     } else {
         check_not_frozen(&opened)
             .and_then(|()| open(&opened))
-            .and_then(|mut repository| carried_out(&mut repository, &wish))
+            .and_then(|mut repository| carried_out(&opened, &mut repository, &wish))
     };
     opened.close();
     let plan = deleted?;

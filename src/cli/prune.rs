@@ -8,8 +8,10 @@ use serde_json::json;
 
 use super::locate::{Opened, Which};
 use super::{CliError, Exit, signals};
+use crate::backup::place::folder_of;
 use crate::backup::prune::keep::Fate;
 use crate::backup::prune::{self, Going, Plan, PruneError, Wish};
+use crate::catalogs::{Catalogs, history_of};
 use crate::repository::index::{Increment, Index};
 use crate::repository::{Repository, RepositoryError, format};
 use crate::{frozen, human, state_dir};
@@ -71,7 +73,7 @@ fn from(args: &PruneArgs, opened: &Opened) -> Result<Pruned, CliError> {
     let mut repository = open(opened)?;
     let increments = repository.index().increments().to_vec();
     let fates = fates_of(repository.index());
-    let plan = carried_out(&mut repository, &Wish::Increments(&prune::going(&fates)))?;
+    let plan = carried_out(opened, &mut repository, &Wish::Increments(&prune::going(&fates)))?;
     Ok((increments, fates, plan))
 }
 
@@ -103,13 +105,23 @@ pub(super) fn open(opened: &Opened) -> Result<Repository<'_>, CliError> {
     repository.ok_or_else(|| failed(&missing().into()))
 }
 
-/// Removes it.
+/// Removes it, also from what this computer keeps of the catalogs.
 pub(super) fn carried_out(
+    opened: &Opened,
     repository: &mut Repository<'_>,
     wish: &Wish<'_>,
 ) -> Result<Plan, CliError> {
     let stop = signals::stop_flag()?;
-    prune::prune(repository, wish, &stop).map_err(|e| failed(&e))
+    let plan = prune::prune(repository, wish, &stop).map_err(|e| failed(&e))?;
+    if let Some((profile, device)) = opened.remembered() {
+        let (place, history) = (folder_of(profile), history_of(repository.index()));
+        let catalogs = Catalogs::new(&state_dir::state_dir());
+        let kept = catalogs.keep(&profile.name, &device, &place, &opened.tree, &history, &stop);
+        if let Err(error) = kept {
+            super::say(&crate::in_words::in_words(&error));
+        }
+    }
+    Ok(plan)
 }
 
 pub(super) fn failed(e: &PruneError) -> CliError {
