@@ -48,7 +48,7 @@ pub fn run(catalog: &Catalog, keeping: Keeping) -> serde_json::Result<String> {
         time: &catalog.backup_timestamp,
         complete: catalog.status == Status::Complete,
         deleted: rows(EntryCategory::Deleted),
-        gone: catalog.removed_folders.iter().map(spelled).collect(),
+        gone: catalog.removed_folders.iter().chain(&catalog.gone).map(spelled).collect(),
         ended: catalog.ended.iter().map(spelled).collect(),
         folders: catalog.folders.keys().map(spelled).collect(),
         files: rows(EntryCategory::Tracked),
