@@ -42,10 +42,11 @@ bench-history: ## Time list, search, versions and restore over ten years of hist
 	cargo build --locked --release --bin bkm-agent --example history
 	benches/history.sh
 
-screenshots: ## Take the pictures of notifications in docs/images anew
+screenshots: ## Take the pictures in docs/images anew, of notifications and of the page on the drive
 	@scripts/deps.sh build screenshots
 	cargo build --locked --example notifications
 	@scripts/screenshots.sh
+	cargo test --locked --test browse -- --ignored pictures
 
 install: ## Install for this user, into ~/.local
 	@scripts/deps.sh build

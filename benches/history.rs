@@ -24,7 +24,7 @@ use jiff::{Timestamp, ToSpan as _};
 /// Paths of a batch, as a run has them.
 const BATCH: usize = 4000;
 
-/// A pseudo-random sequence (SplitMix64).
+/// A pseudo-random sequence (`SplitMix64`).
 struct Chance(u64);
 
 impl Chance {
@@ -84,12 +84,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tree = Tree::open(Path::new(&folder))?;
     let mut repository = Repository::create(&tree)?;
     let mut chance = Chance(1);
-    let begin = jiff::Zoned::now().checked_sub((runs as i64).days())?;
+    let begin = jiff::Zoned::now().checked_sub(i64::try_from(runs)?.days())?;
     // Which files there are, and how many there ever were.
     let mut there: Vec<usize> = (0..files).collect();
     let mut ever = files;
     for run in 0..runs {
-        let now = begin.checked_add((run as i64).days())?;
+        let now = begin.checked_add(i64::try_from(run)?.days())?;
         let sequence = repository.index().next_sequence();
         let time = now.timestamp();
         let mut list = Vec::new();

@@ -55,6 +55,8 @@ tests() {
     have acl setfacl
     have attr setfattr
     have strace strace
+    have chromium chromium
+    have chromium-driver chromedriver
     need python3-prometheus-client /usr/bin/python3 -c 'import prometheus_client'
 }
 
@@ -81,6 +83,8 @@ screenshots() {
     have xvfb xvfb-run
     have xauth xauth
     have imagemagick import
+    have chromium chromium
+    have chromium-driver chromedriver
     # Latin and Cyrillic.
     need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 }

@@ -3,11 +3,12 @@
 //!
 //! `BKM_MODEL_CASES` raises the number of random histories, `BKM_FAULTS_STEP` sweeps every n-th operation only.
 
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "what fails here fails the test"
+    clippy::disallowed_methods,
+    reason = "what fails here fails the test, which plays the person at the files"
 )]
 
 #[allow(dead_code, reason = "each test binary uses its part of it")]
@@ -15,6 +16,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use bkm_agent::backup::prune::{PruneError, Wish};
 use bkm_agent::drive::faults::Faults;
@@ -175,7 +177,6 @@ fn scene(links: bool) -> (tempfile::TempDir, World) {
     write("d/e/twice", "444");
     fs::remove_dir_all(source.join("turns")).unwrap();
     write("turns", "4");
-    use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(source.join("touched"), fs::Permissions::from_mode(0o600)).unwrap();
     back_up(&mut world);
     write("changes", "55555");

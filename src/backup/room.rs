@@ -21,6 +21,9 @@ use crate::select::{Category, Kind};
 /// makes 140 more.
 const ENTRY: u64 = 448;
 
+/// Bytes that the page for browsers has for a file, without its name: 40 were measured.
+const ROW: u64 = 64;
+
 /// Bytes of a record in the index without its path, with its frame's share: 90 were measured.
 const RECORD: u64 = 128;
 
@@ -29,6 +32,9 @@ const NAME: u64 = 24;
 
 /// Bytes of an inode where they are made as needed: xfs 512, btrfs somewhat less.
 const INODE: u64 = 512;
+
+/// Blocks of the page for browsers itself.
+const PAGE: u64 = 16;
 
 /// Folders that an increment has at least, its catalog, and what else a run makes once.
 const ONCE: u64 = 8;
@@ -132,6 +138,8 @@ pub(super) struct Need<'a> {
     names: u64,
     /// Bytes of the catalog.
     catalog: u64,
+    /// Bytes of what the page for browsers has of it; it can do without.
+    page: u64,
     /// Files and links.
     files: u64,
     /// Folders to be made.
@@ -151,6 +159,7 @@ impl<'a> Need<'a> {
             records: 0,
             names: 0,
             catalog: 0,
+            page: PAGE * block,
             files: 0,
             folders: HashSet::new(),
             once: ONCE,
@@ -291,6 +300,7 @@ impl<'a> Need<'a> {
     fn entry(&mut self, path: &RelPath, listed: bool) {
         if listed {
             self.catalog += ENTRY + 3 * json_len(path);
+            self.page += ROW + json_len(path);
         }
     }
 
@@ -342,7 +352,8 @@ impl<'a> Need<'a> {
         let batch = BATCH_PATHS as u64 * 4 * self.block;
         let reserve = self.publishing().min(batch).saturating_add(self.catalog);
         let inodes = self.files.saturating_mul(INODE);
-        [self.content, inodes, self.records, self.publishing(), reserve.saturating_sub(held)]
+        let reserve = reserve.saturating_sub(held);
+        [self.content, inodes, self.records, self.publishing(), self.page, reserve]
             .into_iter()
             .fold(0, u64::saturating_add)
     }

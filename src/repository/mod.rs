@@ -69,7 +69,7 @@ pub struct Repository<'t> {
     /// Which file the log is.
     log_name: &'static str,
     stamp: Stamp,
-    /// Whether there is to be a page for browsers; `None` leaves what is there as it is.
+    /// Whether there is to be a page for browsers; `None` keeps one that is there in line and makes none.
     browse: Option<bool>,
     _lock: lock::Lock<'t>,
 }
@@ -206,7 +206,7 @@ impl<'t> Repository<'t> {
     }
 
     /// Says whether there is to be a page for browsers (`browse.html`). [`Repository::close_run`] then sees to
-    /// it; without a word it stays as it is.
+    /// it; without a word one that is there is kept in line.
     pub fn set_browse(&mut self, wanted: bool) {
         self.browse = Some(wanted);
     }
@@ -220,12 +220,14 @@ impl<'t> Repository<'t> {
         })
     }
 
-    /// Brings the page for browsers in line with the catalogs, where there is to be one: to be called when
-    /// catalogs were written, before the frame that says so. Returns what kept it from that, for people.
-    pub fn refresh_browse(&self) -> Result<Option<String>, RepositoryError> {
+    /// Brings the page for browsers in line with the catalogs, where there is to be one: called when catalogs
+    /// were written, before the frame that says so. Returns what kept it from that, for people.
+    fn refresh_browse(&self) -> Result<Option<String>, RepositoryError> {
         match self.browse {
-            None => Ok(None),
-            Some(true) => browse::refresh(self.tree, &self.index, self.format.keeps_versions),
+            None if !browse::is_there(self.tree)? => Ok(None),
+            None | Some(true) => {
+                browse::refresh(self.tree, &self.index, self.format.keeps_versions)
+            }
             Some(false) => browse::remove(self.tree),
         }
     }
@@ -312,14 +314,7 @@ impl<'t> Repository<'t> {
         &mut self,
         closing: impl FnOnce(&Index) -> Closing,
     ) -> Result<Closed, RepositoryError> {
-        let mut browse_due = self.is_browse_due()?;
-        if self.index.pruning().is_some() {
-            browse_due = true;
-            // Nobody said whether there is to be a page, but one that is there must not lead to what is gone.
-            if self.browse.is_none() && browse::is_there(self.tree)? {
-                self.browse = Some(true);
-            }
-        }
+        let mut browse_due = self.is_browse_due()? || self.index.pruning().is_some();
         if !self.index.is_unclosed() && !browse_due {
             return Ok(Closed::default());
         }

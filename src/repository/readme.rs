@@ -52,7 +52,7 @@ fn text(language: Language, keeping: Keeping) -> String {
 fn in_languages(user: Language, text: impl Fn(Language) -> String) -> String {
     match user {
         Language::English => text(user),
-        other @ Language::Russian => [&text(Language::English), RULE, &text(other)].concat(),
+        Language::Russian => [&text(Language::English), RULE, &text(user)].concat(),
     }
 }
 

@@ -140,7 +140,7 @@ impl Bench {
             let entry = entry.unwrap();
             let path = entry.path().strip_prefix(self.world.repository()).unwrap();
             let depth_1 = path.components().count() < 2;
-            let ours = path.starts_with(".bkm") || depth_1;
+            let ours = path.starts_with(".bkm") || path.starts_with("browse") || depth_1;
             let catalog = path.extension().is_some_and(|e| e == "json")
                 && path.to_string_lossy().starts_with("backup_")
                 && path.components().count() == 2;

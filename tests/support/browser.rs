@@ -1,4 +1,4 @@
-//! A browser without a window: Debian's Chromium, driven through the WebDriver protocol.
+//! A browser without a window: Debian's Chromium, driven through the `WebDriver` protocol.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -66,7 +66,8 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL" },
         }}});
         let session = browser.request("POST", "/session", &wanted)?;
-        browser.session = session["sessionId"].as_str().ok_or("it tells no session")?.to_owned();
+        let id = session["sessionId"].as_str().ok_or("it tells no session")?;
+        id.clone_into(&mut browser.session);
         Ok(browser)
     }
 
@@ -108,7 +109,7 @@ impl Browser {
         }
     }
 
-    /// Types into the element; keys are characters of the WebDriver protocol.
+    /// Types into the element; keys are characters of the `WebDriver` protocol.
     pub(crate) fn type_into(&self, selector: &str, text: &str) {
         let found = json!({ "using": "css selector", "value": selector });
         let element = self.command("/element", &found);
@@ -194,6 +195,7 @@ impl Drop for Browser {
 
 /// The address of a file of this computer.
 pub(crate) fn address(file: &Path) -> String {
+    use std::fmt::Write as _;
     use std::os::unix::ffi::OsStrExt as _;
 
     let mut address = "file://".to_owned();
@@ -201,7 +203,7 @@ pub(crate) fn address(file: &Path) -> String {
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             address.push(char::from(byte));
         } else {
-            address.push_str(&format!("%{byte:02X}"));
+            write!(address, "%{byte:02X}").unwrap();
         }
     }
     address

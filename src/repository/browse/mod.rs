@@ -87,7 +87,8 @@ fn bring_in_line(
         }
         match read_catalog(tree, name) {
             Ok(catalog) => {
-                write(tree, &folder.join(script), &data::run(&catalog, keeping).map_err(of_json)?)?;
+                let text = data::run(&catalog, keeping).map_err(of_json)?;
+                write(tree, &folder.join(script), &text)?;
             }
             // It is for `verify` and `repair` to tell; here it must not end each run.
             Err(e) => unreadable = Some(format!("browse.html lacks {name}: {}", in_words(&e))),
