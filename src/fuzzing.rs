@@ -19,10 +19,11 @@ use crate::select::rules::{Decider, DirectoryPriority, RawRules, Rules};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets: `fuzz/fuzz_targets/<name>.rs` calls the function of that name.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("index", index),
     ("frames", frames),
     ("catalog", catalog),
+    ("python", python),
     ("format", format),
     ("stamp", stamp),
     ("pairing", pairing),
@@ -48,6 +49,11 @@ pub fn frames(bytes: &[u8]) {
 /// A catalog.
 pub fn catalog(bytes: &[u8]) {
     records::catalog(bytes);
+}
+
+/// JSON of the Python tool.
+pub fn python(bytes: &[u8]) {
+    records::python(bytes);
 }
 
 /// `.bkm/format.json`.

@@ -3,6 +3,7 @@
 //! It reads the source, writes to the repository alone, and tells what it does through [`Monitor`]. It
 //! knows nothing of terminals, notifications or udev events. Called by `agent` and `cli`.
 
+mod adopt;
 mod compare;
 mod displace;
 mod examine;
@@ -92,6 +93,14 @@ pub enum RunError {
     /// The rules select no file, but the mirror has some.
     #[error("the source {} has no file that the profile selects, but the backup holds {held}; nothing was changed. Is the source mounted? Do the rules still fit?", crate::sanitize::line(&path.to_string_lossy()))]
     EmptySource {
+        /// The source.
+        path: PathBuf,
+        /// How many files the mirror has.
+        held: u64,
+    },
+    /// Nothing in the mirror of the Python tool's repository is in the source.
+    #[error("the backup there was made by the Python backup-manager, and none of the {held} files in its mirror is selected in the source {}; nothing was changed. Is it the backup of another source?", crate::sanitize::line(&path.to_string_lossy()))]
+    OtherSource {
         /// The source.
         path: PathBuf,
         /// How many files the mirror has.

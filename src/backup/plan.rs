@@ -105,6 +105,8 @@ pub(super) struct Plan<'s> {
     pub(super) unchanged: u64,
     /// Bytes of content to copy.
     pub(super) bytes: u64,
+    /// Bytes that are copied on the drive before the plan is carried out.
+    pub(super) room_beside: u64,
     /// Tracked files of the index that vanished, other than by a move.
     pub(super) tracked_deleted: u64,
     /// Tracked files of the index with other content.

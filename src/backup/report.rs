@@ -54,6 +54,9 @@ pub struct RunReport {
     /// Whether the drive was paired by this run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub first_use: bool,
+    /// What was taken over from the Python backup-manager by this run, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<String>,
     /// Whether an interrupted run was finished or undone first.
     pub recovered: bool,
     /// The increments that the repository has now; not told, but what is kept of their catalogs follows it.

@@ -176,6 +176,7 @@ impl<'a> Need<'a> {
             self.content = self.content.saturating_add(self.content_of(work, staged(work)?));
             self.work(work);
         }
+        self.content = self.content.saturating_add(plan.room_beside);
         self.catalog += of_remarks(&[&plan.problems, &plan.notes]);
         Ok(self)
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use super::adopt::{self, Takeover};
 use super::execute::{self, Done, execute};
 use super::mass_change::{self, Losses};
 use super::place::{self, Place};
@@ -20,6 +21,8 @@ use crate::config::{Dist, Profile};
 use crate::drive::device::Device;
 use crate::drive::mount::Mounted;
 use crate::drive::tree::Tree;
+use crate::problem::Problem;
+use crate::repository::adoption;
 use crate::repository::format::{self, Format};
 use crate::repository::index::{Closing, Index, RunMark};
 use crate::repository::record::Record;
@@ -66,6 +69,35 @@ fn run_at(
     pool.install(|| run.go())
 }
 
+/// What a run knows of a repository that it begins with.
+#[derive(Default)]
+struct Begun<'s> {
+    /// The plan that was made before the repository was.
+    first: Option<Plan<'s>>,
+    /// What stays in the mirror in the first run after a takeover.
+    kept: Vec<Problem>,
+    /// What was taken over.
+    adopted: Option<String>,
+    /// What the user should know of it.
+    warnings: Vec<String>,
+}
+
+impl Begun<'_> {
+    fn tell(&self, report: &mut RunReport) {
+        report.adopted.clone_from(&self.adopted);
+        report.warnings.extend(self.warnings.iter().cloned());
+        if !self.kept.is_empty() {
+            let n =
+                crate::human::count(self.kept.len() as u64, "file or folder", "files or folders");
+            report.warnings.push(format!(
+                "{n} that the Python backup-manager mirrored are not selected by this profile's rules; the \
+                 next run takes them out of the mirror, unless the profile is changed until then"
+            ));
+        }
+        report.notes.extend(self.kept.iter().cloned());
+    }
+}
+
 struct Run<'a> {
     profile: &'a Profile,
     place: Place<'a>,
@@ -101,17 +133,80 @@ impl Run<'_> {
             || self.scan(&source, tree.as_ref()),
             || tree.as_ref().map(Repository::open).transpose(),
         );
-        let scan = scanned?;
+        let mut scan = scanned?;
         if let Some(repository) = opened?.flatten() {
             refuse_empty(&source, &scan, repository.index())?;
-            return self.back_up(&source, &scan, repository, None, done);
+            let kept = Self::keep_unselected(
+                &source,
+                &mut scan,
+                repository.tree(),
+                repository.index(),
+                repository.stamp(),
+            )?;
+            return self.back_up(
+                &source,
+                &scan,
+                repository,
+                Begun { kept, ..Begun::default() },
+                done,
+            );
+        }
+        if let Some(tree) = &tree
+            && let Some(takeover) = adopt::survey(tree, &source, &scan, self.options)?
+        {
+            return self.take_over(&source, scan, tree, takeover, done);
         }
         let first = self.first_plan(&source, &scan, tree.as_ref())?;
         let tree = match tree {
             Some(tree) => tree,
             None => self.with_faults(self.place.create(self.profile.private)?),
         };
-        self.back_up(&source, &scan, Repository::create(&tree)?, Some(first), done)
+        let begun = Begun { first: Some(first), ..Begun::default() };
+        self.back_up(&source, &scan, Repository::create(&tree)?, begun, done)
+    }
+
+    /// Takes over what the Python tool made, and backs up to it. What does not fit leaves it as it is.
+    fn take_over(
+        &self,
+        source: &Source,
+        mut scan: Scan,
+        tree: &Tree,
+        takeover: Takeover,
+        done: &mut Done,
+    ) -> Result<RunReport, RunError> {
+        let index = takeover.adopted.index();
+        refuse_empty(source, &scan, &index)?;
+        let kept = adopt::keep_unselected(source, &mut scan, index.records());
+        let format = Format::default();
+        let mut first = plan(source, &scan, &index, &format, false, self.options.stop)?;
+        first.room_beside = takeover.shared_bytes;
+        self.room(Some(tree), &first, &index, &format)?;
+        let summary = takeover.summary.clone();
+        let warnings = takeover.warnings.clone();
+        let repository = Repository::adopt(tree, || takeover.detach(tree, self.options))?;
+        // What was detached has another inode now.
+        let same = repository.index().records() == index.records();
+        let first = same.then_some(first);
+        if self.profile.private {
+            tree.close_to_others()?;
+        }
+        let begun = Begun { first, kept, adopted: Some(summary), warnings };
+        self.back_up(source, &scan, repository, begun, done)
+    }
+
+    /// In the first run on a repository that was taken over nothing leaves the mirror because of other rules
+    /// than the Python tool's: it is told first.
+    fn keep_unselected(
+        source: &Source,
+        scan: &mut Scan,
+        tree: &Tree,
+        index: &Index,
+        stamp: &Stamp,
+    ) -> Result<Vec<Problem>, RunError> {
+        if !adoption::is_fresh(tree, stamp)? {
+            return Ok(Vec::new());
+        }
+        Ok(adopt::keep_unselected(source, scan, index.records()))
     }
 
     /// The plan for a repository that is to be made: what does not fit leaves the drive as it is. What a
@@ -166,10 +261,29 @@ impl Run<'_> {
     }
 
     fn dry_run(&self, source: &Source, tree: Option<&Tree>) -> Result<RunReport, RunError> {
-        let scan = self.scan(source, tree)?;
+        let mut scan = self.scan(source, tree)?;
+        let mut begun = Begun::default();
         let (index, stamp) = match tree.map(Repository::read_index) {
             None | Some(Err(RepositoryError::Missing(_))) => (Index::empty(), Stamp::default()),
-            Some(read) => read?,
+            Some(Err(e @ RepositoryError::NotTakenOver(_))) => {
+                let takeover = match tree {
+                    Some(tree) => adopt::survey(tree, source, &scan, self.options)?,
+                    None => None,
+                };
+                let takeover = takeover.ok_or(e)?;
+                let index = takeover.adopted.index();
+                begun.kept = adopt::keep_unselected(source, &mut scan, index.records());
+                begun.adopted = Some(takeover.summary);
+                begun.warnings = takeover.warnings;
+                (index, Stamp::default())
+            }
+            Some(read) => {
+                let (index, stamp) = read?;
+                if let Some(tree) = tree {
+                    begun.kept = Self::keep_unselected(source, &mut scan, tree, &index, &stamp)?;
+                }
+                (index, stamp)
+            }
         };
         refuse_empty(source, &scan, &index)?;
         let format = match tree {
@@ -189,6 +303,7 @@ impl Run<'_> {
         };
         report.bytes_copied = plan.bytes;
         self.fill(&mut report, &plan.lines, &Done::default());
+        begun.tell(&mut report);
         report.unchanged = plan.unchanged;
         report.problems.extend(plan.problems);
         report.notes.extend(plan.notes);
@@ -201,13 +316,14 @@ impl Run<'_> {
         source: &Source,
         scan: &Scan,
         mut repository: Repository<'_>,
-        first: Option<Plan<'_>>,
+        begun: Begun<'_>,
         done: &mut Done,
     ) -> Result<RunReport, RunError> {
         let options = self.options;
         let set_owner = rustix::process::geteuid().is_root();
         repository.set_browse(self.profile.browse);
         let mut report = self.report(scan);
+        begun.tell(&mut report);
         let how = Recovery { scan, set_owner, checked: self.place.is_checked() };
         let recovered = recover(&mut repository, &how)?;
         report.recovered = recovered.any;
@@ -219,8 +335,9 @@ impl Run<'_> {
         let rules_changed = self.rules_changed(repository.stamp());
         let format = repository.format().clone();
         // Still true if the drive is as it was taken to be.
-        let same = format.plans_like(&Format::default()) && repository.index().is_new();
-        let plan = match first.filter(|_| same) {
+        let same = format.plans_like(&Format::default())
+            && (repository.index().is_new() || begun.adopted.is_some());
+        let plan = match begun.first.filter(|_| same) {
             Some(plan) => plan,
             None => plan(source, scan, repository.index(), &format, rules_changed, options.stop)?,
         };
@@ -294,7 +411,9 @@ impl Run<'_> {
         if self.prunes() {
             self.prune(&mut repository, &mut report)?;
         }
-        repository.stamp_run(repository::now_ns(), self.profile.rules.fingerprint())?;
+        // What was kept leaves because of rules that are new to the repository, and the next run says so.
+        let rules = if begun.kept.is_empty() { self.profile.rules.fingerprint() } else { [0; 32] };
+        repository.stamp_run(repository::now_ns(), rules)?;
         report.history = crate::catalogs::history_of(repository.index());
         report.duration_s = self.begun.elapsed().as_secs_f64();
         Ok(report)

@@ -62,6 +62,13 @@ pub struct Entry<'a> {
     pub hardlink: Option<&'a str>,
     /// The source changed while it was read.
     pub unsettled: bool,
+    /// The Python tool may have overwritten the content, and nobody has hashed it yet.
+    pub unproven: bool,
+    /// The Python tool did overwrite the content.
+    pub overwritten: bool,
+    /// Where it lies in an increment of the Python tool, if not where such entries lie in ours.
+    #[serde(borrow)]
+    pub lies_at: Option<&'a [u8]>,
     /// Where the content lies in the increment, as the catalog says.
     pub backup_path: &'a str,
     /// Extended attributes: name and value as the catalog spells them.
@@ -95,6 +102,9 @@ impl Entry<'_> {
             target: target.as_deref(),
             hardlink: entry.hardlink.as_deref(),
             unsettled: entry.unsettled,
+            unproven: entry.unproven,
+            overwritten: entry.overwritten,
+            lies_at: entry.lies_at.as_ref().map(RelPath::as_bytes),
             backup_path: &entry.backup_path,
             xattrs: entry.xattrs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
         })
@@ -127,6 +137,9 @@ impl Entry<'_> {
             target,
             hardlink: None,
             unsettled,
+            unproven: false,
+            overwritten: false,
+            lies_at: None,
             backup_path: "",
             xattrs: Vec::new(),
         }))
@@ -163,6 +176,9 @@ impl Entry<'_> {
             moved_from: optional(self.moved_from)?,
             unsettled: self.unsettled,
             stored_as: optional(self.stored_as)?,
+            unproven: self.unproven,
+            overwritten: self.overwritten,
+            lies_at: optional(self.lies_at)?,
         };
         Some((path, entry))
     }
@@ -226,6 +242,10 @@ pub struct Counts {
     pub size: u64,
     /// How many problems the run had.
     pub problems: u64,
+    /// Versions that the Python tool may have overwritten, and that nobody has hashed yet.
+    pub unproven: u64,
+    /// Versions that the Python tool did overwrite.
+    pub overwritten: u64,
 }
 
 impl Counts {
@@ -234,6 +254,8 @@ impl Counts {
         let mut counts = Self { problems: catalog.problems.len() as u64, ..Self::default() };
         for entry in catalog.file_catalog.values() {
             counts.entries += 1;
+            counts.unproven += u64::from(entry.unproven);
+            counts.overwritten += u64::from(entry.overwritten);
             match (entry.category, &entry.content_in) {
                 (EntryCategory::Deleted, _) => counts.deleted += 1,
                 (EntryCategory::Tracked, Some(_)) => counts.moved_or_touched += 1,

@@ -23,7 +23,7 @@ use crate::repository::checksum;
 use crate::repository::format::Keeping;
 
 /// Changed whenever the form of the file changes: another one is as good as none.
-const MAGIC: &[u8; 8] = b"BKMCTL1\n";
+const MAGIC: &[u8; 8] = b"BKMCTL2\n";
 const FRAME_HEADER: usize = 4 + 8 + 16;
 /// `body` of the frames that have none.
 const WHOSE: u64 = u64::MAX;

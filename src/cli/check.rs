@@ -11,13 +11,16 @@ use clap::Args;
 use super::locate::no_profiles;
 use super::{CliError, Exit};
 use crate::agent::event::drive_of;
+use crate::backup::place::folder_of;
 use crate::config::summary::{CheckSummary, summary};
 use crate::config::{ConfigError, Profile, find, load_all, load_file};
 use crate::drive::device::{self, Device};
 use crate::drive::mount;
+use crate::drive::tree::Tree;
 use crate::human::{count, size};
 use crate::in_words::in_words;
 use crate::problem::Problem;
+use crate::repository::python;
 use crate::sanitize::line;
 
 /// How many problems or notes of one profile are printed; JSON has all.
@@ -76,7 +79,9 @@ enum Report {
 fn look_at(profile: Result<Profile, ConfigError>) -> (Report, Exit) {
     match profile {
         Err(error) => (Report::Invalid(in_words(&error)), Exit::Usage),
-        Ok(profile) => match summary(&profile, mount_point(&profile).as_deref()) {
+        Ok(profile) => match summary(&profile, mount_point(&profile).as_deref())
+            .map(|summary| with_takeover(&profile, summary))
+        {
             Ok(summary) if summary.problems.is_empty() => {
                 (Report::Selects(Box::new(summary)), Exit::Done)
             }
@@ -87,6 +92,21 @@ fn look_at(profile: Result<Profile, ConfigError>) -> (Report, Exit) {
             }
         },
     }
+}
+
+/// Says that the repository there, if it can be seen, is the Python tool's.
+fn with_takeover(profile: &Profile, mut summary: CheckSummary) -> CheckSummary {
+    let place = folder_of(profile);
+    let place = match drive_of(profile) {
+        Some(_) => mount_point(profile).map(|point| point.join(place)),
+        None => Some(place),
+    };
+    let tree = place.and_then(|place| Tree::open(&place).ok());
+    if tree.is_some_and(|tree| python::is_not_taken_over(&tree)) {
+        let words = "the repository there was made by the Python backup-manager; the next run takes it over";
+        summary.warnings.push(words.to_owned());
+    }
+    summary
 }
 
 /// Where the profile's drive is mounted now.

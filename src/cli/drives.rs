@@ -16,6 +16,7 @@ use crate::drive::mount::{self, Mounted};
 use crate::drive::tree::Tree;
 use crate::pairing::{self, Verdict};
 use crate::repository::format::{self, Keeping};
+use crate::repository::python;
 use crate::sanitize::{self, line};
 use crate::{human, state_dir};
 
@@ -56,6 +57,9 @@ struct Shown {
     pairings: Vec<Tie>,
     /// What was found out about it when these profiles were backed up to it.
     repositories: Vec<Kept>,
+    /// Profiles whose repository there the Python tool made, and no run has taken over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    to_take_over: Vec<String>,
 }
 
 /// A repository on a mounted drive.
@@ -102,8 +106,16 @@ fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
         profiles.iter().filter(|profile| is_for(profile, device).is_some()).collect();
     let mounted = entry.as_ref().and_then(|entry| mount::open(device, entry).ok());
     let kept = |profile: &&Profile| kept(device, mounted.as_ref()?, profile);
+    let not_ours = |profile: &&&Profile| {
+        mounted.as_ref().is_some_and(|mounted| is_not_taken_over(device, mounted, profile))
+    };
     let space = entry.as_ref().and_then(|entry| space(&entry.point));
     Shown {
+        to_take_over: matching
+            .iter()
+            .filter(not_ours)
+            .map(|profile| profile.name.clone())
+            .collect(),
         device: device.node.to_string_lossy().into_owned(),
         label: device.label.clone(),
         uuid: device.uuid.clone(),
@@ -171,6 +183,13 @@ fn kept(device: &Device, mounted: &Mounted, profile: &Profile) -> Option<Kept> {
         keeps_versions: format.keeps_versions,
         names: format.names,
     })
+}
+
+/// Whether the Python tool made the profile's repository, and no run has taken it over.
+fn is_not_taken_over(device: &Device, mounted: &Mounted, profile: &Profile) -> bool {
+    let place = pairing::place_of(profile, device, &known(profile));
+    let tree = Tree::of_drive(mounted).ok().and_then(|drive| drive.subtree(&place).ok()?);
+    tree.is_some_and(|tree| python::is_not_taken_over(&tree))
 }
 
 /// How the profile's repository keeps versions, and what its drive cannot keep, for people.
@@ -279,6 +298,10 @@ fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
         }
         for kept in &drive.repositories {
             writeln!(out, "  versions   {}", kept_words(kept))?;
+        }
+        for profile in &drive.to_take_over {
+            let words = "made by the Python backup-manager; the next run takes it over";
+            writeln!(out, "  versions   {}: {words}", sanitize::line(profile))?;
         }
     }
     Ok(Exit::Done)

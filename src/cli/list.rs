@@ -12,7 +12,7 @@ use super::{CliError, Exit};
 use crate::history::list::{Listed, list as increments};
 use crate::human;
 use crate::repository::Status;
-use crate::repository::catalog::EntryCategory;
+use crate::repository::catalog::{CatalogEntry, EntryCategory};
 
 /// List the increments: what each run found new, changed or deleted
 ///
@@ -93,9 +93,17 @@ fn print(increment: &Listed, bars: Option<&Bars>, out: &mut dyn Write) -> Result
         0 => String::new(),
         n => format!(", {n} moved or touched"),
     };
+    let unproven = match increment.unproven {
+        0 => String::new(),
+        n => format!(", {n} unproven until verified"),
+    };
+    let overwritten = match increment.overwritten {
+        0 => String::new(),
+        n => format!(", {n} overwritten"),
+    };
     writeln!(
         out,
-        "{}  {}  {} new or changed ({}){moved}, {} deleted{problems}{interrupted}",
+        "{}  {}  {} new or changed ({}){moved}, {} deleted{unproven}{overwritten}{problems}{interrupted}",
         increment.name,
         crate::sanitize::line(&increment.timestamp),
         increment.new_or_changed,
@@ -114,10 +122,15 @@ fn print(increment: &Listed, bars: Option<&Bars>, out: &mut dyn Write) -> Result
         let size = human::size(file.entry.size);
         let time = crate::sanitize::line(&file.entry.mtime_iso);
         let time: String = time.chars().take(19).collect();
-        match &file.entry.moved_from {
-            Some(from) => writeln!(out, "  {sign} {size:>9}  {time}  {} (was {from})", file.path)?,
-            None => writeln!(out, "  {sign} {size:>9}  {time}  {}", file.path)?,
-        }
+        let word = match &file.entry {
+            CatalogEntry { overwritten: true, .. } => {
+                " (overwritten by a later version)".to_owned()
+            }
+            CatalogEntry { unproven: true, .. } => " (unproven)".to_owned(),
+            CatalogEntry { moved_from: Some(from), .. } => format!(" (was {from})"),
+            _ => String::new(),
+        };
+        writeln!(out, "  {sign} {size:>9}  {time}  {}{word}", file.path)?;
     }
     Ok(())
 }

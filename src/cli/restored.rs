@@ -40,6 +40,14 @@ pub(super) fn print(done: &Restored, to: &Path, out: &mut dyn Write) -> Result<(
             "  {others} of other owners or groups are yours now: only root can give them back"
         )?;
     }
+    if done.unproven > 0 {
+        writeln!(
+            out,
+            "  {} of them unproven: the Python backup-manager may have overwritten older versions; what \
+             `bkm-agent verify` reads once is checked from then on",
+            done.unproven
+        )?;
+    }
     print_list("problem", "problems", &done.problems, out)
 }
 

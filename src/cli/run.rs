@@ -306,6 +306,10 @@ fn print(
 ) -> Result<(), CliError> {
     let line = crate::sanitize::line;
     writeln!(out, "{} → {}", line(&report.profile), line(repository))?;
+    if let Some(what) = &report.adopted {
+        let done = if report.plan.is_some() { "to be taken over" } else { "taken over" };
+        writeln!(out, "  {done}: {}", line(what))?;
+    }
     if report.recovered {
         writeln!(out, "  an interrupted run was finished first")?;
     }

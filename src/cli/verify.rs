@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use serde_json::json;
@@ -12,6 +13,7 @@ use super::{CliError, Exit, say, signals};
 use crate::agent::memory::{self, Store};
 use crate::backup::Monitor as _;
 use crate::backup::heal::{HealError, heal as heal_versions, heal_folders};
+use crate::history::verify::prove::{Proven, record};
 use crate::history::verify::{Check, Damage, Finding, Verified, VerifyError, verify_repository};
 use crate::in_words::in_words;
 use crate::repository::{Repository, RepositoryError};
@@ -63,13 +65,40 @@ pub fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CliError> 
     }
     let repository = opened.tree.shown().display().to_string();
     opened.close();
-    let outcome = verified?;
+    let mut outcome = verified?;
+    if !outcome.done.proven.is_empty() {
+        let note = recorded(args, &outcome.done.proven);
+        outcome.done.notes.push(note);
+    }
     if args.json {
         print_json(args, &repository, &outcome, out)?;
     } else {
         print(args, &outcome, out)?;
     }
     Ok(if outcome.done.findings.is_empty() { Exit::Done } else { Exit::Problems })
+}
+
+/// Writes down the hashes of what the Python tool left without; says what came of it. What was mounted for
+/// reading is mounted anew for that.
+fn recorded(args: &VerifyArgs, proven: &[Proven]) -> String {
+    let stop = AtomicBool::new(false);
+    let written = args.which.open_folder(false).and_then(|opened| {
+        let written =
+            record(&opened.tree, proven, &stop).map_err(|e| CliError::new(&e, Exit::Failed));
+        opened.close();
+        written
+    });
+    let count = |n| human::count(n, "version", "versions");
+    match written {
+        Ok(n) => format!("{} of the Python backup-manager are proven from now on", count(n)),
+        Err(e) => {
+            let n = count(proven.len() as u64);
+            format!(
+                "the hashes of {n} of the Python backup-manager were not written down: {}",
+                e.message
+            )
+        }
+    }
 }
 
 fn with_bar(args: &VerifyArgs, opened: &Opened) -> Result<Outcome, CliError> {
@@ -154,6 +183,7 @@ fn print_json(
         "versions": done.versions,
         "bytes": done.bytes,
         "healed": outcome.healed,
+        "proven": done.proven.len(),
         "findings": done.findings,
         "notes": done.notes,
         "duration_s": done.duration_s,

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::timeline::{Body, Version, Versions};
+use super::timeline::{Body, Proof, Version, Versions};
 use crate::drive::content;
 use crate::problem::Problem;
 use crate::relpath::RelPath;
@@ -199,6 +199,7 @@ pub fn now(
             mtime_ns: stat.mtime_ns,
             // Not looked at.
             xattrs: was.map(|was| was.xattrs.clone()).unwrap_or_default(),
+            proof: Proof::Recorded,
         };
         after.insert(entry.path.clone(), version);
     }
@@ -256,7 +257,8 @@ mod tests {
             places: Vec::new(),
             linked: None,
         };
-        Version { body, mode: 0o100_644, uid: 0, gid: 0, mtime_ns, xattrs: Vec::new() }
+        let (xattrs, proof) = (Vec::new(), Proof::Recorded);
+        Version { body, mode: 0o100_644, uid: 0, gid: 0, mtime_ns, xattrs, proof }
     }
 
     fn tree(files: &[(&str, Version)]) -> Versions {

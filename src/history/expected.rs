@@ -3,6 +3,7 @@
 //! Pure: it looks at nothing. Called by `verify` and `repair`.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use crate::backup::heal::Recorded;
 use crate::relpath::RelPath;
@@ -25,6 +26,10 @@ pub(super) struct Expected {
     pub(super) within: Vec<Within>,
     /// What it is.
     pub(super) body: Body,
+    /// The one place of a version of the Python tool that lies elsewhere than ours.
+    pub(super) at: Option<PathBuf>,
+    /// Whether nobody has hashed it yet.
+    pub(super) unproven: bool,
     /// Inode on the drive; 0 where that says nothing.
     pub(super) ino: u64,
     /// Attributes for a file that is made anew.
@@ -62,6 +67,8 @@ pub(super) fn current(path: &RelPath, record: &Record) -> Expected {
         increment: None,
         within: if in_record_alone { Vec::new() } else { vec![Within::Mirror] },
         body,
+        at: None,
+        unproven: false,
         ino: record.identity().map_or(0, |identity| identity.ino),
         attributes: Recorded {
             mode: meta.mode,
@@ -126,6 +133,8 @@ impl<'a> Listing<'a> {
             increment: Some(name.to_owned()),
             within,
             body,
+            at: entry.lies_at.as_ref().map(|at| Path::new(name).join(at.as_path())),
+            unproven: entry.unproven,
             ino: 0,
             attributes: Recorded {
                 mode: entry.mode,
@@ -151,7 +160,8 @@ impl<'a> Listing<'a> {
 
     /// All that a catalog lists.
     pub(super) fn catalog(&self, sequence: u64, catalog: &Catalog) -> Vec<Expected> {
-        let entries = catalog.file_catalog.iter();
+        // What the Python tool overwrote is lost; that is said by itself.
+        let entries = catalog.file_catalog.iter().filter(|(_, entry)| !entry.overwritten);
         entries
             .map(|(path, entry)| self.entry(&catalog.backup_name, sequence, path, entry))
             .collect()

@@ -33,6 +33,12 @@ pub struct Listed {
     pub deleted: u64,
     /// Bytes that this increment brought.
     pub size: u64,
+    /// Versions that the Python tool may have overwritten, and that `verify` has not read yet.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unproven: u64,
+    /// Versions that the Python tool did overwrite.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub overwritten: u64,
     /// How many problems the run had.
     pub problems: u64,
     /// Its files; only in a detailed list.
@@ -48,6 +54,11 @@ pub struct ListedFile {
     /// What the catalog says of it.
     #[serde(flatten)]
     pub entry: CatalogEntry,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(super) fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Lists the increments, oldest first; with their files if `detailed`.
@@ -70,6 +81,7 @@ pub fn list(past: &Past<'_>, detailed: bool) -> Result<Vec<Listed>, PastError> {
 
 fn listed(head: &Head, files: Option<Vec<ListedFile>>) -> Listed {
     let Counts { new_or_changed, moved_or_touched, deleted, size, problems, .. } = head.counts;
+    let Counts { unproven, overwritten, .. } = head.counts;
     Listed {
         name: head.increment.name.clone(),
         sequence: head.increment.sequence,
@@ -79,6 +91,8 @@ fn listed(head: &Head, files: Option<Vec<ListedFile>>) -> Listed {
         moved_or_touched,
         deleted,
         size,
+        unproven,
+        overwritten,
         problems,
         files,
     }

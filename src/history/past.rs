@@ -173,6 +173,9 @@ impl Whereabouts<'_> {
     pub fn place(&self, entry: &Entry<'_>, increment: &str) -> Option<std::path::PathBuf> {
         let path = RelPath::new(entry.path).ok()?;
         let stored = entry.stored_as.map(RelPath::new).transpose().ok()?;
+        if let Some(at) = entry.lies_at.map(RelPath::new).transpose().ok()? {
+            return Some(std::path::Path::new(increment).join(at.as_path()));
+        }
         let at = stored.as_ref().unwrap_or(&path);
         let brought_in = entry.content_in.filter(|name| layout::is_increment_name(name));
         let brought_in = brought_in.unwrap_or(increment);

@@ -3,7 +3,7 @@
 //! Called by `restore`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -31,6 +31,19 @@ pub struct Version {
     pub mtime_ns: i64,
     /// Extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// How far its content is known to be the one of then.
+    pub proof: Proof,
+}
+
+/// How far the content of a version is known to be the one that was backed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A hash was recorded.
+    Recorded,
+    /// The Python tool may have overwritten it.
+    Unproven,
+    /// The Python tool did overwrite it.
+    Overwritten,
 }
 
 /// What a version is made of.
@@ -81,6 +94,7 @@ pub fn now(index: &Index) -> Versions {
             gid: meta.gid,
             mtime_ns: meta.mtime_ns,
             xattrs: meta.xattrs.clone(),
+            proof: Proof::Recorded,
         };
         (path.clone(), version)
     };
@@ -176,12 +190,16 @@ fn folder_version(folder: &CatalogFolder) -> Version {
         gid: folder.gid,
         mtime_ns: folder.mtime_ns,
         xattrs: xattrs_of(&folder.xattrs),
+        proof: Proof::Recorded,
     }
 }
 
 /// Where a version can lie: in the increment that lists it, in the one that brought it, or, on drives
 /// without hard links, in the mirror as long as it is current. Only a hash tells them apart.
 fn places(increment: &str, path: &RelPath, entry: &CatalogEntry) -> Vec<PathBuf> {
+    if let Some(place) = &entry.lies_at {
+        return vec![Path::new(increment).join(place.as_path())];
+    }
     let place = entry.stored_as.as_ref().unwrap_or(path);
     let mut places = vec![layout::track(increment, place)];
     if entry.blake3.is_some() {
@@ -209,5 +227,10 @@ fn file_version(increment: &str, path: &RelPath, entry: &CatalogEntry) -> Versio
         gid: entry.gid,
         mtime_ns: entry.mtime_ns,
         xattrs: xattrs_of(&entry.xattrs),
+        proof: match entry {
+            CatalogEntry { overwritten: true, .. } => Proof::Overwritten,
+            CatalogEntry { unproven: true, .. } => Proof::Unproven,
+            _ => Proof::Recorded,
+        },
     }
 }

@@ -92,6 +92,15 @@ pub struct CatalogEntry {
     /// Its path on the drive, where the drive cannot have the true one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_as: Option<RelPath>,
+    /// The Python tool may have overwritten its content, which nobody has hashed yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+    /// The Python tool did overwrite its content: what lies there is a later version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overwritten: bool,
+    /// Where it lies in an increment of the Python tool, if not where such entries lie in ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lies_at: Option<RelPath>,
 }
 
 /// One folder in a catalog.
@@ -311,6 +320,9 @@ pub(super) fn entry_of(
         moved_from: None,
         unsettled,
         stored_as: record.stored.clone(),
+        unproven: false,
+        overwritten: false,
+        lies_at: None,
     }
 }
 

@@ -21,9 +21,17 @@ const MAX_CATALOG: u64 = 2 << 30;
 /// A catalog up to this many bytes is read as a whole, which is several times as fast: histories have thousands of them.
 const SMALL: u64 = 4 << 20;
 
+/// Where the catalog of an increment is: in its folder, or, if the Python tool made it, among those of
+/// `.bkm/adopted`, since its own is not touched.
+pub fn place_of_catalog(tree: &Tree, increment: &str) -> Result<PathBuf, RepositoryError> {
+    let adopted = layout::adopted(increment);
+    let is_adopted = tree.stat(&adopted).map_err(record_error)?.is_some();
+    Ok(if is_adopted { adopted } else { catalog::path_of(increment) })
+}
+
 /// Reads the catalog of an increment.
 pub fn read_catalog(tree: &Tree, increment: &str) -> Result<Catalog, RepositoryError> {
-    let path = catalog::path_of(increment);
+    let path = place_of_catalog(tree, increment)?;
     let damaged = |what: String| RepositoryError::Damaged(format!("{}: {what}", path.display()));
     let file = tree
         .open_file(&path)

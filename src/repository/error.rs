@@ -52,6 +52,17 @@ pub enum RepositoryError {
     /// There is none.
     #[error("{} is not a backup repository (it has no .bkm/format.json)", crate::sanitize::line(&.0.to_string_lossy()))]
     Missing(PathBuf),
+    /// The Python tool made it.
+    #[error("{} was made by the Python backup-manager and is not taken over yet; `bkm-agent run` does that", crate::sanitize::line(&.0.to_string_lossy()))]
+    NotTakenOver(PathBuf),
+    /// The Python tool made it, and it cannot be taken over.
+    #[error("{} was made by the Python backup-manager and cannot be taken over: {why}; none of its files was changed. Choose another `dist` to begin anew", crate::sanitize::line(&path.to_string_lossy()))]
+    CannotTakeOver {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
     /// The folder holds something else.
     #[error("{} is not empty and is not a backup repository; choose another `dist`", crate::sanitize::line(&.0.to_string_lossy()))]
     Occupied(PathBuf),

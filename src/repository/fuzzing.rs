@@ -11,7 +11,7 @@ use super::catalog::Catalog;
 use super::catalog::xattrs_of;
 use super::catalog_file::parse_catalog;
 use super::index::{Change, Index};
-use super::{RepositoryError, encode, format, layout, lock, log, mark, stamp};
+use super::{RepositoryError, encode, format, layout, lock, log, mark, python, stamp};
 
 /// A log with sound checksums around these payloads.
 pub(crate) fn log_of(payloads: &[Vec<u8>]) -> Vec<u8> {
@@ -73,6 +73,20 @@ pub(crate) fn catalog(bytes: &[u8]) {
     let again = serde_json::from_slice::<Catalog>(&text);
     let Ok(again) = again else { panic!("what was written is not read: {again:?}") };
     assert_eq!(again.file_catalog.len(), catalog.file_catalog.len());
+}
+
+/// Metadata of an increment, and a list of the mirror.
+pub(crate) fn python(bytes: &[u8]) {
+    let _proves = python::parse_mirror(bytes);
+    let python::Json::Told(told) = python::parse(bytes) else { return };
+    for (path, said) in &told.files {
+        for path in std::iter::once(path).chain(&said.lies_at) {
+            let normal = |part| matches!(part, std::path::Component::Normal(_));
+            assert!(path.as_path().components().all(normal), "{path:?} leads outside");
+        }
+        let _same = said.time.is_some_and(|time| time.is(0));
+    }
+    let _time = told.timestamp.as_deref().and_then(python::parse_time);
 }
 
 pub(crate) fn format(bytes: &[u8]) {

@@ -28,6 +28,12 @@ pub const PAIRING: &str = ".bkm/pairing";
 pub const LOCK: &str = ".bkm/lock";
 /// Room that is given up when the drive is full.
 pub const RESERVE: &str = ".bkm/reserve";
+/// Catalogs of increments that the Python tool made, so that its own are not touched.
+pub const ADOPTED: &str = ".bkm/adopted";
+/// What the Python tool says of its mirror.
+pub const PYTHON_MIRROR: &str = "mirror.json";
+/// The same at its other place.
+pub const PYTHON_MIRROR_INSIDE: &str = "mirror/mirror.json";
 /// How folders of [`unchecked`] are called.
 pub const UNCHECKED: &str = "unchecked-";
 /// How folders of records that a repair replaced are called.
@@ -122,6 +128,11 @@ pub fn track_folder(increment: &str) -> PathBuf {
 /// An increment's catalog.
 pub fn catalog(increment: &str) -> PathBuf {
     Path::new(increment).join(format!("{increment}.json"))
+}
+
+/// The catalog of an increment that the Python tool made.
+pub fn adopted(increment: &str) -> PathBuf {
+    Path::new(ADOPTED).join(format!("{increment}.json"))
 }
 
 /// The name of the increment of a run that started at `time` (local).

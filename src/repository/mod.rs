@@ -5,6 +5,7 @@
 //! `backup::publish`. It knows nothing of udev, D-Bus or terminals. The format is specified in
 //! `docs/format.md`.
 
+pub mod adoption;
 pub mod browse;
 pub mod catalog;
 mod catalog_file;
@@ -20,6 +21,7 @@ pub mod mark;
 pub mod names;
 #[cfg(test)]
 mod parser_tests;
+pub mod python;
 pub mod readme;
 pub mod rebuild;
 pub mod record;
@@ -39,7 +41,7 @@ pub use error::RepositoryError;
 
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
-pub use catalog_file::{catalog_of, read_catalog, stage_catalog};
+pub use catalog_file::{catalog_of, place_of_catalog, read_catalog, stage_catalog};
 use format::{Format, Keeping};
 use index::{Batch, Closing, Frame, Index, Prune};
 use log::LogWriter;
@@ -95,6 +97,14 @@ pub struct Reading {
     _lock: Option<lock::Watch>,
 }
 
+/// A folder in which a repository is to be made.
+enum Prepared<'t> {
+    /// Somebody else made it meanwhile.
+    Made(Box<Repository<'t>>),
+    /// It can be made.
+    Begun(lock::Lock<'t>),
+}
+
 impl<'t> Repository<'t> {
     /// Opens the repository in `tree`; `None` if the folder is empty or has none. Takes the lock, and
     /// changes nothing but a torn tail of the index.
@@ -126,18 +136,38 @@ impl<'t> Repository<'t> {
                 damaged => damaged,
             });
         }
+        match Self::prepare(tree)? {
+            Prepared::Made(there) => Ok(*there),
+            Prepared::Begun(lock) => {
+                let format = Format::found(tree)?;
+                Self::complete(tree, lock, format, Index::empty())
+            }
+        }
+    }
+
+    /// Makes what a repository needs to be made in, and takes its lock.
+    fn prepare(tree: &'t Tree) -> Result<Prepared<'t>, RepositoryError> {
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
         tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
         let lock = lock::take(tree)?;
         // Another first run may have made it while we had no lock.
         if format::read(tree)?.is_some() {
             drop(lock);
-            return Self::open(tree)?
-                .ok_or_else(|| RepositoryError::Missing(tree.shown().to_owned()));
+            let there = Self::open(tree)?
+                .ok_or_else(|| RepositoryError::Missing(tree.shown().to_owned()))?;
+            return Ok(Prepared::Made(Box::new(there)));
         }
         clear_stage(tree, |_| false)?;
-        let format = Format::found(tree)?;
-        let index = Index::empty();
+        Ok(Prepared::Begun(lock))
+    }
+
+    /// Writes the records of a new repository, `format.json` last.
+    fn complete(
+        tree: &'t Tree,
+        lock: lock::Lock<'t>,
+        format: Format,
+        index: Index,
+    ) -> Result<Self, RepositoryError> {
         let log = write_base(tree, &index, 1)?;
         let log_name = layout::INDEX;
         readme::write(tree, format.keeps_versions)?;
@@ -447,7 +477,10 @@ fn is_free(tree: &Tree) -> Result<bool, TreeError> {
 }
 
 /// What is wrong with a folder that has no `format.json`.
-fn missing(tree: &Tree) -> Result<RepositoryError, TreeError> {
+fn missing(tree: &Tree) -> Result<RepositoryError, RepositoryError> {
+    if python::look(tree)?.is_some() {
+        return Ok(RepositoryError::NotTakenOver(tree.shown().to_owned()));
+    }
     // The mirror is made last, so without it there never was a repository.
     let has_mirror = tree.stat(Path::new(layout::MIRROR))?.is_some();
     Ok(if has_mirror && is_ours(&tree.list(Path::new(""), 1_000_000)?) {

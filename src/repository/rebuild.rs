@@ -17,7 +17,8 @@ use super::index::{Increment, Index};
 use super::record::Record;
 use super::stamp::Stamp;
 use super::{
-    RepositoryError, Status, is_ours, layout, lock, read_records, remove_all, stamp, write_base,
+    RepositoryError, Status, is_ours, layout, lock, place_of_catalog, python, read_records,
+    remove_all, stamp, write_base,
 };
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
@@ -80,6 +81,10 @@ impl<'t> Workshop<'t> {
     pub fn open(tree: &'t Tree) -> Result<Self, RepositoryError> {
         if !is_ours(&tree.list(Path::new(""), 1_000_000)?) {
             return Err(RepositoryError::Missing(tree.shown().to_owned()));
+        }
+        // Nothing of ours is lost there.
+        if tree.stat(Path::new(layout::FORMAT))?.is_none() && python::look(tree)?.is_some() {
+            return Err(RepositoryError::NotTakenOver(tree.shown().to_owned()));
         }
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
         tree.create_folder(Path::new(layout::STAGE), 0o700, None)?;
@@ -214,8 +219,14 @@ impl<'t> Workshop<'t> {
         drop(file);
         tree.create_folder(Path::new(name), 0o755, None)?;
         tree.create_folder(&layout::track_folder(name), 0o755, None)?;
-        self.move_away(&layout::catalog(name), aside)?;
-        tree.rename_new(&staged, &layout::catalog(name))?;
+        let mut place = place_of_catalog(tree, name)?;
+        // The Python tool's own list stays.
+        if place == layout::catalog(name) && python::is_metadata(tree, &place) {
+            tree.create_folder(Path::new(layout::ADOPTED), 0o700, None)?;
+            place = layout::adopted(name);
+        }
+        self.move_away(&place, aside)?;
+        tree.rename_new(&staged, &place)?;
         Ok(())
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod browser;
 pub(crate) mod edits;
 pub(crate) mod loop_drive;
 pub(crate) mod profile;
+pub(crate) mod python_tool;
 pub(crate) mod scene;
 pub(crate) mod snapshot;
 pub(crate) mod world;

@@ -17,7 +17,9 @@ use crate::drive::tree::{Found, Tree, TreeError};
 use crate::repository::format::Keeping;
 use crate::repository::index::{Closing, Dropped, Index, Move, Prune, Rewritten};
 use crate::repository::record::Identity;
-use crate::repository::{Repository, RepositoryError, Status, layout, reserve};
+use crate::repository::{
+    Repository, RepositoryError, Status, layout, place_of_catalog, python, reserve,
+};
 
 /// Moves that are made durable together where a pulled plug can hit what is in flight.
 pub(super) const STEP: usize = 512;
@@ -143,7 +145,7 @@ fn move_version(
 fn put_catalog(repository: &Repository<'_>, rewritten: &Rewritten) -> Result<(), RepositoryError> {
     let (tree, index) = (repository.tree(), repository.index());
     let staged = layout::staged(&rewritten.stage);
-    let Some(place) = catalog_place(index, rewritten) else { return Ok(()) };
+    let Some(place) = catalog_place(tree, index, rewritten)? else { return Ok(()) };
     if tree.stat(&staged)?.is_some() {
         match repository.format().keeps_versions {
             Keeping::Hardlink => tree.rename_over(&staged, &place)?,
@@ -159,14 +161,23 @@ fn put_catalog(repository: &Repository<'_>, rewritten: &Rewritten) -> Result<(),
 }
 
 /// The catalog that is replaced.
-pub(super) fn catalog_place(index: &Index, rewritten: &Rewritten) -> Option<PathBuf> {
-    index.increment_name(rewritten.sequence).map(layout::catalog)
+pub(super) fn catalog_place(
+    tree: &Tree,
+    index: &Index,
+    rewritten: &Rewritten,
+) -> Result<Option<PathBuf>, RepositoryError> {
+    let name = index.increment_name(rewritten.sequence);
+    name.map(|name| place_of_catalog(tree, name)).transpose()
 }
 
 /// The Python tool sorts increments by this time, and what was changed in the folder changed it.
 pub(super) fn set_time(tree: &Tree, index: &Index, sequence: u64) -> Result<(), RepositoryError> {
     let increment = index.increments().iter().find(|i| i.sequence == sequence);
-    if let Some(increment) = increment {
+    let Some(increment) = increment else { return Ok(()) };
+    let found = tree.stat(Path::new(&increment.name))?;
+    let seconds = found.map(|found| found.mtime_ns.div_euclid(1_000_000_000));
+    // The Python tool's folders have parts of seconds, and nothing in them may have changed.
+    if seconds != Some(increment.folder_time_s) {
         let time = increment.folder_time_s.saturating_mul(1_000_000_000);
         tree.set_folder_time(Path::new(&increment.name), time)?;
     }
@@ -192,6 +203,15 @@ fn drop_version(tree: &Tree, index: &Index, version: &Dropped) -> Result<(), Tre
 /// Removes an increment's catalog and folders, now that its files are gone.
 fn remove_increment(tree: &Tree, name: &str) -> Result<(), TreeError> {
     tree.remove_file(&layout::catalog(name))?;
+    if tree.remove_file(&layout::adopted(name))? {
+        // The Python tool has other names for its lists.
+        for file in tree.list(Path::new(name), 1_000_000)? {
+            let file = Path::new(name).join(file);
+            if python::is_metadata(tree, &file) {
+                tree.remove_file(&file)?;
+            }
+        }
+    }
     if tree.stat(Path::new(name))?.is_some() && !remove_empty(tree, Path::new(name))? {
         tracing::warn!("{name}: holds files that the backup did not put there, so it stays");
     }

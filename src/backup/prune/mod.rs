@@ -21,9 +21,10 @@ use jiff::Timestamp;
 use crate::config::Retention;
 use crate::drive::tree::TreeError;
 use crate::relpath::RelPath;
+use crate::repository::catalog::Catalog;
 use crate::repository::format::{Format, Keeping};
-use crate::repository::index::Index;
-use crate::repository::{Repository, RepositoryError, Status, layout};
+use crate::repository::index::{Index, Prune, Rewritten};
+use crate::repository::{Repository, RepositoryError, Status, layout, stage_catalog};
 use keep::Fate;
 pub use plan::{Going, Plan};
 use plan::{Planner, What};
@@ -131,6 +132,44 @@ fn planned(planner: &Planner<'_>, wish: &Wish<'_>) -> Result<Plan, PruneError> {
             planner.plan(&What::Versions(increment.sequence, selects))
         }
     }
+}
+
+/// Writes catalogs anew and removes nothing: with a record in the index, so that what is made of catalogs
+/// follows. An increment that `catalogs` name and the index does not is passed over.
+pub fn rewrite(
+    repository: &mut Repository<'_>,
+    catalogs: &[Catalog],
+    stop: &AtomicBool,
+) -> Result<(), PruneError> {
+    if repository.index().is_unclosed() {
+        return Err(PruneError::Unclosed);
+    }
+    crate::repository::clear_stage(repository.tree(), super::stage::is_part)?;
+    repository.begin_run()?;
+    let done = rewritten(repository, catalogs, stop);
+    if done.is_err() {
+        let _settled = repository.settle();
+    }
+    done
+}
+
+fn rewritten(
+    repository: &mut Repository<'_>,
+    catalogs: &[Catalog],
+    stop: &AtomicBool,
+) -> Result<(), PruneError> {
+    let tree = repository.tree();
+    let mut prune = Prune::default();
+    for catalog in catalogs {
+        let sequence = catalog.sequence;
+        let stage = format!("catalog-{sequence}");
+        let (size, hash) = stage_catalog(tree, &layout::staged(&stage), catalog)?;
+        if repository.format().keeps_versions == Keeping::Displace {
+            stage_catalog(tree, &layout::staged(&Rewritten::spare(&stage)), catalog)?;
+        }
+        prune.rewritten.push(Rewritten { sequence, stage, size, hash });
+    }
+    carry_out::carry_out(repository, prune, stop)
 }
 
 /// Removes what `wish` says. One that was cut off is finished by the next run.

@@ -21,7 +21,7 @@ use crate::repository::format::{Format, Keeping};
 use crate::repository::index::{Dropped, Increment, Index, Move, Prune, Removed, Rewritten};
 use crate::repository::layout::{self, Within};
 use crate::repository::names::fold;
-use crate::repository::{RepositoryError, read_catalog, stage_catalog};
+use crate::repository::{RepositoryError, python, read_catalog, stage_catalog};
 
 /// What a removal does.
 #[derive(Debug, Default)]
@@ -374,7 +374,8 @@ impl<'a> Work<'a> {
         let like = if is_link {
             found.file_type.is_symlink()
         } else {
-            found.file_type.is_file() && found.size == entry.size
+            // What the Python tool overwrote is lost already, and stays so.
+            found.file_type.is_file() && (found.size == entry.size || entry.overwritten)
         };
         let tree = self.by.tree;
         if !like {
@@ -590,7 +591,10 @@ impl<'a> Work<'a> {
         let names = tree.list(folder, 1_000).map_err(RepositoryError::from)?;
         let catalog = layout::catalog(&increment.name);
         let ours = |name: &std::ffi::OsStr| {
-            name == "track" || name == "deleted" || Some(name) == catalog.file_name()
+            name == "track"
+                || name == "deleted"
+                || Some(name) == catalog.file_name()
+                || python::is_metadata(tree, &folder.join(name))
         };
         match names.iter().find(|name| !ours(name)) {
             Some(name) => Err(PruneError::Stranger(tree.shown().join(folder).join(name))),

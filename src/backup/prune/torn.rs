@@ -96,7 +96,7 @@ fn settle_catalog(
     undo: &mut Undo<'_>,
 ) -> Result<(), RepositoryError> {
     let Rewritten { stage, size, hash, sequence } = rewritten;
-    let Some(place) = catalog_place(index, rewritten) else { return Ok(()) };
+    let Some(place) = catalog_place(tree, index, rewritten)? else { return Ok(()) };
     if has_content(tree, &place, *size, hash)? {
         return set_time(tree, index, *sequence);
     }

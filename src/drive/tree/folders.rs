@@ -134,6 +134,14 @@ impl Tree {
         tolerate(set).map_err(|e| self.error("set the time of", path, e))
     }
 
+    /// Closes the tree's own folder to all but its owner; a file system without modes is left as it is.
+    pub fn close_to_others(&self) -> Result<(), TreeError> {
+        let path = Path::new("");
+        self.step("set the mode of", path)?;
+        tolerate(rustix::fs::fchmod(self.handle(), Mode::RWXU))
+            .map_err(|e| self.error("set the mode of", path, e))
+    }
+
     /// Sets owner, time and mode of a folder. The mode comes last: by it a restore knows what is done.
     pub fn set_folder_attributes(
         &self,

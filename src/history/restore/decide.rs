@@ -8,7 +8,7 @@ use std::fs::File;
 use super::{Existing, Failure, LinkKey, Restorer, beside};
 use crate::drive::content;
 use crate::drive::tree::Found;
-use crate::history::timeline::{Body, Version};
+use crate::history::timeline::{Body, Proof, Version};
 use crate::relpath::RelPath;
 use crate::select::source::xattrs_of;
 
@@ -31,6 +31,9 @@ pub(super) enum Decision {
     Leave,
 }
 
+/// What is said of a version that the Python tool wrote a later one over.
+const OVERWRITTEN: &str = "is lost: the Python backup-manager overwrote it with a later version";
+
 /// How what exists compares.
 enum Compared {
     Other,
@@ -44,6 +47,9 @@ impl Restorer<'_> {
         path: &RelPath,
         version: &Version,
     ) -> Result<Decision, Failure> {
+        if version.proof == Proof::Overwritten {
+            return Err(Failure::Problem(OVERWRITTEN.to_owned()));
+        }
         let Some(found) = self.destination.stat(path.as_path())? else {
             return Ok(Decision::Make);
         };

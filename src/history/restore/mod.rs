@@ -106,6 +106,9 @@ pub struct Restored {
     pub beside: BTreeMap<RelPath, RelPath>,
     /// Files, links and folders that belong to who restored them, since only root can give them away.
     pub others: u64,
+    /// Of what was restored, files whose content nobody has proven: the Python tool may have overwritten it.
+    #[serde(skip_serializing_if = "super::list::is_zero")]
+    pub unproven: u64,
     /// What could not be done.
     pub problems: Vec<Problem>,
 }

@@ -12,7 +12,7 @@ use super::{Failure, Restorer, reason_of};
 use crate::drive::content::{self, CopyError};
 use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::{Found, Tree, TreeError};
-use crate::history::timeline::{Body, Version};
+use crate::history::timeline::{Body, Proof, Version};
 use crate::relpath::RelPath;
 
 /// What is said of a version that is not what was backed up.
@@ -112,6 +112,7 @@ impl Restorer<'_> {
                     self.linked.insert(key, (to.as_path().to_owned(), ino));
                 }
                 self.done.bytes += size;
+                self.done.unproven += u64::from(version.proof == Proof::Unproven);
                 Ok(ino)
             }
         }

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use super::{How, RestoreError, Selection};
 use crate::drive::content;
 use crate::drive::tree::Tree;
-use crate::history::timeline::{Body, Version, Versions};
+use crate::history::timeline::{Body, Proof, Version, Versions};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::index::Index;
@@ -192,6 +192,9 @@ impl Script<'_> {
         stop: &AtomicBool,
     ) -> Result<Option<&'v PathBuf>, RestoreError> {
         let Body::File { size, hash, places, .. } = &version.body else { return Ok(None) };
+        if version.proof == Proof::Overwritten {
+            return Ok(None);
+        }
         for place in places {
             let Ok(Some(file)) = self.repository.open_file(place) else { continue };
             if file.metadata().is_ok_and(|meta| meta.len() != *size) {

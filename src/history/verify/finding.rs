@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::prove::Proven;
 use crate::backup::heal::Damaged;
 use crate::relpath::RelPath;
 
@@ -54,6 +55,8 @@ pub struct Verified {
     pub duration_s: f64,
     /// What is wrong, in the order of the mirror and then of increments.
     pub findings: Vec<Finding>,
+    /// Versions that nobody had hashed before.
+    pub proven: Vec<Proven>,
     /// What is no damage but worth a word.
     pub notes: Vec<String>,
     /// The damaged versions, each with all its names, and the findings that it makes up.

@@ -101,7 +101,7 @@ fn damaged_versions(members: &[&Wrong], findings: &[Finding]) -> Vec<(Damaged, V
         };
         // A folder in its place has to be moved away by hand.
         let is_folder = wrong.found.is_some_and(|found| found.file_type.is_dir());
-        if damage == Some(Damage::Replaced) || is_folder {
+        if damage == Some(Damage::Replaced) || is_folder || wrong.expected.at.is_some() {
             continue;
         }
         let name = DamagedName {

@@ -5,10 +5,12 @@
 
 mod finding;
 mod group;
+pub mod prove;
 mod reading;
 mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -21,8 +23,9 @@ use super::expected::{Expected, Listing, current};
 use crate::drive::tree::{Found, Tree, TreeError};
 use crate::drive::walk::walk;
 use crate::relpath::RelPath;
+use crate::repository::catalog::{Catalog, EntryCategory};
 use crate::repository::format::Keeping;
-use crate::repository::index::Index;
+use crate::repository::index::{Increment, Index};
 use crate::repository::layout::{self, Within};
 use crate::repository::{Repository, RepositoryError, read_catalog};
 
@@ -188,26 +191,11 @@ impl Verifier<'_> {
                 let reason = "the increment's catalog and the index contradict one another";
                 self.record_finding(name, Damage::Damaged, reason.to_owned(), &file);
             }
+            let overwritten = self.overwritten(name, &catalog);
             let expected = listing.catalog(increment.sequence, &catalog);
             drop(catalog);
             if !self.check.quick {
-                let mut lies: BTreeMap<&str, HashSet<&RelPath>> = BTreeMap::new();
-                for version in &expected {
-                    for within in &version.within {
-                        let folder = match within {
-                            Within::Track(sequence) if *sequence == increment.sequence => "track",
-                            Within::Deleted(sequence) if *sequence == increment.sequence => {
-                                "deleted"
-                            }
-                            _ => continue,
-                        };
-                        lies.entry(folder).or_default().insert(&version.place);
-                    }
-                }
-                for part in ["track", "deleted"] {
-                    let places = lies.remove(part).unwrap_or_default();
-                    self.unknown(&folder.join(part), &places, &BTreeSet::new());
-                }
+                self.strays(increment, &expected, &overwritten);
             }
             self.versions(expected)?;
         }
@@ -221,6 +209,57 @@ impl Verifier<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Says how many versions the Python tool overwrote; returns where they lie, relative to the increment.
+    fn overwritten(&mut self, name: &str, catalog: &Catalog) -> BTreeSet<RelPath> {
+        let overwritten = catalog.file_catalog.iter().filter(|(_, entry)| entry.overwritten);
+        let places: BTreeSet<RelPath> = overwritten
+            .filter_map(|(path, entry)| {
+                let part: &[u8] = match entry.category {
+                    EntryCategory::Tracked => b"track/",
+                    EntryCategory::Deleted => b"deleted/",
+                };
+                let usual = RelPath::new(&[part, path.as_bytes()].concat()).ok();
+                entry.lies_at.clone().or(usual)
+            })
+            .collect();
+        if !places.is_empty() {
+            let n = crate::human::count(places.len() as u64, "version", "versions");
+            self.done.notes.push(format!(
+                "{name}: the Python backup-manager overwrote {n} with later ones before it was taken over \
+                 (`bkm-agent list --detailed` names them)"
+            ));
+        }
+        places
+    }
+
+    /// Notes what lies in an increment and is in no record; `more` lies there as well.
+    fn strays(&mut self, increment: &Increment, expected: &[Expected], more: &BTreeSet<RelPath>) {
+        let folder = Path::new(&increment.name);
+        let mut lies: BTreeMap<&str, HashSet<&RelPath>> = BTreeMap::new();
+        let mut own = more.clone();
+        for version in expected {
+            let at = version.at.as_ref().and_then(|at| at.strip_prefix(folder).ok());
+            own.extend(at.and_then(|at| RelPath::new(at.as_os_str().as_bytes()).ok()));
+            for within in &version.within {
+                let folder = match within {
+                    Within::Track(sequence) if *sequence == increment.sequence => "track",
+                    Within::Deleted(sequence) if *sequence == increment.sequence => "deleted",
+                    _ => continue,
+                };
+                lies.entry(folder).or_default().insert(&version.place);
+            }
+        }
+        for part in ["track", "deleted"] {
+            let places = lies.remove(part).unwrap_or_default();
+            let below = |at: &RelPath| {
+                let rest = at.as_bytes().strip_prefix(part.as_bytes())?.strip_prefix(b"/")?;
+                RelPath::new(rest).ok()
+            };
+            let more = own.iter().filter_map(below).collect();
+            self.unknown(&folder.join(part), &places, &more);
+        }
     }
 
     /// A finding of an increment as a whole.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use super::prove::Proven;
 use super::reading::{Key, Seen};
 use super::{Damage, Finding, Verifier, VerifyError, Wrong, reason_of};
 use crate::drive::tree::{Found, TreeError};
@@ -42,7 +43,10 @@ impl Verifier<'_> {
 
     pub(super) fn look(&self, version: &Expected) -> Vec<Candidate> {
         let places = version.within.iter().filter_map(|within| {
-            let path = within.path(self.index, &version.place)?;
+            let path = match &version.at {
+                Some(at) => at.clone(),
+                None => within.path(self.index, &version.place)?,
+            };
             let found = self.tree.stat(&path);
             Some((*within, path, found))
         });
@@ -63,7 +67,10 @@ impl Verifier<'_> {
         version: &Expected,
         (_, place, found): &Candidate,
     ) -> Option<((u64, PathBuf), u64)> {
-        let Body::File { size, hash: Some(_) } = version.body else { return None };
+        let Body::File { size, hash } = version.body else { return None };
+        if hash.is_none() && !version.unproven {
+            return None;
+        }
         let Ok(Some(found)) = found else { return None };
         let like = found.file_type.is_file() && found.size == size;
         let unread = like && !self.seen.contains_key(&self.key(place, Some(found)));
@@ -90,7 +97,10 @@ impl Verifier<'_> {
                 self.read(BTreeMap::from([((ino, place), size)]))?;
             }
             match self.verdict(&version, &candidate) {
-                None => return Ok(()),
+                None => {
+                    self.prove(&version, &candidate);
+                    return Ok(());
+                }
                 // What is there tells more than what is missing elsewhere.
                 Some((damage, reason)) => {
                     if worst.as_ref().is_none_or(|(was, ..)| *was == Damage::Missing) {
@@ -123,6 +133,21 @@ impl Verifier<'_> {
             self.wrong.push(Wrong { at, key, expected: version, within, found });
         }
         Ok(())
+    }
+
+    /// Takes down the hash of a version that nobody had hashed.
+    fn prove(&mut self, version: &Expected, (_, place, found): &Candidate) {
+        let Ok(Some(found)) = found else { return };
+        let (true, Some(increment)) = (version.unproven, &version.increment) else { return };
+        if let Some(Seen::Hash(hash)) = self.seen.get(&self.key(place, Some(found))) {
+            self.done.proven.push(Proven {
+                increment: increment.clone(),
+                path: version.path.clone(),
+                place: place.clone(),
+                found: *found,
+                hash: *hash,
+            });
+        }
     }
 
     /// What is wrong with a version at one place; `None` if it is sound there.
@@ -162,6 +187,15 @@ impl Verifier<'_> {
                         return Some((Damage::Unreadable, format!("it cannot be read: {why}")));
                     }
                     _ => return damaged("its content is not what was backed up"),
+                }
+            }
+            Body::File { hash: None, .. } if version.unproven && !self.check.quick => {
+                match self.seen.get(&self.key(place, Some(found))) {
+                    Some(Seen::Hash(_)) => {}
+                    Some(Seen::Unreadable(why)) => {
+                        return Some((Damage::Unreadable, format!("it cannot be read: {why}")));
+                    }
+                    None => return Some((Damage::Unreadable, "it was not read".to_owned())),
                 }
             }
             Body::File { .. } => {}
