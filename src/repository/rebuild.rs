@@ -17,7 +17,8 @@ use super::index::{Increment, Index};
 use super::record::Record;
 use super::stamp::Stamp;
 use super::{
-    RepositoryError, Status, is_ours, layout, lock, read_records, remove_all, stamp, write_base,
+    RepositoryError, Status, browse, is_ours, layout, lock, read_records, remove_all, stamp,
+    write_base,
 };
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
@@ -151,6 +152,8 @@ impl<'t> Workshop<'t> {
         if same && mistimed == 0 {
             return Ok(done);
         }
+        // It is made of what is replaced here; the next run makes it anew.
+        browse::remove(tree)?;
         tree.create_folder(&aside, 0o700, None)?;
         for catalog in &new.catalogs {
             self.write_catalog(catalog, &aside)?;
