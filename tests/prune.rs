@@ -265,7 +265,9 @@ fn bytes_on_drive(world: &World) -> u64 {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let meta = path.symlink_metadata().unwrap();
-            let record = path.extension().is_some_and(|e| e == "json") || path.ends_with(".bkm");
+            let record = path.extension().is_some_and(|e| e == "json")
+                || path.ends_with(".bkm")
+                || path.ends_with("browse");
             if meta.is_dir() && !record {
                 folders.push(path);
             } else if meta.is_file() && !record {

@@ -377,7 +377,7 @@ fn is_content(tree: &Tree, place: &Path, record: &Record) -> Result<bool, Reposi
 }
 
 /// Whether the file at `place` has this content.
-pub(super) fn has_content(
+pub(in crate::backup) fn has_content(
     tree: &Tree,
     place: &Path,
     size: u64,

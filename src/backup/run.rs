@@ -345,8 +345,12 @@ impl Run<'_> {
         let tree = repository.tree();
         let (plan, room) = match self.room(Some(tree), &plan, repository.index(), &format) {
             // What the retention does not keep makes room, and the plan is made anew: it knows of increments.
-            Err(RunError::Full(_)) if self.prunes() => {
+            Err(RunError::Full(full)) if self.prunes() => {
                 self.prune(&mut repository, &mut report)?;
+                // One that is half done is to be finished before anything else.
+                if repository.index().is_unclosed() {
+                    return Err(RunError::Full(full));
+                }
                 let index = repository.index();
                 let plan = self::plan(source, scan, index, &format, rules_changed, options.stop)?;
                 let room = self.room(Some(tree), &plan, index, &format)?;

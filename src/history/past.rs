@@ -15,7 +15,7 @@ use crate::drive::tree::Tree;
 use crate::relpath::RelPath;
 use crate::repository::format::Keeping;
 use crate::repository::index::{Increment, Index};
-use crate::repository::{RepositoryError, layout, read_catalog};
+use crate::repository::{RepositoryError, catalog_of, layout};
 
 /// Why not all versions can be told.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,7 @@ impl<'a> Past<'a> {
         let (Some(here), Some((increment, _))) = (self.here, self.history.get(at)) else {
             return Ok(());
         };
-        let catalog = read_catalog(here.tree, &increment.name)?;
+        let catalog = catalog_of(here.tree, here.index, increment)?;
         // In the same order as in what is kept, of which the first were sound.
         for (path, entry) in by_folder(&catalog.file_catalog).into_iter().skip(seen) {
             Entry::of_catalog(path, entry, &mut *visit)?;

@@ -16,7 +16,7 @@ use crate::drive::drive_file::DriveFile;
 use crate::drive::tree::Tree;
 
 /// Largest catalog that is read, in bytes: a million files need some 400 MB.
-const MAX_CATALOG: u64 = 2 << 30;
+pub(super) const MAX_CATALOG: u64 = 2 << 30;
 
 /// A catalog up to this many bytes is read as a whole, which is several times as fast: histories have thousands of them.
 const SMALL: u64 = 4 << 20;

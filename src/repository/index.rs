@@ -57,7 +57,7 @@ pub(super) enum Frame {
     /// So many moves of that are done and durable.
     PruneStep(u64),
     /// How often catalogs were written anew, by sequence; only before [`Frame::State`].
-    Revisions(Vec<(u64, u32)>),
+    Revisions(#[serde(deserialize_with = "crate::budget::list")] Vec<(u64, u32)>),
 }
 
 /// What the base says beside its records.

@@ -243,10 +243,14 @@ impl<'t> Repository<'t> {
 
     /// Whether the page for browsers is to be made or removed, also by a run that finds no changes.
     pub fn is_browse_due(&self) -> Result<bool, RepositoryError> {
-        let has_increments = !self.index.increments().is_empty();
+        if self.index.increments().is_empty() {
+            return Ok(false);
+        }
+        let there = browse::is_there(self.tree)?;
         Ok(match self.browse {
-            Some(wanted) if has_increments => browse::is_there(self.tree)? != wanted,
-            _ => false,
+            Some(true) => !there || !browse::is_up_to_date(self.tree, &self.index)?,
+            Some(false) => there,
+            None => false,
         })
     }
 

@@ -17,7 +17,7 @@ use super::index::{Increment, Index};
 use super::record::Record;
 use super::stamp::Stamp;
 use super::{
-    RepositoryError, Status, is_ours, layout, lock, place_of_catalog, python, read_records,
+    RepositoryError, Status, browse, is_ours, layout, lock, place_of_catalog, python, read_records,
     remove_all, stamp, write_base,
 };
 use crate::drive::tree::{Tree, TreeError};
@@ -156,6 +156,8 @@ impl<'t> Workshop<'t> {
         if same && mistimed == 0 {
             return Ok(done);
         }
+        // It is made of what is replaced here; the next run makes it anew.
+        browse::remove(tree)?;
         tree.create_folder(&aside, 0o700, None)?;
         for catalog in &new.catalogs {
             self.write_catalog(catalog, &aside)?;

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::catalog::{Catalog, CatalogEntry};
+use super::catalog_file::MAX_CATALOG;
 use super::index::{
     BASE_CHUNK, Batch, Change, Frame, Increment, Index, Prune, Removed, RunMark, State,
 };
@@ -98,8 +99,10 @@ fn prune(prune: &Prune, index: &Index) -> Option<&'static str> {
         && index.pruning().is_none()
         && going.len() == removed.len()
         && removed.iter().all(is_removed)
-        && rewritten.iter().all(|catalog| stays(catalog.sequence))
-        && moves.iter().all(|version| known(version.from).is_some() && stays(version.to))
+        && rewritten.iter().all(|catalog| stays(catalog.sequence) && catalog.size <= MAX_CATALOG)
+        && moves.iter().all(|version| {
+            version.from < version.to && known(version.from).is_some() && stays(version.to)
+        })
         && drops.iter().all(|version| match version.within {
             Within::Mirror => false,
             Within::Track(sequence) | Within::Deleted(sequence) => known(sequence).is_some(),

@@ -225,6 +225,9 @@ impl World {
         self.check_old();
         self.check_mirror();
         self.check_stage_empty();
+        if !report.warnings.iter().any(|warning| warning.contains("browse.html")) {
+            self.check_page();
+        }
         self.learn(report.increment.as_deref());
         self.check_verified();
         let all = Snapshot::of(&self.source);
@@ -386,6 +389,21 @@ impl World {
         }
     }
 
+    /// The page for browsers, where there is one, tells of the increments as they are.
+    fn check_page(&self) {
+        if !self.repository().join(layout::BROWSE_PAGE).exists() {
+            return;
+        }
+        let index = self.index();
+        let sequences = index.increments().iter().map(|i| i.sequence);
+        let wanted: BTreeSet<String> =
+            sequences.map(|s| format!("{s}-{}.js", index.revision(s))).collect();
+        let names = std::fs::read_dir(self.repository().join(layout::BROWSE)).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let told: BTreeSet<String> = names.filter(|name| name.contains('-')).collect();
+        assert_eq!(told, wanted, "what the page tells of");
+    }
+
     pub(crate) fn check_stage_empty(&self) {
         let left = Snapshot::of(&self.repository().join(layout::STAGE));
         assert!(left.0.is_empty(), "the staging area is not empty: {:?}", left.0.keys());
@@ -456,6 +474,7 @@ impl World {
 
     /// Takes note of what was removed, and checks that what stays is as it was.
     pub(crate) fn learn_pruned(&mut self) {
+        self.check_page();
         let index = self.index();
         let listed = |name: &String| index.increments().iter().any(|i| i.name == *name);
         self.increments.retain(|name, _| listed(name));

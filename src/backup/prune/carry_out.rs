@@ -5,6 +5,7 @@
 //! not happen (elsewhere: `torn`). It touches nothing that is not what the record says; that is told, and left.
 //! Called by `prune` and `recover`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +15,7 @@ use super::{PruneError, replaced};
 use crate::backup::execute;
 use crate::backup::publish::with_parents;
 use crate::drive::tree::{Found, Tree, TreeError};
+use crate::relpath::RelPath;
 use crate::repository::format::Keeping;
 use crate::repository::index::{Closing, Dropped, Index, Move, Prune, Rewritten};
 use crate::repository::record::Identity;
@@ -47,9 +49,14 @@ pub(super) fn carry_out(
     stop: &AtomicBool,
 ) -> Result<(), PruneError> {
     let tree = repository.tree();
-    // Folders for what moves, at worst one for each; once it is in the index it has to go through.
-    let bytes = (prune.moves.len() as u64).saturating_mul(tree.block()? + FOLDER);
-    reserve::cover(tree, bytes.min(64 << 20), 0)?;
+    // Once it is in the index it has to go through: each folder may have to be made.
+    let folders: HashSet<(u64, RelPath)> = prune
+        .moves
+        .iter()
+        .flat_map(|version| version.place.ancestors().map(|folder| (version.to, folder)))
+        .collect();
+    let folders = folders.len() as u64;
+    reserve::cover(tree, folders.saturating_mul(tree.block()? + FOLDER), folders)?;
     tree.sync()?;
     repository.begin_prune(prune)?;
     finish(repository, stop)
@@ -61,6 +68,8 @@ pub(in crate::backup) fn finish(
     stop: &AtomicBool,
 ) -> Result<(), PruneError> {
     let tree = repository.tree();
+    // One that was stopped in order is not torn, and may be from here on.
+    repository.begin_run()?;
     move_versions(repository, stop)?;
     let Some((prune, _)) = repository.index().pruning() else { return Ok(()) };
     for rewritten in &prune.rewritten {
@@ -111,7 +120,7 @@ fn move_versions(repository: &mut Repository<'_>, stop: &AtomicBool) -> Result<(
 }
 
 /// Moves one version, if it is where it was.
-fn move_version(
+pub(super) fn move_version(
     tree: &Tree,
     index: &Index,
     prune: &Prune,
@@ -203,7 +212,8 @@ fn drop_version(tree: &Tree, index: &Index, version: &Dropped) -> Result<(), Tre
 /// Removes an increment's catalog and folders, now that its files are gone.
 fn remove_increment(tree: &Tree, name: &str) -> Result<(), TreeError> {
     tree.remove_file(&layout::catalog(name))?;
-    if tree.remove_file(&layout::adopted(name))? {
+    let adopted = layout::adopted(name);
+    if tree.stat(&adopted)?.is_some() {
         // The Python tool has other names for its lists.
         for file in tree.list(Path::new(name), 1_000_000)? {
             let file = Path::new(name).join(file);
@@ -211,6 +221,7 @@ fn remove_increment(tree: &Tree, name: &str) -> Result<(), TreeError> {
                 tree.remove_file(&file)?;
             }
         }
+        tree.remove_file(&adopted)?;
     }
     if tree.stat(Path::new(name))?.is_some() && !remove_empty(tree, Path::new(name))? {
         tracing::warn!("{name}: holds files that the backup did not put there, so it stays");

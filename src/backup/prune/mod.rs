@@ -147,7 +147,9 @@ pub fn rewrite(
     crate::repository::clear_stage(repository.tree(), super::stage::is_part)?;
     repository.begin_run()?;
     let done = rewritten(repository, catalogs, stop);
-    if done.is_err() {
+    let failing = |e: &PruneError| matches!(e, PruneError::Repository(RepositoryError::Drive(e)) if !e.is(rustix::io::Errno::NOSPC));
+    // An error of the drive is told once; a later sync says nothing of what was lost with it.
+    if done.as_ref().is_err_and(|e| !failing(e)) {
         let _settled = repository.settle();
     }
     done

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::PruneError;
 use super::merge::{self, Alive};
+use crate::backup::displace::has_content;
 use crate::drive::tree::{Found, Tree};
 use crate::drive::walk::walk;
 use crate::relpath::RelPath;
@@ -238,8 +239,8 @@ impl<'a> Work<'a> {
         if !self.group.is_empty() {
             return self.inherit(increment, catalog);
         }
-        self.be_late_heir(increment, &catalog)?;
-        if self.rename(&mut catalog) {
+        let late = self.be_late_heir(increment, &mut catalog)?;
+        if self.rename(&mut catalog) || late {
             self.alive.apply(&catalog);
             self.rewrite(increment, catalog)?;
         } else {
@@ -265,13 +266,17 @@ impl<'a> Work<'a> {
         for gone in &files {
             self.heirs.insert(gone.increment.name.clone(), heir.name.clone());
         }
-        self.rename(&mut catalog);
         if self.keeping == Keeping::Displace {
-            let listed = catalog.file_catalog.iter();
-            let listed = listed.filter(|(_, entry)| entry.content_in.is_none());
+            let is_ours = |entry: &CatalogEntry| match &entry.content_in {
+                None => true,
+                Some(name) => files.iter().any(|files| files.increment.name == *name),
+            };
+            let listed = catalog.file_catalog.iter().filter(|(_, entry)| is_ours(entry));
             self.taken.extend(listed.map(|(path, entry)| (path.clone(), entry.hash())));
         }
         self.owners(heir, &catalog, &files);
+        self.be_late_heir(heir, &mut catalog)?;
+        self.rename(&mut catalog);
         self.alive.apply(&catalog);
         self.any_stays = true;
         self.rewrite(heir, catalog)?;
@@ -385,7 +390,11 @@ impl<'a> Work<'a> {
         let to = layout::track(&heir.name, place);
         if let Some(there) = tree.stat(&to).map_err(RepositoryError::from)? {
             // A repository that was copied from a drive with links has the version there as well.
-            let same = there.file_type == found.file_type && there.size == found.size;
+            let same = match (self.keeping, entry.hash()) {
+                (Keeping::Hardlink, _) => there.ino == found.ino,
+                (Keeping::Displace, Some(hash)) => has_content(tree, &to, entry.size, &hash)?,
+                (Keeping::Displace, None) => false,
+            };
             return if same { Ok(None) } else { Err(PruneError::Damaged(tree.shown().join(to))) };
         }
         Ok(Some(Move {
@@ -495,18 +504,25 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Takes over versions that the catalog lists and whose heir does not, where a version lies at one place.
-    fn be_late_heir(&mut self, increment: &Increment, catalog: &Catalog) -> Result<(), PruneError> {
+    /// Takes over versions that the catalog lists and whose heir does not, where a version lies at one place. A
+    /// deleted file's last version goes: no point in time shows it, and it could lie in the way. Says whether
+    /// the catalog changed.
+    fn be_late_heir(
+        &mut self,
+        increment: &Increment,
+        catalog: &mut Catalog,
+    ) -> Result<bool, PruneError> {
+        let mut goes = Vec::new();
         if self.keeping == Keeping::Hardlink {
-            return Ok(());
+            return Ok(false);
         }
         for (path, entry) in &catalog.file_catalog {
             let Some(name) = &entry.content_in else { continue };
             let key = (name.clone(), path.clone());
+            let is_link = entry.target().is_some();
             let has_heir = !self.heirs.contains_key(name)
                 || !self.went(path, entry)
-                || entry.target().is_some()
-                || self.taken.get(path) == Some(&entry.hash())
+                || (!is_link && self.taken.get(path) == Some(&entry.hash()))
                 || self.late.contains_key(&key);
             if has_heir {
                 continue;
@@ -514,15 +530,28 @@ impl<'a> Work<'a> {
             let gone = self.gone.iter().find(|(files, _)| files.increment.name == *name);
             let Some((files, _)) = gone else { continue };
             let from = files.increment.sequence;
-            let found = self.one_move(increment, path, entry, files)?;
-            self.plan.prune.moves.extend(found);
-            self.late.insert(key, increment.name.clone());
+            if !is_link && entry.category == EntryCategory::Deleted {
+                goes.push(path.clone());
+                continue;
+            }
+            if !is_link {
+                let found = self.one_move(increment, path, entry, files)?;
+                self.plan.prune.moves.extend(found);
+                self.late.insert(key, increment.name.clone());
+            }
             let record = self.by.index.records().get(path);
             if record.is_some_and(|record| record.brought_by == from) {
                 self.owners.insert(path.clone(), increment.sequence);
             }
         }
-        Ok(())
+        for path in &goes {
+            catalog.file_catalog.remove(path);
+            if self.alive.has(path) {
+                catalog.gone.push(path.clone());
+            }
+        }
+        catalog.gone.sort_unstable();
+        Ok(!goes.is_empty())
     }
 
     /// A catalog is to be written anew.
@@ -555,8 +584,16 @@ impl<'a> Work<'a> {
         strict: bool,
     ) -> Result<Files, PruneError> {
         let entries = catalog.file_catalog.iter();
-        let listed: HashSet<&RelPath> =
-            entries.map(|(path, entry)| place_of(path, entry)).collect();
+        // The drive may show a folder in other case than its file was put there with.
+        let folded = |place: &RelPath| fold(self.by.format.names, place.as_bytes());
+        let listed: HashMap<Vec<u8>, (&RelPath, &CatalogEntry)> = entries
+            .map(|(path, entry)| (folded(place_of(path, entry)), (place_of(path, entry), entry)))
+            .collect();
+        let is_its = |entry: &CatalogEntry, file: &Found| {
+            let link = entry.target().is_some();
+            let size = entry.overwritten || file.size == entry.size;
+            if link { file.file_type.is_symlink() } else { file.file_type.is_file() && size }
+        };
         let tree = self.by.tree;
         let (mut found, mut failed, mut stranger) = (BTreeMap::new(), None, None);
         for part in [Part::Track, Part::Deleted] {
@@ -566,10 +603,15 @@ impl<'a> Work<'a> {
                 &root,
                 |place, file| {
                     if file.file_type.is_dir() {
-                    } else if listed.contains(&place) {
-                        found.insert((part, place), file);
-                    } else {
-                        stranger.get_or_insert(root.join(place.as_path()));
+                        return;
+                    }
+                    match listed.get(&folded(&place)) {
+                        Some((place, entry)) if is_its(entry, &file) => {
+                            found.insert((part, (*place).clone()), file);
+                        }
+                        _ => {
+                            stranger.get_or_insert(root.join(place.as_path()));
+                        }
                     }
                 },
                 |_, e| {

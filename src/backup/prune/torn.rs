@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::carry_out::{STEP, catalog_place, set_time};
+use super::carry_out::{STEP, catalog_place, move_version, set_time};
 use super::replaced;
 use crate::backup::displace::{Undo, has_content};
 use crate::backup::publish::with_parents;
@@ -25,12 +25,19 @@ pub(in crate::backup) fn finish(
 ) -> Result<Vec<Problem>, RepositoryError> {
     let tree = repository.tree();
     let mut lost = Vec::new();
+    let mut first = None;
     loop {
         let Some((prune, done)) = repository.index().pruning() else { return Ok(lost) };
         let done = usize::try_from(done).unwrap_or(usize::MAX);
+        // Only what came after the last word of what is durable can be torn.
+        let first = *first.get_or_insert(done);
         let mut now = done;
         for version in prune.moves.iter().skip(done).take(STEP) {
-            lost.extend(settle_move(tree, repository.index(), prune, version, undo)?);
+            if now < first.saturating_add(STEP) {
+                lost.extend(settle_move(tree, repository.index(), prune, version, undo)?);
+            } else {
+                move_version(tree, repository.index(), prune, version)?;
+            }
             now += 1;
         }
         if now == done {

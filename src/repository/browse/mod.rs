@@ -57,6 +57,13 @@ pub(super) fn is_there(tree: &Tree) -> Result<bool, TreeError> {
     Ok(tree.stat(Path::new(layout::BROWSE_PAGE))?.is_some())
 }
 
+/// Whether the page tells of the newest increment: not where the drive was too full for it.
+pub(super) fn is_up_to_date(tree: &Tree, index: &Index) -> Result<bool, TreeError> {
+    let Some((sequence, _)) = increments(index).last() else { return Ok(true) };
+    let script = script_name(sequence, index.revision(sequence));
+    Ok(tree.stat(&Path::new(layout::BROWSE).join(script))?.is_some())
+}
+
 /// What costs the page alone becomes words.
 fn give_way(
     done: Result<Option<String>, RepositoryError>,
