@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -104,16 +103,10 @@ pub fn now(index: &Index) -> Versions {
 /// Catalogs are read together up to this many bytes of text: most have a few kilobytes.
 const TOGETHER: u64 = 4 << 20;
 
-/// What a catalog says of a path; of most, a later one says something else.
-enum Said {
-    File(Arc<str>, Box<CatalogEntry>),
-    Folder(CatalogFolder),
-}
-
 /// The tracked tree as the increment with `sequence` left it.
 pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, RepositoryError> {
-    let mut said = BTreeMap::new();
-    let increments = index.increments().iter().filter(|i| i.sequence <= sequence);
+    let mut known = HashMap::new();
+    let increments = index.increments().iter().rev().filter(|i| i.sequence <= sequence);
     let all: Vec<&Increment> = increments.collect();
     let mut left = all.as_slice();
     while !left.is_empty() {
@@ -121,12 +114,13 @@ pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, Reposit
         // Reading them takes longer than to fold them.
         let catalogs: Vec<_> = group.par_iter().map(|one| catalog_of(tree, index, one)).collect();
         for catalog in catalogs {
-            fold(&mut said, catalog?);
-            budget::check_paths(said.len(), "the history up to then")?;
+            fold(&mut known, &catalog?);
+            budget::check_paths(known.len(), "the history up to then")?;
         }
         left = rest;
     }
-    let mut versions = said.into_iter().map(|(path, said)| version(path, &said)).collect();
+    let there = |(path, version): (RelPath, Option<Version>)| Some((path, version?));
+    let mut versions = known.into_iter().filter_map(there).collect();
     look_where_they_were(&mut versions, index);
     Ok(versions)
 }
@@ -157,29 +151,26 @@ fn look_where_they_were(versions: &mut Versions, index: &Index) {
     }
 }
 
-/// Applies one increment's catalog. What leaves comes first, so that a folder that took a file's place
-/// stays.
-fn fold(versions: &mut BTreeMap<RelPath, Said>, catalog: Catalog) {
-    for path in catalog.leaving() {
-        versions.remove(path);
-    }
-    for (path, folder) in catalog.folders {
-        versions.insert(path, Said::Folder(folder));
-    }
-    let name: Arc<str> = catalog.backup_name.into();
-    for (path, entry) in catalog.file_catalog {
+/// Applies one increment's catalog under those of all later ones: what they say of a path stands, also that it
+/// is gone (`None`). So of a long history no more is held than what is left of it. What leaves comes last here,
+/// first in time: a folder that took a file's place stays.
+fn fold(known: &mut HashMap<RelPath, Option<Version>>, catalog: &Catalog) {
+    let mut say = |path: &RelPath, version: &dyn Fn() -> Option<Version>| {
+        if !known.contains_key(path) {
+            known.insert(path.clone(), version());
+        }
+    };
+    for (path, entry) in &catalog.file_catalog {
         if entry.category == EntryCategory::Tracked {
-            versions.insert(path, Said::File(Arc::clone(&name), Box::new(entry)));
+            say(path, &|| Some(file_version(&catalog.backup_name, path, entry)));
         }
     }
-}
-
-fn version(path: RelPath, said: &Said) -> (RelPath, Version) {
-    let version = match said {
-        Said::File(increment, entry) => file_version(increment, &path, entry),
-        Said::Folder(folder) => folder_version(folder),
-    };
-    (path, version)
+    for (path, folder) in &catalog.folders {
+        say(path, &|| Some(folder_version(folder)));
+    }
+    for path in catalog.leaving() {
+        say(path, &|| None);
+    }
 }
 
 fn folder_version(folder: &CatalogFolder) -> Version {
