@@ -110,7 +110,7 @@ pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, Reposit
     let all: Vec<&Increment> = increments.collect();
     let mut left = all.as_slice();
     while !left.is_empty() {
-        let (group, rest) = left.split_at(together(tree, left)?);
+        let (group, rest) = left.split_at(together(tree, left));
         // Reading them takes longer than to fold them.
         let catalogs: Vec<_> = group.par_iter().map(|one| catalog_of(tree, index, one)).collect();
         for catalog in catalogs {
@@ -126,16 +126,18 @@ pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, Reposit
 }
 
 /// How many of the first increments are small enough to be read at the same time; one at least.
-fn together(tree: &Tree, increments: &[&Increment]) -> Result<usize, RepositoryError> {
+fn together(tree: &Tree, increments: &[&Increment]) -> usize {
     let mut bytes = 0_u64;
     let most = rayon::current_num_threads() * 4;
     for (at, increment) in increments.iter().enumerate().take(most) {
-        bytes += tree.stat(&layout::catalog(&increment.name))?.map_or(0, |found| found.size);
+        // What cannot be looked at is told when it is read, in the words for a record.
+        let found = tree.stat(&layout::catalog(&increment.name)).ok().flatten();
+        bytes = bytes.saturating_add(found.map_or(0, |found| found.size));
         if bytes > TOGETHER {
-            return Ok(at.max(1));
+            return at.max(1);
         }
     }
-    Ok(increments.len().min(most))
+    increments.len().min(most)
 }
 
 /// While increments are being removed, a version that moves may still be where it was.
