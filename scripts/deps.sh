@@ -55,6 +55,7 @@ tests() {
     have acl setfacl
     have attr setfattr
     have strace strace
+    have busybox busybox
     have chromium chromium
     have chromium-driver chromedriver
     need python3-prometheus-client /usr/bin/python3 -c 'import prometheus_client'

@@ -300,6 +300,21 @@ fn what_somebody_put_into_an_increment_is_not_removed() {
 }
 
 #[test]
+fn what_stands_in_the_way_of_a_version_that_moves_is_told_before_anything_is_begun() {
+    let (_folder, mut world) = scene(true);
+    let third = world.index().increments().get(2).unwrap().name.clone();
+    let note = world.repository().join(third).join("track/turns");
+    fs::write(&note, "mine").unwrap();
+    let refused = world.prune(&Wish::Increments(&BTreeSet::from([1, 2])), None).unwrap_err();
+    assert!(refused.to_string().contains("track/turns"), "{refused}");
+    assert!(!world.index().is_unclosed());
+    assert_eq!(fs::read_to_string(&note).unwrap(), "mine");
+    fs::remove_file(&note).unwrap();
+    world.prune(&Wish::Increments(&BTreeSet::from([1, 2])), None).unwrap();
+    world.learn_pruned();
+}
+
+#[test]
 fn a_version_that_is_deleted_is_gone_at_that_point_alone() {
     for links in [true, false] {
         let (_folder, mut world) = scene(links);

@@ -351,7 +351,11 @@ fn owners_are_mapped_as_root() {
 fn shells() -> Vec<Vec<PathBuf>> {
     let shells = [("dash", None), ("busybox", Some("sh")), ("bash", None)];
     let found = shells.into_iter().filter_map(|(name, applet)| {
-        let mut words = vec![common::find_tool(name)?];
+        let Some(shell) = common::find_tool(name) else {
+            println!("skipped: {name} is missing");
+            return None;
+        };
+        let mut words = vec![shell];
         words.extend(applet.map(PathBuf::from));
         Some(words)
     });

@@ -439,6 +439,7 @@ impl<'a> Work<'a> {
             return Err(PruneError::Newest);
         }
         let moves = std::mem::take(&mut self.plan.prune.moves);
+        self.check_ways(&moves)?;
         let moving: HashSet<(u64, &RelPath)> = moves.iter().map(|m| (m.from, &m.place)).collect();
         for (Files { increment, found }, heir) in std::mem::take(&mut self.gone) {
             let (mut moved, mut dropped, mut frees) = (0, 0, 0_u64);
@@ -472,6 +473,27 @@ impl<'a> Work<'a> {
         self.plan.prune.moves = moves;
         self.plan.prune.owners = self.owners.into_iter().collect();
         Ok(self.plan)
+    }
+
+    /// What stands where a folder is needed would stop the removal once it is begun.
+    fn check_ways(&self, moves: &[Move]) -> Result<(), PruneError> {
+        let tree = self.by.tree;
+        let mut looked_at = HashSet::new();
+        for version in moves {
+            let Some(to) = Within::Track(version.to).path(self.by.index, &version.place) else {
+                continue;
+            };
+            let above = to.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+            for folder in above {
+                if !looked_at.insert(folder.to_owned()) {
+                    break;
+                }
+                if tree.stat(folder)?.is_some_and(|found| !found.file_type.is_dir()) {
+                    return Err(PruneError::Stranger(tree.shown().join(folder)));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the content goes with this name, which goes.
