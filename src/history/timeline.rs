@@ -103,21 +103,28 @@ pub fn now(index: &Index) -> Versions {
 /// Catalogs are read together up to this many bytes of text: most have a few kilobytes.
 const TOGETHER: u64 = 4 << 20;
 
+/// So many at most, however small they are.
+const MOST_TOGETHER: usize = 256;
+
 /// The tracked tree as the increment with `sequence` left it.
 pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, RepositoryError> {
     let mut known = HashMap::new();
     let increments = index.increments().iter().rev().filter(|i| i.sequence <= sequence);
     let all: Vec<&Increment> = increments.collect();
     let mut left = all.as_slice();
-    while !left.is_empty() {
+    let mut read: Vec<Result<Catalog, RepositoryError>> = Vec::new();
+    loop {
         let (group, rest) = left.split_at(together(tree, left));
-        // Reading them takes longer than to fold them.
-        let catalogs: Vec<_> = group.par_iter().map(|one| catalog_of(tree, index, one)).collect();
-        for catalog in catalogs {
-            fold(&mut known, &catalog?);
-            budget::check_paths(known.len(), "the history up to then")?;
+        // While some are folded the next ones are read, which takes longer.
+        let (folded, next) = rayon::join(
+            || read.into_iter().try_for_each(|catalog| fold(&mut known, &catalog?)),
+            || group.par_iter().map(|one| catalog_of(tree, index, one)).collect::<Vec<_>>(),
+        );
+        folded?;
+        if next.is_empty() {
+            break;
         }
-        left = rest;
+        (read, left) = (next, rest);
     }
     let there = |(path, version): (RelPath, Option<Version>)| Some((path, version?));
     let mut versions = known.into_iter().filter_map(there).collect();
@@ -128,8 +135,7 @@ pub fn at(tree: &Tree, index: &Index, sequence: u64) -> Result<Versions, Reposit
 /// How many of the first increments are small enough to be read at the same time; one at least.
 fn together(tree: &Tree, increments: &[&Increment]) -> usize {
     let mut bytes = 0_u64;
-    let most = rayon::current_num_threads() * 4;
-    for (at, increment) in increments.iter().enumerate().take(most) {
+    for (at, increment) in increments.iter().enumerate().take(MOST_TOGETHER) {
         // What cannot be looked at is told when it is read, in the words for a record.
         let found = tree.stat(&layout::catalog(&increment.name)).ok().flatten();
         bytes = bytes.saturating_add(found.map_or(0, |found| found.size));
@@ -137,7 +143,7 @@ fn together(tree: &Tree, increments: &[&Increment]) -> usize {
             return at.max(1);
         }
     }
-    increments.len().min(most)
+    increments.len().min(MOST_TOGETHER)
 }
 
 /// While increments are being removed, a version that moves may still be where it was.
@@ -156,7 +162,10 @@ fn look_where_they_were(versions: &mut Versions, index: &Index) {
 /// Applies one increment's catalog under those of all later ones: what they say of a path stands, also that it
 /// is gone (`None`). So of a long history no more is held than what is left of it. What leaves comes last here,
 /// first in time: a folder that took a file's place stays.
-fn fold(known: &mut HashMap<RelPath, Option<Version>>, catalog: &Catalog) {
+fn fold(
+    known: &mut HashMap<RelPath, Option<Version>>,
+    catalog: &Catalog,
+) -> Result<(), RepositoryError> {
     let mut say = |path: &RelPath, version: &dyn Fn() -> Option<Version>| {
         if !known.contains_key(path) {
             known.insert(path.clone(), version());
@@ -173,6 +182,7 @@ fn fold(known: &mut HashMap<RelPath, Option<Version>>, catalog: &Catalog) {
     for path in catalog.leaving() {
         say(path, &|| None);
     }
+    budget::check_paths(known.len(), "the history up to then")
 }
 
 fn folder_version(folder: &CatalogFolder) -> Version {

@@ -19,7 +19,7 @@ use crate::drive::tree::Tree;
 pub(super) const MAX_CATALOG: u64 = 2 << 30;
 
 /// A catalog up to this many bytes is read as a whole, which is several times as fast: histories have thousands of them.
-const SMALL: u64 = 4 << 20;
+const SMALL: u64 = 64 << 20;
 
 /// Where the catalog of an increment is: in its folder, or, if the Python tool made it, among those of
 /// `.bkm/adopted`, since its own is not touched.
