@@ -5,24 +5,25 @@
 //! stages the new catalogs, if it is to. What lies in an increment that goes and was not put there by the backup
 //! ends it. Called by `prune`.
 
+mod displaced;
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
+use files::{Files, Part};
+
 use super::PruneError;
 use super::merge::{self, Alive};
-use crate::backup::displace::has_content;
 use crate::drive::tree::{Found, Tree};
-use crate::drive::walk::walk;
 use crate::relpath::RelPath;
 use crate::repository::catalog::{Catalog, CatalogEntry, EntryCategory};
 use crate::repository::format::{Format, Keeping};
 use crate::repository::index::{Dropped, Increment, Index, Move, Prune, Removed, Rewritten};
-use crate::repository::layout::{self, Within};
-use crate::repository::names::fold;
-use crate::repository::{RepositoryError, python, read_catalog, stage_catalog};
+use crate::repository::layout;
+use crate::repository::{read_catalog, stage_catalog};
 
 /// What a removal does.
 #[derive(Debug, Default)]
@@ -92,35 +93,6 @@ impl Planner<'_> {
             }
         }
         work.end()
-    }
-}
-
-/// The files of an increment that goes, or of the part of it that does.
-struct Files {
-    increment: Increment,
-    /// By folder and place.
-    found: BTreeMap<(Part, RelPath), Found>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Track,
-    Deleted,
-}
-
-impl Part {
-    fn of(self, sequence: u64) -> Within {
-        match self {
-            Self::Track => Within::Track(sequence),
-            Self::Deleted => Within::Deleted(sequence),
-        }
-    }
-
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Track => "track",
-            Self::Deleted => "deleted",
-        }
     }
 }
 
@@ -304,109 +276,6 @@ impl<'a> Work<'a> {
         Ok(moves)
     }
 
-    /// Versions whose content is with an increment that goes, where a version lies at one place.
-    fn displaced_moves(
-        &self,
-        heir: &Increment,
-        catalog: &mut Catalog,
-        files: &[Files],
-    ) -> Result<Vec<Move>, PruneError> {
-        self.let_go_of_what_collides(catalog, files);
-        let mut moves = Vec::new();
-        for (path, entry) in &catalog.file_catalog {
-            let bringer = entry.content_in.as_deref();
-            let files = files.iter().find(|files| Some(files.increment.name.as_str()) == bringer);
-            let Some(files) = files else { continue };
-            if entry.target().is_none() {
-                moves.extend(self.one_move(heir, path, entry, files)?);
-            }
-        }
-        Ok(moves)
-    }
-
-    /// A deleted file's last version would come to lie beside what the heir has. Where the two cannot, since a
-    /// file stands where a folder is needed or the drive takes the names for one, it goes: no point in time
-    /// shows it.
-    fn let_go_of_what_collides(&self, catalog: &mut Catalog, files: &[Files]) {
-        let names = self.by.format.names;
-        let folded = |place: &RelPath| fold(names, place.as_bytes());
-        let is_new = |entry: &CatalogEntry| {
-            entry.category == EntryCategory::Deleted
-                && files.iter().any(|f| entry.content_in.as_deref() == Some(&f.increment.name))
-        };
-        let (mut taken, mut above) = (HashSet::new(), HashSet::new());
-        let add = |place: &RelPath, taken: &mut HashSet<_>, above: &mut HashSet<_>| {
-            taken.insert(folded(place));
-            above.extend(place.ancestors().map(|folder| folded(&folder)));
-        };
-        for (path, entry) in &catalog.file_catalog {
-            if !is_new(entry) {
-                add(place_of(path, entry), &mut taken, &mut above);
-            }
-        }
-        let mut collide = Vec::new();
-        for (path, entry) in catalog.file_catalog.iter().filter(|(_, entry)| is_new(entry)) {
-            let place = place_of(path, entry);
-            let at = folded(place);
-            let is_below = place.ancestors().any(|folder| taken.contains(&folded(&folder)));
-            if taken.contains(&at) || above.contains(&at) || is_below {
-                collide.push(path.clone());
-            } else {
-                add(place, &mut taken, &mut above);
-            }
-        }
-        for path in collide {
-            catalog.file_catalog.remove(&path);
-            if self.any_stays && self.alive.has(&path) {
-                catalog.gone.push(path);
-            }
-        }
-        catalog.gone.sort_unstable();
-    }
-
-    /// The move of one version; none where it is not there (a link that the drive cannot have, what is current,
-    /// or what is lost).
-    fn one_move(
-        &self,
-        heir: &Increment,
-        path: &RelPath,
-        entry: &CatalogEntry,
-        files: &Files,
-    ) -> Result<Option<Move>, PruneError> {
-        let place = place_of(path, entry);
-        let Some(found) = files.found.get(&(Part::Track, place.clone())) else { return Ok(None) };
-        let is_link = entry.target().is_some();
-        let like = if is_link {
-            found.file_type.is_symlink()
-        } else {
-            // What the Python tool overwrote is lost already, and stays so.
-            found.file_type.is_file() && (found.size == entry.size || entry.overwritten)
-        };
-        let tree = self.by.tree;
-        if !like {
-            let at = layout::track(&files.increment.name, place);
-            return Err(PruneError::Damaged(tree.shown().join(at)));
-        }
-        let to = layout::track(&heir.name, place);
-        if let Some(there) = tree.stat(&to).map_err(RepositoryError::from)? {
-            // A repository that was copied from a drive with links has the version there as well.
-            let same = match (self.keeping, entry.hash()) {
-                (Keeping::Hardlink, _) => there.ino == found.ino,
-                (Keeping::Displace, Some(hash)) => has_content(tree, &to, entry.size, &hash)?,
-                (Keeping::Displace, None) => false,
-            };
-            return if same { Ok(None) } else { Err(PruneError::Damaged(tree.shown().join(to))) };
-        }
-        Ok(Some(Move {
-            from: files.increment.sequence,
-            to: heir.sequence,
-            place: place.clone(),
-            ino: self.ino(found),
-            size: found.size,
-            hash: entry.hash(),
-        }))
-    }
-
     fn ino(&self, found: &Found) -> u64 {
         if self.keeping == Keeping::Hardlink { found.ino } else { 0 }
     }
@@ -475,27 +344,6 @@ impl<'a> Work<'a> {
         Ok(self.plan)
     }
 
-    /// What stands where a folder is needed would stop the removal once it is begun.
-    fn check_ways(&self, moves: &[Move]) -> Result<(), PruneError> {
-        let tree = self.by.tree;
-        let mut looked_at = HashSet::new();
-        for version in moves {
-            let Some(to) = Within::Track(version.to).path(self.by.index, &version.place) else {
-                continue;
-            };
-            let above = to.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
-            for folder in above {
-                if !looked_at.insert(folder.to_owned()) {
-                    break;
-                }
-                if tree.stat(folder)?.is_some_and(|found| !found.file_type.is_dir()) {
-                    return Err(PruneError::Stranger(tree.shown().join(folder)));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Whether the content goes with this name, which goes.
     fn is_last_name(&mut self, found: &Found) -> bool {
         match self.keeping {
@@ -526,56 +374,6 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Takes over versions that the catalog lists and whose heir does not, where a version lies at one place. A
-    /// deleted file's last version goes: no point in time shows it, and it could lie in the way. Says whether
-    /// the catalog changed.
-    fn be_late_heir(
-        &mut self,
-        increment: &Increment,
-        catalog: &mut Catalog,
-    ) -> Result<bool, PruneError> {
-        let mut goes = Vec::new();
-        if self.keeping == Keeping::Hardlink {
-            return Ok(false);
-        }
-        for (path, entry) in &catalog.file_catalog {
-            let Some(name) = &entry.content_in else { continue };
-            let key = (name.clone(), path.clone());
-            let is_link = entry.target().is_some();
-            let has_heir = !self.heirs.contains_key(name)
-                || !self.went(path, entry)
-                || (!is_link && self.taken.get(path) == Some(&entry.hash()))
-                || self.late.contains_key(&key);
-            if has_heir {
-                continue;
-            }
-            let gone = self.gone.iter().find(|(files, _)| files.increment.name == *name);
-            let Some((files, _)) = gone else { continue };
-            let from = files.increment.sequence;
-            if !is_link && entry.category == EntryCategory::Deleted {
-                goes.push(path.clone());
-                continue;
-            }
-            if !is_link {
-                let found = self.one_move(increment, path, entry, files)?;
-                self.plan.prune.moves.extend(found);
-                self.late.insert(key, increment.name.clone());
-            }
-            let record = self.by.index.records().get(path);
-            if record.is_some_and(|record| record.brought_by == from) {
-                self.owners.insert(path.clone(), increment.sequence);
-            }
-        }
-        for path in &goes {
-            catalog.file_catalog.remove(path);
-            if self.alive.has(path) {
-                catalog.gone.push(path.clone());
-            }
-        }
-        catalog.gone.sort_unstable();
-        Ok(!goes.is_empty())
-    }
-
     /// A catalog is to be written anew.
     fn rewrite(&mut self, increment: &Increment, mut catalog: Catalog) -> Result<(), PruneError> {
         catalog.count();
@@ -596,74 +394,6 @@ impl<'a> Work<'a> {
         };
         rewritten.push(Rewritten { sequence, stage, size, hash });
         Ok(())
-    }
-
-    /// The files of an increment that `catalog` lists. `strict`: another one there is an error.
-    fn files(
-        &self,
-        increment: &Increment,
-        catalog: &Catalog,
-        strict: bool,
-    ) -> Result<Files, PruneError> {
-        let entries = catalog.file_catalog.iter();
-        // The drive may show a folder in other case than its file was put there with.
-        let folded = |place: &RelPath| fold(self.by.format.names, place.as_bytes());
-        let listed: HashMap<Vec<u8>, (&RelPath, &CatalogEntry)> = entries
-            .map(|(path, entry)| (folded(place_of(path, entry)), (place_of(path, entry), entry)))
-            .collect();
-        let is_its = |entry: &CatalogEntry, file: &Found| {
-            let link = entry.target().is_some();
-            let size = entry.overwritten || file.size == entry.size;
-            if link { file.file_type.is_symlink() } else { file.file_type.is_file() && size }
-        };
-        let tree = self.by.tree;
-        let (mut found, mut failed, mut stranger) = (BTreeMap::new(), None, None);
-        for part in [Part::Track, Part::Deleted] {
-            let root = Path::new(&increment.name).join(part.folder());
-            walk(
-                tree,
-                &root,
-                |place, file| {
-                    if file.file_type.is_dir() {
-                        return;
-                    }
-                    match listed.get(&folded(&place)) {
-                        Some((place, entry)) if is_its(entry, &file) => {
-                            found.insert((part, (*place).clone()), file);
-                        }
-                        _ => {
-                            stranger.get_or_insert(root.join(place.as_path()));
-                        }
-                    }
-                },
-                |_, e| {
-                    failed.get_or_insert(e);
-                },
-            );
-        }
-        match (failed, stranger) {
-            (Some(e), _) => Err(RepositoryError::from(e).into()),
-            (None, Some(place)) if strict => Err(PruneError::Stranger(tree.shown().join(place))),
-            _ => Ok(Files { increment: increment.clone(), found }),
-        }
-    }
-
-    /// What lies beside `track`, `deleted` and the catalog was not put there by the backup.
-    fn check_strangers(&self, increment: &Increment) -> Result<(), PruneError> {
-        let tree = self.by.tree;
-        let folder = Path::new(&increment.name);
-        let names = tree.list(folder, 1_000).map_err(RepositoryError::from)?;
-        let catalog = layout::catalog(&increment.name);
-        let ours = |name: &std::ffi::OsStr| {
-            name == "track"
-                || name == "deleted"
-                || Some(name) == catalog.file_name()
-                || python::is_metadata(tree, &folder.join(name))
-        };
-        match names.iter().find(|name| !ours(name)) {
-            Some(name) => Err(PruneError::Stranger(tree.shown().join(folder).join(name))),
-            None => Ok(()),
-        }
     }
 }
 
