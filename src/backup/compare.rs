@@ -6,8 +6,8 @@
 use crate::relpath::RelPath;
 use crate::repository::record::Record;
 use crate::select::scan::Entry;
-use crate::select::{Category, Kind};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::select::{Category, Kind, Stat};
+use std::collections::BTreeSet;
 
 /// The differences; every list in the order of paths.
 #[derive(Debug, Default)]
@@ -41,13 +41,13 @@ pub(super) struct Comparison<'s, 'i> {
 /// source's inode numbers and change times mean anything.
 pub(super) fn compare<'s, 'i>(
     entries: &'s [Entry],
-    records: &'i BTreeMap<RelPath, Record>,
+    records: impl Iterator<Item = (&'i RelPath, &'i Record)>,
     unknown: &[RelPath],
     stable_inodes: bool,
 ) -> Comparison<'s, 'i> {
     let mut found = Comparison::default();
     let unknown: BTreeSet<&RelPath> = unknown.iter().collect();
-    let mut records = records.iter().peekable();
+    let mut records = records.peekable();
     let gone = |found: &mut Comparison<'s, 'i>, path: &'i RelPath, record: &'i Record| {
         let kept = !unknown.is_empty()
             && (unknown.contains(path)
@@ -84,13 +84,8 @@ impl<'s, 'i> Comparison<'s, 'i> {
         record: &'i Record,
         stable_inodes: bool,
     ) {
-        let (stat, meta) = (&entry.stat, &record.meta);
-        let attributes_differ = stat.mode != meta.mode
-            || stat.uid != meta.uid
-            || stat.gid != meta.gid
-            || stat.mtime_ns != meta.mtime_ns
-            // An unknown one also asks for another look where change times say nothing.
-            || ((stable_inodes || meta.ctime_ns == 0) && stat.ctime_ns != meta.ctime_ns);
+        let stat = &entry.stat;
+        let attributes_differ = attributes_differ(stat, record, stable_inodes);
         match (stat.kind, record.kind()) {
             (Kind::Folder, Kind::Folder) => {
                 if attributes_differ || entry.category != record.category {
@@ -112,7 +107,7 @@ impl<'s, 'i> Comparison<'s, 'i> {
             (now, before) if now != before => self.changed.push((entry, record)),
             (_, _) if stat.size != record.size() => self.changed.push((entry, record)),
             (_, _) => {
-                if attributes_differ || (stable_inodes && stat.ino != meta.ino) {
+                if attributes_differ || (stable_inodes && stat.ino != record.meta.ino) {
                     self.suspect.push((entry, record));
                 } else if entry.category != record.category {
                     self.recategorised.push((entry, record));
@@ -122,6 +117,31 @@ impl<'s, 'i> Comparison<'s, 'i> {
             }
         }
     }
+}
+
+/// Whether an entry of the source is as `record` says, so that nothing is to be done about it. Not asked of
+/// folders.
+pub(super) fn is_as_it_was(
+    category: Category,
+    stat: &Stat,
+    record: &Record,
+    stable_inodes: bool,
+) -> bool {
+    stat.kind == record.kind()
+        && stat.size == record.size()
+        && category == record.category
+        && (!stable_inodes || stat.ino == record.meta.ino)
+        && !attributes_differ(stat, record, stable_inodes)
+}
+
+fn attributes_differ(stat: &Stat, record: &Record, stable_inodes: bool) -> bool {
+    let meta = &record.meta;
+    stat.mode != meta.mode
+        || stat.uid != meta.uid
+        || stat.gid != meta.gid
+        || stat.mtime_ns != meta.mtime_ns
+        // An unknown one also asks for another look where change times say nothing.
+        || ((stable_inodes || meta.ctime_ns == 0) && stat.ctime_ns != meta.ctime_ns)
 }
 
 #[cfg(test)]
@@ -155,7 +175,7 @@ mod tests {
             let record =
                 Record { category, content, meta, brought_by: 1, listed: true, stored: None };
             let records = BTreeMap::from([(path.clone(), record)]);
-            compare(std::slice::from_ref(&entry), &records, &[], false).suspect.len()
+            compare(std::slice::from_ref(&entry), records.iter(), &[], false).suspect.len()
         };
         meta.ctime_ns = 5;
         assert_eq!(found(&meta), 0, "another change time says nothing");

@@ -9,6 +9,7 @@ mod displace;
 mod examine;
 mod execute;
 pub mod heal;
+mod known;
 mod mass_change;
 mod obstacles;
 pub mod place;

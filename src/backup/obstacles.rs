@@ -200,7 +200,7 @@ impl Look<'_> {
 
     /// Which paths lie in the folder `path`, by their places.
     fn below(&self, path: &RelPath) -> BTreeMap<&RelPath, &RelPath> {
-        let records = self.index.records().range(path..);
+        let records = self.index.records().from(path);
         let below = records
             .take_while(|(other, _)| other.as_bytes().starts_with(path.as_bytes()))
             .filter(|(other, _)| other.parent().as_ref() == Some(path));

@@ -131,7 +131,9 @@ pub(super) fn plan<'s>(
     rules_changed: bool,
     stop: &AtomicBool,
 ) -> Result<Plan<'s>, RunError> {
-    let mut found = compare(&scan.entries, index.records(), &scan.unknown, source.stable_inodes());
+    let records = index.records().iter_but(|number| scan.seen.contains(number));
+    let mut found = compare(&scan.entries, records, &scan.unknown, source.stable_inodes());
+    found.unchanged += scan.seen.len();
     // Without links a move is a deletion and a new copy; but nothing is lost by it, also where only the case
     // of a name changed.
     let looks_moved = match format.keeps_versions {

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::adopt::{self, Takeover};
 use super::execute::{self, Done, execute};
+use super::known::Known;
 use super::mass_change::{self, Losses};
 use super::place::{self, Place};
 use super::plan::{Plan, Work, plan};
@@ -28,7 +29,7 @@ use crate::repository::index::{Closing, Index, RunMark};
 use crate::repository::record::Record;
 use crate::repository::{self, Repository, RepositoryError, Status, layout, reserve, stamp::Stamp};
 use crate::select::Kind;
-use crate::select::scan::{Scan, ScanOptions, scan};
+use crate::select::scan::{self, Scan, ScanOptions, scan};
 use crate::select::source::Source;
 
 /// Backs up `profile` to its repository on a mounted drive.
@@ -128,29 +129,21 @@ impl Run<'_> {
         if self.options.dry_run {
             return self.dry_run(&source, tree.as_ref());
         }
-        // The index is read while the source is scanned: neither waits for the other's disk.
-        let (scanned, opened) = rayon::join(
-            || self.scan(&source, tree.as_ref()),
-            || tree.as_ref().map(Repository::open).transpose(),
-        );
-        let mut scan = scanned?;
-        if let Some(repository) = opened?.flatten() {
-            refuse_empty(&source, &scan, repository.index())?;
-            let kept = Self::keep_unselected(
-                &source,
-                &mut scan,
-                repository.tree(),
-                repository.index(),
-                repository.stamp(),
-            )?;
-            return self.back_up(
-                &source,
-                &scan,
-                repository,
-                Begun { kept, ..Begun::default() },
-                done,
-            );
-        }
+        let scan = match self.scan_and_open(&source, tree.as_ref())? {
+            (scan, None) => scan,
+            (mut scan, Some(repository)) => {
+                refuse_empty(&source, &scan, repository.index())?;
+                let kept = Self::keep_unselected(
+                    &source,
+                    &mut scan,
+                    repository.tree(),
+                    repository.index(),
+                    repository.stamp(),
+                )?;
+                let begun = Begun { kept, ..Begun::default() };
+                return self.back_up(&source, &scan, repository, begun, done);
+            }
+        };
         if let Some(tree) = &tree
             && let Some(takeover) = adopt::survey(tree, &source, &scan, self.options)?
         {
@@ -163,6 +156,34 @@ impl Run<'_> {
         };
         let begun = Begun { first: Some(first), ..Begun::default() };
         self.back_up(&source, &scan, Repository::create(&tree)?, begun, done)
+    }
+
+    /// Scans the source while the index is read: neither waits for the other's disk.
+    fn scan_and_open<'t>(
+        &self,
+        source: &Source,
+        tree: Option<&'t Tree>,
+    ) -> Result<(Scan, Option<Repository<'t>>), RunError> {
+        let known = Known::new(source.stable_inodes());
+        let (scanned, opened) = rayon::join(
+            || self.scan(source, tree, Some(&known)),
+            || tree.map_or(Ok(None), |tree| Self::open(tree, &known)),
+        );
+        let (mut scan, opened) = (scanned?, opened?);
+        let Some((repository, seen)) = known.forget() else { return Ok((scan, opened)) };
+        scan.seen = seen;
+        Ok((scan, Some(repository)))
+    }
+
+    /// Opens the repository. Where the scan may leave out what is as it was, `known` has it from then on.
+    fn open<'t>(tree: &'t Tree, known: &Known<'t>) -> Result<Option<Repository<'t>>, RunError> {
+        let Some(repository) = Repository::open(tree)? else { return Ok(None) };
+        let in_flight = repository.index().is_unclosed();
+        if in_flight || adoption::is_fresh(tree, repository.stamp())? {
+            return Ok(Some(repository));
+        }
+        known.learn(repository);
+        Ok(None)
     }
 
     /// Takes over what the Python tool made, and backs up to it. What does not fit leaves it as it is.
@@ -231,7 +252,12 @@ impl Run<'_> {
         }
     }
 
-    fn scan(&self, source: &Source, repository: Option<&Tree>) -> Result<Scan, RunError> {
+    fn scan(
+        &self,
+        source: &Source,
+        repository: Option<&Tree>,
+        known: Option<&dyn scan::Known>,
+    ) -> Result<Scan, RunError> {
         let own: Vec<(u64, u64)> = repository
             .and_then(|tree| rustix::fs::fstat(tree.handle()).ok())
             .map(|stat| (stat.st_dev, stat.st_ino))
@@ -242,6 +268,7 @@ impl Run<'_> {
             skip: &own,
             workers: self.workers,
             stop: self.options.stop,
+            known,
         };
         scan(source, &self.profile.rules, &options)
             .map_err(|e| RunError::from_scan(e, source.path()))
@@ -261,7 +288,7 @@ impl Run<'_> {
     }
 
     fn dry_run(&self, source: &Source, tree: Option<&Tree>) -> Result<RunReport, RunError> {
-        let mut scan = self.scan(source, tree)?;
+        let mut scan = self.scan(source, tree, None)?;
         let mut begun = Begun::default();
         let (index, stamp) = match tree.map(Repository::read_index) {
             None | Some(Err(RepositoryError::Missing(_))) => (Index::empty(), Stamp::default()),
@@ -556,7 +583,7 @@ fn mark(repository: &Repository<'_>) -> Result<RunMark, RunError> {
 
 /// Invariant 12: a source that selects nothing is not "delete everything".
 fn refuse_empty(source: &Source, scan: &Scan, index: &Index) -> Result<(), RunError> {
-    if scan.entries.iter().any(|entry| entry.stat.kind != Kind::Folder) {
+    if !scan.seen.is_empty() || scan.entries.iter().any(|entry| entry.stat.kind != Kind::Folder) {
         return Ok(());
     }
     let held = index.records().values().filter(|r| r.kind() != Kind::Folder).count() as u64;

@@ -111,6 +111,7 @@ fn source_now(
         skip: &own,
         workers: profile.workers(),
         stop: &stop,
+        known: None,
     };
     let scan = scan(&source, &profile.rules, &options).map_err(|e| {
         let exit = if matches!(e, ScanError::Stopped) { Exit::Stopped } else { Exit::Failed };

@@ -75,6 +75,7 @@ pub fn summary(profile: &Profile, mounted_at: Option<&Path>) -> Result<CheckSumm
         skip: &skip,
         workers: profile.workers(),
         stop: &AtomicBool::new(false),
+        known: None,
     };
     let scan = scan(&source, &profile.rules, &options)?;
     let mut summary = CheckSummary {

@@ -119,7 +119,7 @@ impl<'a> Past<'a> {
         visit: &mut dyn FnMut(&Entry<'_>) -> io::Result<()>,
     ) -> Result<(), PastError> {
         let records = self.here.map(|here| here.index.records());
-        for (path, record) in records.into_iter().flatten() {
+        for (path, record) in records.into_iter().flat_map(|records| records.iter()) {
             Entry::of_mirror(path, record, &mut *visit).transpose()?;
         }
         Ok(())

@@ -23,6 +23,7 @@ use super::format::Keeping;
 use super::layout::Within;
 use super::log::{self, LogEnd};
 use super::record::Record;
+use super::records::Records;
 use super::{RepositoryError, Status, trust};
 use crate::budget;
 use crate::relpath::RelPath;
@@ -30,8 +31,8 @@ use crate::relpath::RelPath;
 /// Records per base frame: large enough that frames cost nothing, small enough to stay bounded.
 pub(super) const BASE_CHUNK: usize = 4096;
 
-/// Deltas may supersede this many records before a small index is compacted.
-const SLACK: u64 = 20_000;
+/// So many changes may follow the base of a small index before it is compacted: half a megabyte.
+const SLACK: u64 = 4096;
 
 /// One frame of the log.
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,14 +87,15 @@ pub struct Increment {
 /// The index in memory.
 #[derive(Debug, Default)]
 pub struct Index {
-    records: BTreeMap<RelPath, Record>,
+    records: Records,
     increments: Vec<Increment>,
     /// Of catalogs that were written anew, by sequence.
     revisions: BTreeMap<u64, u32>,
     next_sequence: u64,
     open: Option<OpenIncrement>,
     pending: Option<Batch>,
-    superseded: u64,
+    /// Changes that follow the base in the log.
+    behind: u64,
     unclosed: bool,
     /// Whether things were in flight when the log ended (displace).
     torn: bool,
@@ -119,6 +121,7 @@ impl Index {
         next_sequence: u64,
         revisions: BTreeMap<u64, u32>,
     ) -> Self {
+        let records = records.into();
         Self { records, increments, revisions, next_sequence, ..Self::default() }
     }
 
@@ -138,11 +141,12 @@ impl Index {
     /// Reads as much of a damaged log as is sound. The last batch is pending.
     pub(super) fn read_prefix(file: impl Read + Seek) -> Self {
         let mut index = Self::empty();
-        let mut base = Some(Vec::new());
+        let mut in_base = true;
         let mut left = Some(budget::memory());
         // Where it ends is where the damage is.
-        drop(log::read(file, None, |payload| index.take_payload(&payload, &mut left, &mut base)));
-        index.records.extend(base.unwrap_or_default());
+        drop(log::read(file, None, |payload| {
+            index.take_payload(&payload, &mut left, &mut in_base)
+        }));
         index
     }
 
@@ -152,22 +156,24 @@ impl Index {
         synced: Option<(u64, u64)>,
     ) -> Result<(Self, LogEnd), RepositoryError> {
         let mut index = Self::empty();
-        let mut base = Some(Vec::new());
+        let mut in_base = true;
         let mut left = Some(budget::memory());
-        let end =
-            log::read(file, synced, |payload| index.take_payload(&payload, &mut left, &mut base))?;
-        if base.is_some() {
+        let end = log::read(file, synced, |payload| {
+            index.take_payload(&payload, &mut left, &mut in_base)
+        })?;
+        if in_base {
             return Err(RepositoryError::Damaged("the index: it has no whole base".to_owned()));
         }
         Ok((index, end))
     }
 
-    /// Takes one frame, if it can be believed; `left` is what it may take in memory.
+    /// Takes one frame, if it can be believed; `left` is what it may take in memory, and `in_base` whether the
+    /// base has no end yet.
     fn take_payload(
         &mut self,
         payload: &[u8],
         left: &mut Option<u64>,
-        base: &mut Option<Vec<(RelPath, Record)>>,
+        in_base: &mut bool,
     ) -> Result<(), RepositoryError> {
         let frame = budget::within(left, || postcard::from_bytes(payload));
         let damaged =
@@ -181,41 +187,40 @@ impl Index {
                 }
                 match trust::frame(&frame, self) {
                     Some(what) => Err(damaged(&what)),
-                    None => self.take(frame, base),
+                    None => self.take(frame, in_base),
                 }
             }
         }
     }
 
-    fn take(
-        &mut self,
-        frame: Frame,
-        base: &mut Option<Vec<(RelPath, Record)>>,
-    ) -> Result<(), RepositoryError> {
+    fn take(&mut self, frame: Frame, in_base: &mut bool) -> Result<(), RepositoryError> {
         let wrong = || RepositoryError::Damaged("the index: frames in a wrong order".to_owned());
-        match (frame, base.as_mut()) {
-            (Frame::Base(records), Some(all)) => all.extend(records),
-            (Frame::Revisions(revisions), Some(_)) => self.revisions.extend(revisions),
-            (Frame::State(state), Some(all)) => {
-                self.records = std::mem::take(all).into_iter().collect();
+        match (frame, *in_base) {
+            (Frame::Base(records), true) => {
+                if !self.records.push_base(records) {
+                    return Err(wrong());
+                }
+            }
+            (Frame::Revisions(revisions), true) => self.revisions.extend(revisions),
+            (Frame::State(state), true) => {
                 self.next_sequence = state.next_sequence.max(1);
                 self.increments = state.increments;
-                *base = None;
+                *in_base = false;
             }
-            (Frame::Batch(batch), None) => self.begin(batch),
-            (Frame::Closing(closing), None) => {
+            (Frame::Batch(batch), false) => self.begin(batch),
+            (Frame::Closing(closing), false) => {
                 self.apply_pending();
                 self.open.as_mut().ok_or_else(wrong)?.closing = Some(closing);
             }
-            (Frame::Closed, None) => self.close(),
-            (Frame::Begun, None) => self.set_begun(),
-            (Frame::Settled, None) => {
+            (Frame::Closed, false) => self.close(),
+            (Frame::Begun, false) => self.set_begun(),
+            (Frame::Settled, false) => {
                 self.apply_pending();
                 self.set_settled();
             }
-            (Frame::Undone(lost), None) => self.drop_pending(&lost),
-            (Frame::Prune(prune), None) => self.set_pruning(prune),
-            (Frame::PruneStep(moves), None) => self.set_pruned(moves),
+            (Frame::Undone(lost), false) => self.drop_pending(&lost),
+            (Frame::Prune(prune), false) => self.set_pruning(prune),
+            (Frame::PruneStep(moves), false) => self.set_pruned(moves),
             _ => return Err(wrong()),
         }
         Ok(())
@@ -273,7 +278,7 @@ impl Index {
         self.revisions = self.revisions_after(prune.rewritten.iter().map(|r| r.sequence));
         self.revisions.retain(|sequence, _| !heirs.contains_key(sequence));
         let weight = prune.moves.len() + prune.drops.len() + prune.owners.len();
-        self.superseded = self.superseded.saturating_add(weight as u64);
+        self.behind = self.behind.saturating_add(weight as u64);
         self.pruning = Some((prune, 0));
     }
 
@@ -307,7 +312,7 @@ impl Index {
         let mark = self.pending.take().and_then(|batch| batch.run);
         for path in lost {
             let Some(record) = self.records.remove(path) else { continue };
-            self.superseded += 1;
+            self.behind += 1;
             if !record.is_tracked() {
                 continue;
             }
@@ -369,7 +374,7 @@ impl Index {
                 let Some(record) = self.records.remove(&path) else {
                     return;
                 };
-                self.superseded += 1;
+                self.behind += 1;
                 if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
                     open.entries.insert(path, Entry::Deleted(Box::new(record)));
                 }
@@ -384,7 +389,7 @@ impl Index {
                 let Some(record) = self.records.remove(&path) else {
                     return;
                 };
-                self.superseded += 1;
+                self.behind += 1;
                 if let Some(open) = self.open.as_mut().filter(|_| record.is_tracked()) {
                     open.removed_folders.push(path);
                 }
@@ -393,7 +398,7 @@ impl Index {
                 for name in names.iter().filter(|name| name.within == Within::Mirror) {
                     let Some(record) = self.records.get_mut(&name.path) else { continue };
                     if record.place_at(placed) {
-                        self.superseded += 1;
+                        self.behind += 1;
                     }
                 }
             }
@@ -402,10 +407,10 @@ impl Index {
 
     fn insert(&mut self, path: RelPath, record: Record) {
         let ends_here = !record.is_tracked();
+        self.behind += 1;
         let Some(old) = self.records.insert(path.clone(), record) else {
             return;
         };
-        self.superseded += 1;
         if let Some(open) = self.open.as_mut().filter(|_| ends_here && old.is_tracked()) {
             open.ended.push(path);
         }
@@ -437,7 +442,7 @@ impl Index {
     }
 
     /// All paths of the mirror in the order of their bytes.
-    pub fn records(&self) -> &BTreeMap<RelPath, Record> {
+    pub fn records(&self) -> &Records {
         &self.records
     }
 
@@ -484,20 +489,21 @@ impl Index {
         self.unclosed
     }
 
-    /// Whether deltas outweigh the base so far that a new base pays: it is written once per half of
-    /// it that was superseded, so the cost per change stays constant.
+    /// Whether so much follows the base that a new one pays. Reading what follows takes several times as long, so
+    /// after a first run it does; it is written once per half of it that follows, so the cost per change stays
+    /// constant.
     pub(super) fn wants_compaction(&self) -> bool {
-        !self.unclosed && outweighs(self.superseded, self.records.len() as u64)
+        !self.unclosed && outweighs(self.behind, self.records.len() as u64)
     }
 
     pub(super) fn compacted(&mut self) {
-        self.superseded = 0;
+        self.behind = 0;
     }
 }
 
-/// Whether so many superseded records are worth writing a base of so many anew.
-fn outweighs(superseded: u64, records: u64) -> bool {
-    superseded > records / 2 + SLACK
+/// Whether so many changes are worth writing a base of so many records anew.
+fn outweighs(behind: u64, records: u64) -> bool {
+    behind > records / 2 + SLACK
 }
 
 #[cfg(test)]
@@ -505,7 +511,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_is_written_anew_when_half_of_it_and_the_slack_are_superseded() {
+    fn a_base_is_written_anew_when_half_of_it_and_the_slack_follow_it() {
         assert!(!outweighs(SLACK, 0));
         assert!(outweighs(SLACK + 1, 0));
         assert!(!outweighs(500_000 + SLACK, 1_000_000));

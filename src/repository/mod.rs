@@ -25,6 +25,7 @@ pub mod python;
 pub mod readme;
 pub mod rebuild;
 pub mod record;
+pub mod records;
 pub mod reserve;
 pub mod stamp;
 mod trust;

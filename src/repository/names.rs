@@ -38,7 +38,7 @@ impl Naming {
     /// Of a mirror whose records are `index`; those that `leaves` says leave first take no name.
     pub fn new(names: Names, index: &Index, leaves: impl Fn(&RelPath) -> bool) -> Self {
         let mut naming = Self { names, taken: HashSet::new(), stored: BTreeMap::new() };
-        for (path, record) in index.records() {
+        for (path, record) in index.records().iter() {
             if leaves(path) {
                 continue;
             }

@@ -144,7 +144,7 @@ impl<'t> Workshop<'t> {
             && !old.index.is_unclosed()
             && old.index.increments() == new.increments
             && old.index.next_sequence() == new.next_sequence
-            && *old.index.records() == new.records;
+            && old.index.records().iter().eq(&new.records);
         let same_format =
             old.format.as_ref().is_some_and(|format| format.keeps_versions == new.keeping);
         let other_time = |increment: &&Increment| {

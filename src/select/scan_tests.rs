@@ -18,7 +18,7 @@ use crate::select::walk::PORTION;
 static GO: AtomicBool = AtomicBool::new(false);
 
 const OPTIONS: ScanOptions<'static> =
-    ScanOptions { one_file_system: true, skip: &[], workers: 2, stop: &GO };
+    ScanOptions { one_file_system: true, skip: &[], workers: 2, stop: &GO, known: None };
 
 fn touch(root: &Path, path: &str) {
     let path = root.join(path);

@@ -7,6 +7,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -165,6 +166,8 @@ struct Job<'s, 'a> {
     path: Vec<u8>,
     /// Length of the folder's path with the `/`.
     prefix: usize,
+    /// The numbers of what is known to lie in the folder.
+    known: Option<Range<usize>>,
     part: Part,
 }
 
@@ -182,6 +185,7 @@ impl<'s, 'a> Job<'s, 'a> {
             scope: folder.scope,
             folder: folder.path.clone(),
             prefix: path.len(),
+            known: walk.options.known.and_then(|known| known.below(&path)),
             path,
             part: Part::default(),
         }
@@ -281,6 +285,12 @@ impl<'s, 'a> Job<'s, 'a> {
             Ok(statx) => statx,
             Err(errno) => return self.unreadable(bytes, errno),
         };
+        let left_out = self.left_out(&statx);
+        if let (Some(category), None) = (category, &left_out)
+            && self.is_as_it_was(category, &statx)
+        {
+            return self.selected(category);
+        }
         let Some(path) = self.child(bytes) else {
             return;
         };
@@ -290,7 +300,7 @@ impl<'s, 'a> Job<'s, 'a> {
             self.part.problems.push(Problem::new(path, reason));
             return;
         }
-        if let Some(note) = self.left_out(&statx) {
+        if let Some(note) = left_out {
             if !note.is_repository {
                 // Whatever was backed up from here lies hidden below the mount and is not gone.
                 self.part.unknown.push(path.clone());
@@ -319,6 +329,18 @@ impl<'s, 'a> Job<'s, 'a> {
                 let note = format!("{what}; only files, links and folders are backed up");
                 self.part.notes.push(Problem::new(path, note));
             }
+        }
+    }
+
+    /// Whether the file or link in hand need not be listed. One with several names is: they belong together.
+    fn is_as_it_was(&self, category: Category, statx: &Statx) -> bool {
+        match (self.walk.options.known, &self.known, source::kind(statx)) {
+            (Some(known), Some(below), Some(kind @ (Kind::File | Kind::Link)))
+                if statx.stx_nlink == 1 =>
+            {
+                known.is_as_it_was(below, &self.path, category, &source::stat(statx, kind))
+            }
+            _ => false,
         }
     }
 

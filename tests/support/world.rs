@@ -176,6 +176,7 @@ impl World {
             skip: &[],
             workers: 1,
             stop: &AtomicBool::new(false),
+            known: None,
         };
         let found = scan(&source, &Rules::new(&self.rules).unwrap(), &options).unwrap();
         let entries = found.entries.into_iter();

@@ -23,6 +23,7 @@ use crate::problem::Problem;
 use crate::relpath::RelPath;
 use crate::repository::adoption::Adopted;
 use crate::repository::record::{Content, Identity};
+use crate::repository::records::Records;
 use crate::repository::{RepositoryError, layout, python};
 use crate::select::Kind;
 use crate::select::scan::Scan;
@@ -230,11 +231,7 @@ fn summary(files: u64, taken: &[Taken]) -> String {
 
 /// Leaves in the mirror what only the rules would take out of it: paths that the source has, the rules do
 /// not select, and `records` hold. Returns what the report is to say of them.
-pub(super) fn keep_unselected(
-    source: &Source,
-    scan: &mut Scan,
-    records: &BTreeMap<RelPath, crate::repository::record::Record>,
-) -> Vec<Problem> {
+pub(super) fn keep_unselected(source: &Source, scan: &mut Scan, records: &Records) -> Vec<Problem> {
     let selected: std::collections::BTreeSet<&RelPath> =
         scan.entries.iter().map(|entry| &entry.path).collect();
     let unselected: Vec<&RelPath> =

@@ -130,7 +130,7 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(by: &'a Planner<'a>, going: &BTreeSet<u64>) -> Self {
         let mut owned: HashMap<u64, Vec<&RelPath>> = HashMap::new();
-        for (path, record) in by.index.records() {
+        for (path, record) in by.index.records().iter() {
             if going.contains(&record.brought_by) {
                 owned.entry(record.brought_by).or_default().push(path);
             }

@@ -175,7 +175,7 @@ impl Repair<'_> {
             listed.ended.clone_from(&open.ended);
         } else {
             // What is current lies in the mirror alone, or, a link, nowhere.
-            for (path, record) in self.old.records() {
+            for (path, record) in self.old.records().iter() {
                 let alone = displace || matches!(record.content, Content::Link { placed: 0, .. });
                 let brought = record.brought_by == increment.sequence && record.is_tracked();
                 if alone && brought && record.kind() != Kind::Folder {

@@ -146,7 +146,7 @@ type Mirror = BTreeMap<RelPath, Found>;
 
 impl Repair<'_> {
     fn learn_pending(&mut self) {
-        for (path, record) in self.old.records() {
+        for (path, record) in self.old.records().iter() {
             if let Some(stored) = &record.stored {
                 self.fold.paths.insert(stored.clone(), path.clone());
             }

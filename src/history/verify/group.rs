@@ -69,7 +69,7 @@ impl Verifier<'_> {
                 }
             }
         };
-        for (path, record) in self.index.records() {
+        for (path, record) in self.index.records().iter() {
             look(&current(path, record));
         }
         let listing = Listing::new(self.index, self.keeping);

@@ -125,7 +125,7 @@ impl Verifier<'_> {
     fn mirror(&mut self, in_flight: &BTreeSet<RelPath>) -> Result<(), VerifyError> {
         let records = self.index.records();
         let mut chunk = Vec::new();
-        for (path, record) in records {
+        for (path, record) in records.iter() {
             if !in_flight.contains(path) {
                 chunk.push(current(path, record));
             }
