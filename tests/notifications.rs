@@ -401,6 +401,13 @@ fn what_is_forgotten_leaves_no_connection() {
             settled(&notifications).await;
             only_sockets(before).await;
         }
+        // One that stays and has no buttons keeps its own connection, and nothing that listens.
+        notifications.show(2, texts::overdue(Language::English, "docs", None));
+        notifications.show(1, started());
+        settled(&notifications).await;
+        notifications.forget(1);
+        settled(&notifications).await;
+        only_sockets(before + 1).await;
     });
 }
 

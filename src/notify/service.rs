@@ -98,8 +98,8 @@ impl Service {
         std::future::pending().await
     }
 
-    /// No notification is held any more: nothing is listened to, and the service may be another one
-    /// when it is needed again.
+    /// No notification with buttons is held any more: nothing is listened to, and the service may be
+    /// another one when it is needed again.
     pub(super) fn rest(&mut self) {
         self.can = None;
         self.ear = None;
