@@ -366,6 +366,51 @@ fn a_service_that_goes_and_comes_back_is_used_again() {
     });
 }
 
+/// The connections of this process.
+fn sockets() -> usize {
+    let handles = std::fs::read_dir("/proc/self/fd").unwrap();
+    let targets = handles.filter_map(|handle| std::fs::read_link(handle.unwrap().path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+}
+
+/// Waits until there are as many as `wanted` again: what is let go of is closed a moment later.
+async fn only_sockets(wanted: usize) {
+    let start = Instant::now();
+    while sockets() != wanted {
+        assert!(start.elapsed() < common::PATIENCE, "{} sockets, not {wanted}", sockets());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn what_is_forgotten_leaves_no_connection() {
+    on_a_bus("what_is_forgotten_leaves_no_connection", async |stage| {
+        let _service = stage.service(BUTTONS);
+        let (notifications, _choices) = Notifications::start(Language::English);
+        // The runtime of the library's blocking calls has one, which is made once.
+        let _made = tokio::task::spawn_blocking(|| zbus::block_on(async {})).await;
+        let before = sockets();
+        // One text alone, and more of them.
+        for texts in 1..=3 {
+            for _ in 0..texts {
+                notifications.show(1, started());
+            }
+            settled(&notifications).await;
+            assert!(sockets() > before, "a notification has a connection");
+            notifications.forget(1);
+            settled(&notifications).await;
+            only_sockets(before).await;
+        }
+        // One that stays and has no buttons keeps its own connection, and nothing that listens.
+        notifications.show(2, texts::overdue(Language::English, "docs", None));
+        notifications.show(1, started());
+        settled(&notifications).await;
+        notifications.forget(1);
+        settled(&notifications).await;
+        only_sockets(before + 1).await;
+    });
+}
+
 #[test]
 fn without_a_service_nothing_waits() {
     on_a_bus("without_a_service_nothing_waits", async |_stage| {

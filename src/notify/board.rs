@@ -153,7 +153,8 @@ impl Board {
 
     fn forget(&mut self, key: u64) {
         self.slots.remove(&key);
-        if self.slots.is_empty() {
+        // Those about profiles are never forgotten, and have no buttons.
+        if self.slots.values().all(|slot| slot.offered.is_empty()) {
             self.service.rest();
         }
     }

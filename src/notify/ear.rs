@@ -19,7 +19,7 @@ use zbus::message::{Message, Type};
 use zbus::{Connection, MatchRule, MessageStream};
 
 /// The service's name on the bus, and its interface.
-const SERVICE: &str = "org.freedesktop.Notifications";
+pub(super) const SERVICE: &str = "org.freedesktop.Notifications";
 /// Signals of the service.
 const CHOSEN: &str = "ActionInvoked";
 const CLOSED: &str = "NotificationClosed";

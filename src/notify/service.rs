@@ -2,14 +2,17 @@
 //!
 //! notify-rust does the talking. Of its ways only these are used: `show_async` for a new notification,
 //! and `update` of the handle that came back for every later text, which keeps one connection for each
-//! notification and follows the number that the service gives. `update` builds a runtime of its own,
-//! which panics inside ours, so it runs on a thread where it may block. Called by `board`.
+//! notification and follows the number that the service gives. `update` enters a runtime of its own,
+//! which panics inside ours, so it runs on a thread where it may block. What the service can do is not
+//! asked by notify-rust: its connection for that lives on the runtime of `update`, which closes nothing
+//! until somebody enters it again. Called by `board`.
 
 use std::time::Duration;
 
 use notify_rust::{Hint, Notification, NotificationHandle, Urgency};
+use zbus::Connection;
 
-use super::ear::{Ear, Heard};
+use super::ear::{Ear, Heard, SERVICE};
 use super::texts::{Act, Text};
 use crate::language::Language;
 
@@ -95,8 +98,8 @@ impl Service {
         std::future::pending().await
     }
 
-    /// No notification is held any more: nothing is listened to, and the service may be another one
-    /// when it is needed again.
+    /// No notification with buttons is held any more: nothing is listened to, and the service may be
+    /// another one when it is needed again.
     pub(super) fn rest(&mut self) {
         self.can = None;
         self.ear = None;
@@ -109,8 +112,9 @@ impl Service {
     ) -> Result<NotificationHandle, String> {
         if let Some(mut handle) = old {
             *handle = self.notification(text).await?;
-            let updated = in_time(blocking(move || handle.update().map(|()| handle))).await;
-            if let Ok(Ok(handle)) = updated {
+            let update = move || handle.update().map(|()| handle);
+            let updated = in_time(tokio::task::spawn_blocking(update)).await;
+            if let Ok(Ok(Ok(handle))) = updated {
                 return Ok(handle);
             }
             // It was restarted, maybe as another one; a new notification tells.
@@ -153,7 +157,7 @@ impl Service {
         if let Some(known) = self.can {
             return Ok(known);
         }
-        let asked = in_time(blocking(notify_rust::get_capabilities)).await??;
+        let asked = in_time(capabilities()).await?.map_err(|error| error.to_string())?;
         let has = |capability| asked.iter().any(|c| c == capability);
         Ok(*self.can.insert(Can { markup: has("body-markup"), actions: has("actions") }))
     }
@@ -171,14 +175,13 @@ impl Service {
     }
 }
 
-/// Runs a blocking call of the library on a thread where it may block.
-async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> notify_rust::error::Result<T> + Send + 'static,
-) -> Result<T, String> {
-    match tokio::task::spawn_blocking(call).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
+/// What the service can do, by the names of the notification standard.
+async fn capabilities() -> zbus::Result<Vec<String>> {
+    let bus = Connection::session().await?;
+    let path = "/org/freedesktop/Notifications";
+    let answer =
+        bus.call_method(Some(SERVICE), path, Some(SERVICE), "GetCapabilities", &()).await?;
+    answer.body().deserialize()
 }
 
 async fn in_time<T>(call: impl Future<Output = T>) -> Result<T, String> {

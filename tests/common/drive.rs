@@ -26,10 +26,15 @@ impl Drive {
 
     /// The same with `size` bytes.
     pub(crate) fn ext4_of(folder: &Path, label: &str, size: u64) -> Self {
+        Self::ext4_for(folder, label, size, 2048)
+    }
+
+    /// The same with room for this number of files.
+    pub(crate) fn ext4_for(folder: &Path, label: &str, size: u64, files: u32) -> Self {
         // Nothing is left to be written later by the kernel: what is written then is ours.
         let whole = "lazy_itable_init=0,lazy_journal_init=0";
         let mut mkfs = Command::new("mkfs.ext4");
-        mkfs.args(["-q", "-F", "-E", whole, "-N", "2048", "-L", label]);
+        mkfs.args(["-q", "-F", "-E", whole, "-N", &files.to_string(), "-L", label]);
         Self::made_by(&mut mkfs, folder, size)
     }
 
