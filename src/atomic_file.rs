@@ -18,6 +18,12 @@ pub fn replace_soon(path: &Path, content: &[u8]) -> io::Result<()> {
     stage(path, content, false)
 }
 
+/// Waits until what [`replace_soon`] wrote to `path` is durable.
+pub fn settle(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    File::open(folder_of(path))?.sync_all()
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -53,6 +59,7 @@ mod tests {
         super::replace(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         super::replace_soon(&path, b"two").unwrap();
+        super::settle(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }

@@ -89,20 +89,24 @@ impl Store {
     }
 
     /// Changes what is known of `profile` on `device`, which was seen now. A memory that cannot be
-    /// written is reported and nothing else: the run counts. Only the end of a run is waited for until it is
-    /// on the disk; where a plug-in stands is not worth it.
+    /// written is reported and nothing else: the run counts. The disk is not waited for: that is [`Store::settle`].
     pub fn update(&self, profile: &str, device: &Device, change: impl FnOnce(&mut Memory)) {
         let mut memory = self.load(profile, device);
-        let complete = memory.last_complete.clone();
         memory.last_seen = Some(now());
         change(&mut memory);
-        let ended = memory.last_complete != complete;
-        let write =
-            if ended { crate::atomic_file::replace } else { crate::atomic_file::replace_soon };
         let path = self.path(profile, device);
         let text = serde_json::to_vec_pretty(&memory).map_err(io::Error::from);
-        if let Err(error) = text.and_then(|text| write(&path, &text)) {
+        if let Err(error) = text.and_then(|text| crate::atomic_file::replace_soon(&path, &text)) {
             tracing::warn!("{}: cannot be written: {error}", path.display());
+        }
+    }
+
+    /// Waits until what is known of `profile` on `device` is on this computer's disk: worth it at the end of a
+    /// run, not for where a plug-in stands.
+    pub fn settle(&self, profile: &str, device: &Device) {
+        let path = self.path(profile, device);
+        if let Err(error) = crate::atomic_file::settle(&path) {
+            tracing::warn!("{}: cannot be synced: {error}", path.display());
         }
     }
 

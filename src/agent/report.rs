@@ -229,6 +229,23 @@ impl Agent {
             self.show_ejected(id, released);
         } else {
             self.show_ended(id, &runs, released);
+            self.settle(id, &runs);
         }
+    }
+
+    /// Sees to it that what is remembered of these runs comes to the disk. The user, who was told that the
+    /// drive can go, does not wait for the computer's own.
+    fn settle(&self, id: AttachId, runs: &[DoneRun]) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let (store, device) = (self.store.clone(), session.device.clone());
+        let complete = runs.iter().filter(|run| matches!(run.ended, Ended::Complete(_)));
+        let profiles: Vec<String> = complete.map(|run| run.profile.clone()).collect();
+        drop(tokio::task::spawn_blocking(move || {
+            for profile in profiles {
+                store.settle(&profile, &device);
+            }
+        }));
     }
 }

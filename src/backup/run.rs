@@ -141,7 +141,9 @@ impl Run<'_> {
                     repository.stamp(),
                 )?;
                 let begun = Begun { kept, ..Begun::default() };
-                return self.back_up(&source, &scan, repository, begun, done);
+                let ran = self.back_up(&source, &scan, repository, begun, done);
+                free_later(scan);
+                return ran;
             }
         };
         if let Some(tree) = &tree
@@ -155,7 +157,9 @@ impl Run<'_> {
             None => self.with_faults(self.place.create(self.profile.private)?),
         };
         let begun = Begun { first: Some(first), ..Begun::default() };
-        self.back_up(&source, &scan, Repository::create(&tree)?, begun, done)
+        let ran = self.back_up(&source, &scan, Repository::create(&tree)?, begun, done);
+        free_later(scan);
+        ran
     }
 
     /// Scans the source while the index is read: neither waits for the other's disk.
@@ -212,7 +216,9 @@ impl Run<'_> {
             tree.close_to_others()?;
         }
         let begun = Begun { first, kept, adopted: Some(summary), warnings };
-        self.back_up(source, &scan, repository, begun, done)
+        let ran = self.back_up(source, &scan, repository, begun, done);
+        free_later(scan);
+        ran
     }
 
     /// In the first run on a repository that was taken over nothing leaves the mirror because of other rules
@@ -446,6 +452,7 @@ impl Run<'_> {
         let rules = if begun.kept.is_empty() { self.profile.rules.fingerprint() } else { [0; 32] };
         repository.stamp_run(repository::now_ns(), rules)?;
         report.history = crate::catalogs::history_of(repository.index());
+        free_later(repository.into_index());
         report.duration_s = self.begun.elapsed().as_secs_f64();
         Ok(report)
     }
@@ -555,6 +562,12 @@ impl Run<'_> {
     fn rules_changed(&self, stamp: &Stamp) -> bool {
         stamp.counter > 0 && stamp.rules != self.profile.rules.fingerprint()
     }
+}
+
+/// Frees what is large on a thread of its own: with many files it takes a time that the user would wait for
+/// the end of the run. Where there is no thread to be had, it is freed here.
+fn free_later(large: impl Send + 'static) {
+    let _handle = std::thread::Builder::new().name("bkm-free".to_owned()).spawn(|| drop(large));
 }
 
 /// Whether an error says that the drive may have lost what was written to it.

@@ -154,6 +154,9 @@ fn one(
                     memory.complete(report.clone());
                 }
             });
+            if report.is_some() {
+                store.settle(&profile.name, &remembered);
+            }
         }
     };
     let pairings = pairings();

@@ -231,6 +231,11 @@ impl<'t> Repository<'t> {
         &self.index
     }
 
+    /// Lets go of the repository, and of its lock; what is in the mirror stays in hand.
+    pub fn into_index(self) -> Index {
+        self.index
+    }
+
     /// What the last run left.
     pub fn stamp(&self) -> &Stamp {
         &self.stamp
