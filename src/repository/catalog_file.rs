@@ -125,7 +125,8 @@ pub fn stage_catalog(
         let mut out = BufWriter::with_capacity(64 << 10, counted);
         serde_json::to_writer(&mut out, catalog)?;
         out.flush().map_err(serde_json::Error::io)
-    })?;
+    })?
+    .sync()?;
     Ok((size, *hasher.finalize().as_bytes()))
 }
 
@@ -149,19 +150,19 @@ impl io::Write for Counted<'_> {
     }
 }
 
-/// Writes a catalog to the file `staged`, and makes it durable.
-pub(super) fn stage(
-    tree: &Tree,
+/// Writes a catalog to the file `staged`; it is not durable yet.
+pub(super) fn stage<'t>(
+    tree: &'t Tree,
     staged: &Path,
     write: impl FnOnce(&mut dyn io::Write) -> serde_json::Result<()>,
-) -> Result<(), RepositoryError> {
+) -> Result<DriveFile<'t>, RepositoryError> {
     tree.remove_file(staged)?;
     let mut file = tree.create_file(staged, 0o600)?;
     let mut out = BufWriter::with_capacity(1 << 20, DriveWriter(&mut file));
     let written = write(&mut out).map_err(io::Error::from).and_then(|()| out.flush());
     drop(out);
     written.map_err(|source| file.error("write", source))?;
-    Ok(file.sync()?)
+    Ok(file)
 }
 
 /// Lets a JSON stream write to a file of the drive.

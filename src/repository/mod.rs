@@ -52,6 +52,9 @@ use stamp::Stamp;
 /// Staging name of an index that is written anew.
 const BASE: &str = "index";
 
+/// Staging name of a catalog.
+const CATALOG: &str = "catalog";
+
 /// Whether an increment is a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -348,8 +351,9 @@ impl<'t> Repository<'t> {
     /// Writes the open increment's catalog and ends the run. All batches must be published; they are
     /// synced here.
     ///
-    /// How the increment ends is made durable before its catalog is written, so that a run that is cut
-    /// off in between is ended by the next one in the same way.
+    /// How the increment ends is made durable before its catalog is put in place, so that a run that is cut
+    /// off in between is ended by the next one in the same way. Each sync costs the user a moment at the end:
+    /// one makes both durable, what the batches brought and the staged catalog.
     pub fn close_run(
         &mut self,
         closing: impl FnOnce(&Index) -> Closing,
@@ -360,14 +364,18 @@ impl<'t> Repository<'t> {
         }
         self.index.apply_pending();
         let mut made = None;
-        if self.index.open().is_some_and(|open| !open.is_empty()) {
+        if let Some(open) = self.index.open().filter(|open| !open.is_empty()) {
+            let (name, known) = (open.mark.name.clone(), open.closing.clone());
+            let is_known = known.is_some();
+            let closing = known.unwrap_or_else(|| closing(&self.index));
+            reserve::with_room(self.tree, || self.stage_catalog(&closing))?;
             self.tree.sync()?;
-            if self.index.open().is_some_and(|open| open.closing.is_none()) {
-                let closing = closing(&self.index);
+            if !is_known {
                 self.append(&Frame::Closing(closing.clone()))?;
-                self.index.set_closing(closing);
+                self.index.set_closing(closing.clone());
             }
-            made = reserve::with_room(self.tree, || self.write_catalog())?;
+            reserve::with_room(self.tree, || self.place_catalog(&name, &closing))?;
+            made = Some(name);
             browse_due = true;
         }
         let warning = if browse_due { self.refresh_browse()? } else { None };
@@ -378,27 +386,26 @@ impl<'t> Repository<'t> {
         Ok(Closed { increment: made, warning })
     }
 
-    fn write_catalog(&self) -> Result<Option<String>, RepositoryError> {
-        let Some(open) = self.index.open() else {
-            return Ok(None);
-        };
-        let Some(closing) = &open.closing else {
-            return Ok(None);
-        };
-        let name = &open.mark.name;
-        let staged = layout::staged("catalog");
-        self.tree.create_folder(Path::new(name), 0o755, None)?;
-        self.tree.create_folder(&layout::track_folder(name), 0o755, None)?;
-        catalog_file::stage(self.tree, &staged, |out| {
+    /// Writes the open increment's catalog to the staging area; the next sync makes it durable.
+    fn stage_catalog(&self, closing: &Closing) -> Result<(), RepositoryError> {
+        let Some(open) = self.index.open() else { return Ok(()) };
+        let mut staged = catalog_file::stage(self.tree, &layout::staged(CATALOG), |out| {
             catalog::write(&self.index, open, closing, self.format.keeps_versions, out)
         })?;
-        self.tree.rename_over(&staged, &catalog::path_of(name))?;
+        if self.tree.syncs_each_file() {
+            staged.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Puts the staged catalog in its place, in the increment `name`.
+    fn place_catalog(&self, name: &str, closing: &Closing) -> Result<(), RepositoryError> {
+        self.tree.create_folder(Path::new(name), 0o755, None)?;
+        self.tree.create_folder(&layout::track_folder(name), 0o755, None)?;
+        self.tree.rename_over(&layout::staged(CATALOG), &catalog::path_of(name))?;
         // The Python tool sorts increments by this time.
-        self.tree.set_folder_time(
-            Path::new(name),
-            closing.folder_time_s.saturating_mul(1_000_000_000),
-        )?;
-        Ok(Some(name.clone()))
+        let folder_time_ns = closing.folder_time_s.saturating_mul(1_000_000_000);
+        Ok(self.tree.set_folder_time(Path::new(name), folder_time_ns)?)
     }
 
     /// Writes the stamp, the last thing of a run, and compacts the index if that pays.

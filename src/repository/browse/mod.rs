@@ -8,7 +8,7 @@
 pub mod data;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::format::Keeping;
 use super::index::Index;
@@ -30,7 +30,8 @@ pub const PAGE: [(&str, &str); 5] = [
 /// Says which increments there are.
 const LIST: &str = "list.js";
 
-/// Name of what is written in the staging area; not that of the folder, which may be set aside beside it.
+/// What is written in the staging area is called so and by number; not as the folder, which may be set aside
+/// beside it.
 const STAGED: &str = "page";
 
 /// Most names in the folder that are looked at.
@@ -85,32 +86,98 @@ fn bring_in_line(
     tree.create_folder(folder, 0o755, None)?;
     let mut stale: BTreeSet<String> =
         tree.list(folder, MOST)?.into_iter().filter_map(|name| name.into_string().ok()).collect();
-    let mut unreadable = None;
-    for (sequence, name) in increments(index) {
-        let script = script_name(sequence, index.revision(sequence));
-        // It got its name when it was whole and durable.
-        if stale.remove(&script) {
-            continue;
-        }
-        match read_catalog(tree, name) {
-            Ok(catalog) => {
-                let text = data::run(&catalog, keeping).map_err(of_json)?;
-                write(tree, &folder.join(script), &text)?;
-            }
-            // It is for `verify` and `repair` to tell; here it must not end each run.
-            Err(e) => unreadable = Some(format!("browse.html lacks {name}: {}", in_words(&e))),
-        }
+    let mut staged = Staged { tree, places: Vec::new() };
+    let written = staged.write_new(index, keeping, &mut stale);
+    let placed = written.and_then(|unreadable| staged.place().map(|()| unreadable));
+    if let Err(RepositoryError::Drive(e)) = &placed
+        && is_harmless(e)
+    {
+        staged.clear()?;
     }
-    let listed = increments(index).map(|(sequence, _)| (sequence, index.revision(sequence)));
-    let list = data::list(keeping, listed).map_err(of_json)?;
-    keep(tree, &folder.join(LIST), &list)?;
-    for (path, text) in PAGE {
-        keep(tree, Path::new(path), text)?;
-    }
+    let unreadable = placed?;
     for name in stale.iter().filter(|name| is_script_name(name)) {
         tree.remove_file(&folder.join(name))?;
     }
     Ok(unreadable)
+}
+
+/// Files that get their names when all of them are whole and durable, by one sync.
+struct Staged<'t> {
+    tree: &'t Tree,
+    places: Vec<PathBuf>,
+}
+
+impl Staged<'_> {
+    /// Writes what is not there, or says something else; takes the scripts that are right out of `stale`.
+    fn write_new(
+        &mut self,
+        index: &Index,
+        keeping: Keeping,
+        stale: &mut BTreeSet<String>,
+    ) -> Result<Option<String>, RepositoryError> {
+        let folder = Path::new(layout::BROWSE);
+        let mut unreadable = None;
+        for (sequence, name) in increments(index) {
+            let script = script_name(sequence, index.revision(sequence));
+            // It got its name when it was whole and durable.
+            if stale.remove(&script) {
+                continue;
+            }
+            match read_catalog(self.tree, name) {
+                Ok(catalog) => {
+                    let text = data::run(&catalog, keeping).map_err(of_json)?;
+                    self.write(&folder.join(script), &text)?;
+                }
+                // It is for `verify` and `repair` to tell; here it must not end each run.
+                Err(e) => unreadable = Some(format!("browse.html lacks {name}: {}", in_words(&e))),
+            }
+        }
+        let listed = increments(index).map(|(sequence, _)| (sequence, index.revision(sequence)));
+        let list = data::list(keeping, listed).map_err(of_json)?;
+        self.keep(&folder.join(LIST), &list)?;
+        for (path, text) in PAGE {
+            self.keep(Path::new(path), text)?;
+        }
+        Ok(unreadable)
+    }
+
+    /// Sees to it that a file will say this; one that does is left alone.
+    fn keep(&mut self, path: &Path, text: &str) -> Result<(), TreeError> {
+        if says(self.tree, path, text)? { Ok(()) } else { self.write(path, text) }
+    }
+
+    fn write(&mut self, path: &Path, text: &str) -> Result<(), TreeError> {
+        let staged = staged(self.places.len());
+        self.tree.remove_file(&staged)?;
+        self.places.push(path.to_owned());
+        let mut file = self.tree.create_file(&staged, 0o600)?;
+        file.write_all(text.as_bytes())?;
+        file.set_attributes(&Attributes { mode: 0o644, owner: None, mtime_ns: super::now_ns() })?;
+        if self.tree.syncs_each_file() { file.sync() } else { Ok(()) }
+    }
+
+    /// Gives all their names.
+    fn place(&self) -> Result<(), RepositoryError> {
+        if !self.places.is_empty() {
+            self.tree.sync()?;
+        }
+        for (number, path) in self.places.iter().enumerate() {
+            self.tree.rename_over(&staged(number), path)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what did not get a name.
+    fn clear(&self) -> Result<(), TreeError> {
+        for number in 0..self.places.len() {
+            self.tree.remove_file(&staged(number))?;
+        }
+        Ok(())
+    }
+}
+
+fn staged(number: usize) -> PathBuf {
+    layout::staged(&format!("{STAGED}-{number}"))
 }
 
 fn take_away(tree: &Tree) -> Result<Option<String>, RepositoryError> {
@@ -152,11 +219,6 @@ fn is_script_name(name: &str) -> bool {
     numbers.is_some_and(|(sequence, revision)| is_number(sequence) && is_number(revision))
 }
 
-/// Sees to it that a file says this; one that does is left alone.
-fn keep(tree: &Tree, path: &Path, text: &str) -> Result<(), RepositoryError> {
-    if says(tree, path, text)? { Ok(()) } else { write(tree, path, text) }
-}
-
 /// What cannot be read says something else.
 fn says(tree: &Tree, path: &Path, text: &str) -> Result<bool, TreeError> {
     use std::io::Read as _;
@@ -167,24 +229,6 @@ fn says(tree: &Tree, path: &Path, text: &str) -> Result<bool, TreeError> {
     let mut there = Vec::with_capacity(text.len());
     let read = file.take(text.len() as u64 + 1).read_to_end(&mut there);
     Ok(read.is_ok() && there == text.as_bytes())
-}
-
-/// Writes a file that gets its name when it is whole and durable.
-fn write(tree: &Tree, path: &Path, text: &str) -> Result<(), RepositoryError> {
-    let staged = layout::staged(STAGED);
-    tree.remove_file(&staged)?;
-    let written = (|| {
-        let mut file = tree.create_file(&staged, 0o600)?;
-        file.write_all(text.as_bytes())?;
-        file.set_attributes(&Attributes { mode: 0o644, owner: None, mtime_ns: super::now_ns() })?;
-        file.sync()?;
-        drop(file);
-        tree.rename_over(&staged, path)
-    })();
-    if written.as_ref().is_err_and(is_harmless) {
-        tree.remove_file(&staged)?;
-    }
-    Ok(written?)
 }
 
 /// Whether it says nothing of the drive but that there is no room, or something of somebody else.
