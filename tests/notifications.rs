@@ -134,7 +134,7 @@ fn one_notification_shows_a_whole_run_with_hints_and_buttons() {
         let (notifications, _choices) = Notifications::start(Language::English);
         notifications.show(7, started());
         settled(&notifications).await;
-        let Shown { replaces, line } = only(&service, 0);
+        let Shown { replaces, line, .. } = only(&service, 0);
         assert_eq!(replaces, 0);
         assert!(line.contains(r#""Backup started" "docs → PHOTOS. Please"#), "{line}");
         assert!(line.contains(r#"["stop", "Stop"]"#) && line.contains(r#""urgency": 1"#), "{line}");
@@ -142,7 +142,7 @@ fn one_notification_shows_a_whole_run_with_hints_and_buttons() {
 
         notifications.show(7, copying(47));
         settled(&notifications).await;
-        let Shown { replaces, line } = only(&service, 1);
+        let Shown { replaces, line, .. } = only(&service, 1);
         assert_eq!(replaces, 1);
         assert!(line.contains(r#""Backing up: 47 %""#), "{line}");
         assert!(line.contains(r#""value": 47"#) && line.contains(r#""urgency": 0"#), "{line}");
@@ -150,7 +150,7 @@ fn one_notification_shows_a_whole_run_with_hints_and_buttons() {
 
         notifications.show(7, finished(Removal::EjectFirst));
         settled(&notifications).await;
-        let Shown { replaces, line } = only(&service, 2);
+        let Shown { replaces, line, .. } = only(&service, 2);
         assert_eq!(replaces, 1);
         let buttons =
             r#"["default", "Open folder", "open-folder", "Open folder", "eject", "Eject"]"#;
@@ -160,7 +160,7 @@ fn one_notification_shows_a_whole_run_with_hints_and_buttons() {
         let refused = texts::refused(Language::English, "docs", "PHOTOS", "Why.", "What to do.");
         notifications.show(8, refused);
         settled(&notifications).await;
-        let Shown { replaces, line } = only(&service, 3);
+        let Shown { replaces, line, .. } = only(&service, 3);
         assert_eq!(replaces, 0, "another key is another notification");
         assert!(line.contains("[]") && line.contains(r#""urgency": 2"#), "{line}");
     });
@@ -349,7 +349,7 @@ fn a_service_that_goes_and_comes_back_is_used_again() {
         let service = stage.service(BUTTONS);
         notifications.show(1, started());
         settled(&notifications).await;
-        let Shown { replaces, line } = only(&service, 0);
+        let Shown { replaces, line, .. } = only(&service, 0);
         assert_eq!(replaces, 0, "its numbers are not the old one's");
         assert!(line.contains(r#"["stop", "Stop"]"#), "it can do more than the old one: {line}");
         click(1, "stop").await;

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Running, find_tool, wait_for};
 
@@ -28,6 +29,8 @@ pub(crate) struct Service {
 /// One call of `Notify`, as it was recorded.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
+    /// When the call came.
+    pub(crate) at: SystemTime,
     /// The notification that it replaces; 0 for a new one.
     pub(crate) replaces: u32,
     /// The whole line.
@@ -107,10 +110,15 @@ impl Service {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let mut shown: Vec<Shown> = Vec::new();
         for line in text.lines() {
-            if let Some((_, call)) = line.split_once(" Notify \"bkm-agent\" ")
+            if let Some((at, call)) = line.split_once(" Notify \"bkm-agent\" ")
                 && let Some((replaces, rest)) = call.split_once(' ')
             {
-                shown.push(Shown { replaces: replaces.parse().unwrap(), line: rest.to_owned() });
+                let at = UNIX_EPOCH + Duration::from_secs_f64(at.parse().unwrap());
+                shown.push(Shown {
+                    at,
+                    replaces: replaces.parse().unwrap(),
+                    line: rest.to_owned(),
+                });
             } else if !has_time(line)
                 && let Some(last) = shown.last_mut()
             {
