@@ -1,7 +1,7 @@
 # What people do with this project. Steps that take more than a line are in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm fuzz bench bench-history screenshots install uninstall deps fmt lint
+.PHONY: help demo test test-vm fuzz bench bench-latency bench-history screenshots install uninstall deps fmt lint
 
 # Where `install` puts things; DESTDIR in front is for packagers.
 PREFIX ?= $(HOME)/.local
@@ -36,6 +36,11 @@ bench: ## Compare with rsync on 50,000 files (root; some minutes, 3 GB in /var/t
 	@scripts/deps.sh build demo bench
 	cargo build --locked --release
 	benches/run.sh target/release/bkm-agent
+
+bench-latency: ## Time from mounting to the first byte, from the last byte to the notification, and start-up (root)
+	@scripts/deps.sh build demo bench
+	cargo build --locked --release
+	benches/latency.sh target/release/bkm-agent
 
 bench-history: ## Time list, search, versions and restore over ten years of history (1 GB in /var/tmp)
 	@scripts/deps.sh build

@@ -22,7 +22,7 @@ if compgen -G '/etc/bkm-agent/profiles/*.json' >/dev/null; then
     exit 1
 fi
 mkdir -p "$work"
-source=$work/source
+source=$work/small
 tmp=$(mktemp -d "$work/latency.XXXXXX")
 node=''
 # shellcheck source=scripts/desktop.sh
@@ -68,20 +68,20 @@ born() {
 
 # When the notification was shown that ends the plug-in, in microseconds since 1970; nothing before that.
 shown() {
-    awk '/ Notify "bkm-agent" / { at = $1 } /before you pull/ { printf "%.0f", at * 1000000; exit }' "$tmp/shown"
+    awk '/ Notify "bkm-agent" / { at = $1 } /before you pull|Safe to remove/ { printf "%.0f", at * 1000000; exit }' "$tmp/shown"
 }
 
 is_shown() {
     [ -n "$(shown)" ]
 }
 
-# plug_ins NAME SOURCE CHANGED WORDS: the drive is attached and mounted as a desktop does it, the files in the
-# list CHANGED having changed before.
+# plug_ins NAME SOURCE CHANGED AFTER WORDS: the drive is attached and mounted as a desktop does it, the files in
+# the list CHANGED having changed before; AFTER is what the profile has the agent do with it in the end.
 plug_ins() {
-    local name=$1 from=$2 changed=$3 label round called first last told file
+    local name=$1 from=$2 changed=$3 after=$4 words=$5 label round called first last told file
     label=BENCH-$((RANDOM % 900 + 100))
-    printf '{ "drive": { "label": "%s" }, "src": "%s", "dist": "backup" }\n' "$label" "$from" \
-        >"$profiles/bench.json"
+    printf '{ "drive": { "label": "%s" }, "src": "%s", "dist": "backup", "after": "%s" }\n' \
+        "$label" "$from" "$after" >"$profiles/bench.json"
     rm -f "$tmp/drive.img"
     truncate -s 2G "$tmp/drive.img"
     mkfs.ext4 -q -F -L "$label" -E lazy_itable_init=0,lazy_journal_init=0 "$tmp/drive.img"
@@ -96,8 +96,8 @@ plug_ins() {
         # The agent may be faster than mount(8), which does not end with the mount.
         called=$(now)
         mount "$node" "$tmp/drive"
-        wait_for 120 grep -q "eject before you pull.*$label" "$tmp/log"
-        wait_for 10 is_shown
+        wait_for 120 is_shown
+        mountpoint -q "$tmp/drive" || mount "$node" "$tmp/drive"
         first=$(born "$changed" head)
         last=$(born "$changed" tail)
         told=$(shown)
@@ -111,8 +111,8 @@ plug_ins() {
     done
     kill "$agent"
     wait "$agent" || true
-    printf '%-58s %s\n' "mounting to the first byte copied, $4" "$(summary "$tmp/first.$name")"
-    printf '%-58s %s\n' "last byte copied to the notification, $4" "$(summary "$tmp/last.$name")"
+    printf '%-62s %s\n' "mounting to the first byte copied, $words" "$(summary "$tmp/first.$name")"
+    printf '%-62s %s\n' "last byte copied to the notification, $words" "$(summary "$tmp/last.$name")"
 }
 
 # start_up NAME WORDS ARGUMENTS...: the program from its call to its end.
@@ -124,22 +124,23 @@ start_up() {
         "$program" "$@" >/dev/null
         echo "$(($(now) - before))" >>"$tmp/start.$name"
     done
-    printf '%-58s %s\n' "$words" "$(summary "$tmp/start.$name")"
+    printf '%-62s %s\n' "$words" "$(summary "$tmp/start.$name")"
 }
 
-python3 benches/data.py make "$source"
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=benches python3 -c 'import data, sys; data.make("small", sys.argv[1])' "$source"
 find "$source" -size +0 >/dev/null # the caches are warm
 small=$tmp/small
 mkdir "$small"
 for ((n = 1; n <= 12; n++)); do head -c 20000 /dev/urandom >"$small/file$n"; done
 ls "$small" >"$tmp/twelve"
-echo part01/folder00/file00001.dat >"$tmp/one"
+(cd "$source" && find . -type f | sort | head -n 1) >"$tmp/one"
 
-printf '%-58s %6s %9s\n' "($rounds rounds, in ms)" median worst
+printf '%-62s %6s %9s\n' "($rounds rounds, in ms)" median worst
 start_udev
 start_desktop
-plug_ins small "$small" "$tmp/twelve" '12 files, all changed'
-plug_ins large "$source" "$tmp/one" '50,000 files, 1 changed'
+plug_ins small "$small" "$tmp/twelve" keep '12 of 12 files'
+plug_ins unmounted "$small" "$tmp/twelve" unmount 'the same, unmounted'
+plug_ins large "$source" "$tmp/one" keep '1 of 50,000 files'
 
 start_up version 'bkm-agent --version' --version
 start_up one 'bkm-agent status, 1 profile and drive' status

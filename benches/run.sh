@@ -1,7 +1,7 @@
 #!/bin/bash
 # bkm-agent beside `rsync -a --delete` (a mirror without history): the same source of 50,000 files, each
-# tool on a fresh ext4 drive (an image on a loop device), in turn, medians of all rounds. Then: how soon
-# the agent writes the first byte after a drive was mounted. Called by `make bench`; needs root.
+# tool on a fresh ext4 drive (an image on a loop device), in turn, medians of all rounds. Called by
+# `make bench`; needs root.
 #
 # BENCH_ROUNDS (5), BENCH_DIR (/var/tmp/bkm-bench, keeps the source for the next time).
 # Times include the sync at the end. The caches are warm: what is compared is the tools, not the disk.
@@ -149,47 +149,3 @@ for case in "${cases[@]}"; do
     awk -v r="$(median "$tmp/rsync.$case" 1)" -v b="$(median "$tmp/bkm.$case" 1)" \
         'BEGIN { printf " %8.2f\n", b / r }'
 done
-
-# --- from the mount to the first byte -----------------------------------------------------------------
-
-start_udev
-start_desktop
-label=BENCH-$((RANDOM % 900 + 100))
-small=$tmp/small
-mkdir "$small"
-cp -R README.md src docs "$small/"
-
-# first_byte NAME SOURCE FILE WORDS: the drive is attached and mounted as a desktop does; the time from the
-# call of mount to the birth of the copy of FILE, which changed before.
-first_byte() {
-    local round called born
-    printf '{ "drive": { "label": "%s" }, "src": "%s", "dist": "backup" }\n' "$label" "$2" \
-        >"$XDG_CONFIG_HOME/bkm-agent/profiles/bench.json"
-    make_drive "$label"
-    rm -rf "$tmp/state"
-    start_agent "$program"
-    for ((round = 0; round <= rounds; round++)); do
-        date +%N >>"$2/$3"
-        : >"$tmp/log"
-        attach
-        wait_for 10 grep -q "waiting for it to be mounted.*$label" "$tmp/log"
-        # The agent may be faster than mount(8), which does not end with the mount.
-        called=$(now)
-        mount "$node" "$tmp/drive"
-        wait_for 60 grep -q "eject before you pull.*$label" "$tmp/log"
-        born=$(date -d "$(stat -c %w "$tmp/drive/backup/mirror/$3")" +%s%6N)
-        # The first round copies everything.
-        if [ "$round" -gt 0 ]; then
-            echo "$((born - called))" >>"$tmp/byte.$1"
-        fi
-        detach
-        wait_for 10 grep -q "unplugged.*$label" "$tmp/log"
-    done
-    kill "$agent"
-    wait "$agent" || true
-    printf '%-58s %5s ms\n' "$4" "$(($(median "$tmp/byte.$1" 1) / 1000))"
-}
-
-echo
-first_byte small "$small" README.md "from mounting to the first byte copied, $(find "$small" -type f | wc -l) files"
-first_byte large "$source" part01/folder00/file00001.dat "the same, 50,000 files"
