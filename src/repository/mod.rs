@@ -374,7 +374,7 @@ impl<'t> Repository<'t> {
                 self.append(&Frame::Closing(closing.clone()))?;
                 self.index.set_closing(closing.clone());
             }
-            reserve::with_room(self.tree, || self.place_catalog(&name, &closing))?;
+            self.place_catalog(&name, &closing)?;
             made = Some(name);
             browse_due = true;
         }
@@ -400,12 +400,17 @@ impl<'t> Repository<'t> {
 
     /// Puts the staged catalog in its place, in the increment `name`.
     fn place_catalog(&self, name: &str, closing: &Closing) -> Result<(), RepositoryError> {
-        self.tree.create_folder(Path::new(name), 0o755, None)?;
-        self.tree.create_folder(&layout::track_folder(name), 0o755, None)?;
-        self.tree.rename_over(&layout::staged(CATALOG), &catalog::path_of(name))?;
+        reserve::with_room(self.tree, || {
+            self.tree.create_folder(Path::new(name), 0o755, None)?;
+            self.tree.create_folder(&layout::track_folder(name), 0o755, None)?;
+            // Last: what found no room is done again, and what was renamed is not staged any more.
+            Ok(self.tree.rename_over(&layout::staged(CATALOG), &catalog::path_of(name))?)
+        })?;
         // The Python tool sorts increments by this time.
         let folder_time_ns = closing.folder_time_s.saturating_mul(1_000_000_000);
-        Ok(self.tree.set_folder_time(Path::new(name), folder_time_ns)?)
+        reserve::with_room(self.tree, || {
+            Ok(self.tree.set_folder_time(Path::new(name), folder_time_ns)?)
+        })
     }
 
     /// Writes the stamp, the last thing of a run, and compacts the index if that pays.
