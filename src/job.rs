@@ -6,7 +6,7 @@
 
 use crate::backup::place::Place;
 use crate::backup::{self, Options, RunError, RunReport};
-use crate::catalogs::Catalogs;
+use crate::catalogs::{Catalogs, New};
 use crate::config::Profile;
 use crate::drive::device::Device;
 use crate::drive::mount::Mounted;
@@ -58,9 +58,9 @@ pub fn run(
         let folder = backup::place::folder_of(profile);
         let at = At { device: None, mount_point: None, repository: &folder };
         return hooked(profile, &at, options, || {
-            let ran = backup::run(profile, options);
+            let mut ran = backup::run(profile, options);
             let device = Device { node: folder.clone(), ..Device::default() };
-            keep_catalogs(profile, &device, Place::Folder(&folder), &ran, options);
+            keep_catalogs(profile, &device, Place::Folder(&folder), &mut ran, options);
             ran
         });
     };
@@ -89,7 +89,7 @@ fn admitted(
     options: &Options<'_>,
 ) -> Result<RunReport, RunError> {
     let mut ran = backup::run_on_drive(&admission.profile(profile), device, mounted, options);
-    keep_catalogs(profile, device, Place::Drive(mounted, &admission.place), &ran, options);
+    keep_catalogs(profile, device, Place::Drive(mounted, &admission.place), &mut ran, options);
     if options.dry_run {
         return ran;
     }
@@ -114,18 +114,20 @@ fn keep_catalogs(
     profile: &Profile,
     device: &Device,
     place: Place<'_>,
-    ran: &Result<RunReport, RunError>,
+    ran: &mut Result<RunReport, RunError>,
     options: &Options<'_>,
 ) {
     let Ok(report) = ran else { return };
+    // It is large, and nobody else needs it.
+    let made = report.made.take();
     if options.dry_run {
         return;
     }
     let (Place::Drive(_, path) | Place::Folder(path)) = place;
     let Ok(Some(tree)) = place.existing() else { return };
     let catalogs = Catalogs::new(&state_dir::state_dir());
-    let history = &report.history;
-    if let Err(error) = catalogs.keep(&profile.name, device, path, &tree, history, options.stop) {
+    let new = New { history: &report.history, made: made.as_ref() };
+    if let Err(error) = catalogs.keep(&profile.name, device, path, &tree, &new, options.stop) {
         tracing::warn!("{}", in_words(&error));
     }
 }

@@ -174,8 +174,8 @@ mod tests {
             let (category, meta) = (Category::Tracked, meta.clone());
             let record =
                 Record { category, content, meta, brought_by: 1, listed: true, stored: None };
-            let records = BTreeMap::from([(path.clone(), record)]);
-            compare(std::slice::from_ref(&entry), records.iter(), &[], false).suspect.len()
+            let records = [(&path, &record)].into_iter();
+            compare(std::slice::from_ref(&entry), records, &[], false).suspect.len()
         };
         meta.ctime_ns = 5;
         assert_eq!(found(&meta), 0, "another change time says nothing");

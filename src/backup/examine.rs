@@ -40,7 +40,7 @@ pub(super) enum Verdict {
 /// Stats an entry whose content is to be read next. One that was changed within this tick of the clock is
 /// given until the next: from then on every change shows. All that was changed before it is older then, so
 /// a run waits once. Returns the time after which the content is read, too.
-pub(super) fn stat_to_read(stat: impl Fn() -> io::Result<Stat>) -> io::Result<(Stat, i64)> {
+pub(super) fn stat_to_read(mut stat: impl FnMut() -> io::Result<Stat>) -> io::Result<(Stat, i64)> {
     let found = stat()?;
     let now = crate::repository::now_ns();
     let age = now.saturating_sub(found.ctime_ns);

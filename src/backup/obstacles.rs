@@ -30,7 +30,14 @@ pub(super) fn take_out_blocked(
     blocked: &mut BTreeSet<RelPath>,
 ) -> Result<(Vec<Change>, Vec<Problem>), RepositoryError> {
     let mut problems = Vec::new();
-    let mut look = Look { tree, index, format, sound: BTreeSet::new(), freed: BTreeSet::new() };
+    let mut look = Look {
+        tree,
+        index,
+        format,
+        sound: BTreeSet::new(),
+        missing: BTreeSet::new(),
+        freed: BTreeSet::new(),
+    };
     let mut stays = BTreeSet::new();
     let (mut kept, mut out) = (Vec::with_capacity(changes.len()), Vec::new());
     for change in changes {
@@ -113,6 +120,8 @@ struct Look<'a> {
     format: &'a Format,
     /// Folders that were looked at.
     sound: BTreeSet<RelPath>,
+    /// Folders that are not there: nothing is in them.
+    missing: BTreeSet<RelPath>,
     /// Places, folded, that the batch frees before it fills others.
     freed: BTreeSet<Vec<u8>>,
 }
@@ -125,7 +134,10 @@ impl Look<'_> {
         let was_folder = is_folder(index, change.path());
         let expected = old.and_then(Record::identity);
         let place = change.place(index);
-        let found = match self.tree.stat(&layout::mirror(place)) {
+        let above = change.path().parent();
+        let is_in_nothing = above.is_some_and(|above| self.missing.contains(&above));
+        let looked = if is_in_nothing { Ok(None) } else { self.tree.stat(&layout::mirror(place)) };
+        let found = match looked {
             // A link that this run turns into a folder leaves when the batch is published.
             Err(e) if e.is(Errno::LOOP) && is_below_a_link(index, change.path()) => None,
             Err(e) if e.is(Errno::LOOP) => {
@@ -144,7 +156,8 @@ impl Look<'_> {
         let found = found.filter(|_| old.is_some() || !self.freed.contains(&self.folded(place)));
         let as_recorded = found.is_some_and(|found| expected.is_some_and(|e| e.is(&found)));
         let arrives = matches!(change, Change::Put { .. } | Change::Folder { .. });
-        if arrives && found.is_none() && self.is_below_no_folder(change.path(), place)? {
+        let is_new = arrives && found.is_none() && !is_in_nothing;
+        if is_new && self.is_below_no_folder(change.path(), place)? {
             return Ok(Some("a folder above it is something else now".to_owned()));
         }
         let stands_in_the_way = match change {
@@ -200,7 +213,7 @@ impl Look<'_> {
 
     /// Which paths lie in the folder `path`, by their places.
     fn below(&self, path: &RelPath) -> BTreeMap<&RelPath, &RelPath> {
-        let records = self.index.records().from(path);
+        let records = self.index.records().starting_at(path);
         let below = records
             .take_while(|(other, _)| other.as_bytes().starts_with(path.as_bytes()))
             .filter(|(other, _)| other.parent().as_ref() == Some(path));
@@ -219,7 +232,10 @@ impl Look<'_> {
                 continue;
             }
             match self.tree.stat(&layout::mirror(&place))? {
-                None => return Ok(false),
+                None => {
+                    self.missing.extend(path.parent());
+                    return Ok(false);
+                }
                 Some(found) if found.file_type.is_dir() => self.sound.insert(above),
                 // A file that this run turns into a folder leaves when the batch is published.
                 Some(found) => {

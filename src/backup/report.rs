@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::Planned;
 use crate::catalogs::Revised;
 use crate::problem::Problem;
+use crate::repository::catalog::Catalog;
 
 /// What one run did. Files below are files and symbolic links; folders are not counted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,6 +63,9 @@ pub struct RunReport {
     /// The increments that the repository has now; not told, but what is kept of their catalogs follows it.
     #[serde(skip)]
     pub history: Vec<Revised>,
+    /// The catalog of the increment that the run made, for the same.
+    #[serde(skip)]
+    pub made: Option<Catalog>,
     /// Seconds from the start to the last sync.
     pub duration_s: f64,
     /// With `--dry-run`: why the run itself would be refused.

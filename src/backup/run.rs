@@ -442,7 +442,8 @@ impl Run<'_> {
             problems: report.problems.clone(),
             notes: report.notes.clone(),
         })?;
-        report.increment = closed.increment;
+        report.increment = closed.made.as_ref().map(|made| made.backup_name.clone());
+        report.made = closed.made;
         report.warnings.extend(closed.warning);
         execute::remove_left(repository.tree(), &mut done.left)?;
         if self.prunes() {

@@ -265,7 +265,7 @@ impl Stager<'_> {
         let copied = if may_be_too_large && !to.takes_length(before.size) {
             Err(CopyError::Drive(to.error("write", Errno::FBIG.into())))
         } else {
-            self.copy_settled(&from, &mut to, there)
+            self.copy_settled(&from, before, &mut to, there)
         };
         match copied {
             Ok((content, meta, size)) => Ok((name, content, meta, size)),
@@ -278,19 +278,22 @@ impl Stager<'_> {
         }
     }
 
-    /// Copies a file until it does not change meanwhile, a few times at most. `to` has `there` bytes
-    /// already.
+    /// Copies a file, which was just found like `before`, until it does not change meanwhile, a few times at
+    /// most. `to` has `there` bytes already.
     fn copy_settled(
         &self,
         from: &File,
+        before: Stat,
         to: &mut DriveFile<'_>,
         mut there: u64,
     ) -> Result<(Content, Meta, u64), CopyError> {
         let stat = || self.source.stat_fd(from);
         let told = |bytes| self.monitor.copied(0, bytes);
+        let mut found = Some(before);
         let mut tries = 0;
         let (size, hash, mut meta, unsettled) = loop {
-            let (before, read_at) = stat_to_read(stat).map_err(CopyError::Source)?;
+            let (before, read_at) =
+                stat_to_read(|| found.take().map_or_else(stat, Ok)).map_err(CopyError::Source)?;
             // A change of attributes shows in the change time, so it does not settle either.
             let xattrs = self.source.xattrs_fd(from).map_err(CopyError::Source)?;
             // A drive without links has no holes either: there zeros are written like all else.

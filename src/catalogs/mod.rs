@@ -11,6 +11,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::agent::memory::{Store, file_name, key_of};
 use crate::drive::device::Device;
 use crate::drive::tree::Tree;
+use crate::repository::catalog::Catalog;
 use crate::repository::index::{Increment, Index};
 use crate::repository::{RepositoryError, format, layout, read_catalog};
 use entry::{Counts, Entry, Head};
@@ -64,6 +66,15 @@ pub enum KeepError {
     /// Told to stop.
     #[error("stopped")]
     Stopped,
+}
+
+/// What a repository has now.
+#[derive(Debug, Clone, Copy)]
+pub struct New<'a> {
+    /// Its increments, oldest first.
+    pub history: &'a [Revised],
+    /// The catalog of one that was made just now, which then need not be read.
+    pub made: Option<&'a Catalog>,
 }
 
 /// The files below `<state folder>/catalogs`.
@@ -140,7 +151,7 @@ impl Catalogs {
         all
     }
 
-    /// Brings what is kept in line with the repository in `tree`, whose index has `history`; only catalogs that
+    /// Brings what is kept in line with the repository in `tree`, which has what is `new`; only catalogs that
     /// are not kept yet are read. `place`: where the repository is on the drive.
     pub fn keep(
         &self,
@@ -148,9 +159,10 @@ impl Catalogs {
         device: &Device,
         place: &Path,
         tree: &Tree,
-        history: &[Revised],
+        new: &New<'_>,
         stop: &AtomicBool,
     ) -> Result<Kept, KeepError> {
+        let history = new.history;
         let format = format::read(tree)?;
         let format = format.ok_or_else(|| RepositoryError::Missing(tree.shown().to_owned()))?;
         let whose = Whose {
@@ -177,7 +189,7 @@ impl Catalogs {
         if lock.try_lock().is_err() {
             return Err(KeepError::Busy);
         }
-        let update = Update { tree, history, stop, failed: &failed };
+        let update = Update { tree, history, made: new.made, stop, failed: &failed };
         // Looked at again, now that nobody else writes it.
         match read(&path) {
             Some(kept) if kept.whose == whose && is_prefix(&kept.chapters, history) => {
@@ -267,6 +279,7 @@ fn repairs(tree: &Tree) -> Result<u64, RepositoryError> {
 struct Update<'a, F> {
     tree: &'a Tree,
     history: &'a [Revised],
+    made: Option<&'a Catalog>,
     stop: &'a AtomicBool,
     failed: &'a F,
 }
@@ -326,7 +339,10 @@ impl<F: Fn(io::Error) -> KeepError> Update<'_, F> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(KeepError::Stopped);
         }
-        let catalog = read_catalog(self.tree, &increment.name)?;
+        // One that was written anew since it was made is another.
+        let made = self.made.filter(|made| *revision == 0 && made.sequence == increment.sequence);
+        let read = || read_catalog(self.tree, &increment.name).map(Cow::Owned);
+        let catalog = made.map_or_else(read, |made| Ok(Cow::Borrowed(made)))?;
         let head = Head {
             increment: increment.clone(),
             revision: *revision,

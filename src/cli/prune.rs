@@ -11,7 +11,7 @@ use super::{CliError, Exit, signals};
 use crate::backup::place::folder_of;
 use crate::backup::prune::keep::Fate;
 use crate::backup::prune::{self, Going, Plan, PruneError, Wish};
-use crate::catalogs::{Catalogs, history_of};
+use crate::catalogs::{Catalogs, New, history_of};
 use crate::repository::index::{Increment, Index};
 use crate::repository::{Repository, RepositoryError, format};
 use crate::{frozen, human, state_dir};
@@ -116,7 +116,8 @@ pub(super) fn carried_out(
     if let Some((profile, device)) = opened.remembered() {
         let (place, history) = (folder_of(profile), history_of(repository.index()));
         let catalogs = Catalogs::new(&state_dir::state_dir());
-        let kept = catalogs.keep(&profile.name, &device, &place, &opened.tree, &history, &stop);
+        let new = New { history: &history, made: None };
+        let kept = catalogs.keep(&profile.name, &device, &place, &opened.tree, &new, &stop);
         if let Err(error) = kept {
             super::say(&crate::in_words::in_words(&error));
         }

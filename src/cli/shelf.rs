@@ -14,7 +14,7 @@ use super::{CliError, Exit, say};
 use crate::agent::event::drive_of;
 use crate::agent::memory::{Store, key_of};
 use crate::backup::place::folder_of;
-use crate::catalogs::{self, Catalogs, KeepError, Kept, Whose, history_of};
+use crate::catalogs::{self, Catalogs, KeepError, Kept, New, Whose, history_of};
 use crate::config::Profile;
 use crate::drive::device::Device;
 use crate::history::past::{Here, Past};
@@ -192,7 +192,7 @@ impl Shelved {
             &device,
             &place,
             &located.tree,
-            &history_of(&located.index),
+            &New { history: &history_of(&located.index), made: None },
             &AtomicBool::new(false),
         );
         let read = match kept {

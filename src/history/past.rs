@@ -15,6 +15,7 @@ use crate::drive::tree::Tree;
 use crate::relpath::RelPath;
 use crate::repository::format::Keeping;
 use crate::repository::index::{Increment, Index};
+use crate::repository::records::Records;
 use crate::repository::{RepositoryError, catalog_of, layout};
 
 /// Why not all versions can be told.
@@ -119,7 +120,7 @@ impl<'a> Past<'a> {
         visit: &mut dyn FnMut(&Entry<'_>) -> io::Result<()>,
     ) -> Result<(), PastError> {
         let records = self.here.map(|here| here.index.records());
-        for (path, record) in records.into_iter().flat_map(|records| records.iter()) {
+        for (path, record) in records.into_iter().flat_map(Records::iter) {
             Entry::of_mirror(path, record, &mut *visit).transpose()?;
         }
         Ok(())

@@ -1,16 +1,14 @@
 //! The catalog: the JSON in an increment that lists its files.
 //!
-//! Its fields are a superset of the Python backup-manager's (`docs/format.md`, "Catalog"). Written as
-//! a stream, so that its size costs no memory. What is read back comes from a drive and is checked
-//! field by field; nothing in it is used as a path but through [`RelPath`]. Called by `repository`
+//! Its fields are a superset of the Python backup-manager's (`docs/format.md`, "Catalog"). What is
+//! read back comes from a drive and is checked field by field; nothing in it is used as a path but through [`RelPath`]. Called by `repository`
 //! and `history`.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::format::Keeping;
 use super::index::{Closing, Entry as IndexEntry, Index, OpenIncrement};
@@ -123,9 +121,9 @@ pub struct CatalogFolder {
     pub xattrs: BTreeMap<String, String>,
 }
 
-/// A catalog; `F` and `D` are its lists of files and folders.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct CatalogOf<F, D> {
+/// A catalog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Catalog {
     /// Always "1.0": the Python tool's version of the shape.
     pub version: String,
     /// Always "incremental".
@@ -139,10 +137,10 @@ pub struct CatalogOf<F, D> {
     /// Whether it is a point in time.
     pub status: Status,
     /// Files and links by path.
-    pub file_catalog: F,
+    pub file_catalog: BTreeMap<RelPath, CatalogEntry>,
     /// Folders that are new or changed, by path.
     #[serde(default)]
-    pub folders: D,
+    pub folders: BTreeMap<RelPath, CatalogFolder>,
     /// Folders that vanished.
     #[serde(default)]
     pub removed_folders: Vec<RelPath>,
@@ -166,9 +164,6 @@ pub struct CatalogOf<F, D> {
     pub statistics: Statistics,
 }
 
-/// A catalog as it is read.
-pub type Catalog = CatalogOf<BTreeMap<RelPath, CatalogEntry>, BTreeMap<RelPath, CatalogFolder>>;
-
 /// Counts of a catalog.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -189,15 +184,13 @@ pub struct Statistics {
     pub total_size: u64,
 }
 
-/// Writes the catalog of the open increment.
-pub(super) fn write(
+/// The catalog of the open increment.
+pub(super) fn of_open(
     index: &Index,
     open: &OpenIncrement,
     closing: &Closing,
     keeping: Keeping,
-    out: impl io::Write,
-) -> serde_json::Result<()> {
-    let files = Files { index, open, keeping };
+) -> Catalog {
     let mut summary = Summary::default();
     let mut total_size = 0;
     for (path, entry) in &open.entries {
@@ -213,15 +206,15 @@ pub(super) fn write(
         }
     }
     summary.total_operations = summary.new_or_changed_tracked + summary.deleted_tracked;
-    let catalog = CatalogOf {
+    Catalog {
         version: "1.0".to_owned(),
         backup_type: "incremental".to_owned(),
         backup_name: open.mark.name.clone(),
         backup_timestamp: open.mark.timestamp.clone(),
         sequence: open.mark.sequence,
         status: closing.status,
-        file_catalog: files,
-        folders: Folders(&open.folders),
+        file_catalog: files(index, open, keeping),
+        folders: folders(&open.folders),
         removed_folders: open.removed_folders.clone(),
         ended: open.ended.clone(),
         gone: Vec::new(),
@@ -229,54 +222,43 @@ pub(super) fn write(
         notes: closing.notes.clone(),
         summary,
         statistics: Statistics { total_files: summary.total_operations, total_size },
+    }
+}
+
+fn files(index: &Index, open: &OpenIncrement, keeping: Keeping) -> BTreeMap<RelPath, CatalogEntry> {
+    let zone = TimeZone::system();
+    let entries = open.entries.iter().filter_map(|(path, entry)| {
+        let (record, category, moved_from) = match entry {
+            IndexEntry::Version { moved_from } => {
+                (index.records().get(path)?, EntryCategory::Tracked, moved_from.clone())
+            }
+            IndexEntry::Deleted(record) => (record.as_ref(), EntryCategory::Deleted, None),
+        };
+        let content_in = (record.brought_by != open.mark.sequence)
+            .then(|| index.increment_name(record.brought_by))
+            .flatten();
+        // What is displaced when it is deleted goes to the increment that brought it.
+        let folder = match (category, keeping) {
+            (EntryCategory::Deleted, Keeping::Hardlink) => "deleted",
+            _ => "track",
+        };
+        let mut entry = entry_of(path, record, category, folder, &zone);
+        entry.moved_from = moved_from;
+        entry.content_in = content_in.map(str::to_owned);
+        Some((path.clone(), entry))
+    });
+    entries.collect()
+}
+
+fn folders(records: &BTreeMap<RelPath, Record>) -> BTreeMap<RelPath, CatalogFolder> {
+    let folder = |(path, record): (&RelPath, &Record)| {
+        let Meta { mode, uid, gid, mtime_ns, xattrs, .. } = &record.meta;
+        let xattrs = xattrs_text(xattrs);
+        let folder =
+            CatalogFolder { mode: *mode, uid: *uid, gid: *gid, mtime_ns: *mtime_ns, xattrs };
+        (path.clone(), folder)
     };
-    serde_json::to_writer(out, &catalog)
-}
-
-/// Serialises the entries one by one.
-struct Files<'a> {
-    index: &'a Index,
-    open: &'a OpenIncrement,
-    keeping: Keeping,
-}
-
-impl Serialize for Files<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let zone = TimeZone::system();
-        let entries = self.open.entries.iter().filter_map(|(path, entry)| {
-            let (record, category, moved_from) = match entry {
-                IndexEntry::Version { moved_from } => {
-                    (self.index.records().get(path)?, EntryCategory::Tracked, moved_from.clone())
-                }
-                IndexEntry::Deleted(record) => (record.as_ref(), EntryCategory::Deleted, None),
-            };
-            let content_in = (record.brought_by != self.open.mark.sequence)
-                .then(|| self.index.increment_name(record.brought_by))
-                .flatten();
-            // What is displaced when it is deleted goes to the increment that brought it.
-            let folder = match (category, self.keeping) {
-                (EntryCategory::Deleted, Keeping::Hardlink) => "deleted",
-                _ => "track",
-            };
-            let mut entry = entry_of(path, record, category, folder, &zone);
-            entry.moved_from = moved_from;
-            entry.content_in = content_in.map(str::to_owned);
-            Some((path, entry))
-        });
-        serializer.collect_map(entries)
-    }
-}
-
-struct Folders<'a>(&'a BTreeMap<RelPath, Record>);
-
-impl Serialize for Folders<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(path, record)| {
-            let Meta { mode, uid, gid, mtime_ns, xattrs, .. } = &record.meta;
-            let xattrs = xattrs_text(xattrs);
-            (path, CatalogFolder { mode: *mode, uid: *uid, gid: *gid, mtime_ns: *mtime_ns, xattrs })
-        }))
-    }
+    records.iter().map(folder).collect()
 }
 
 pub(super) fn entry_of(
@@ -388,7 +370,8 @@ pub fn xattrs_text(xattrs: &[(Vec<u8>, Vec<u8>)]) -> BTreeMap<String, String> {
 pub(crate) fn time_texts(ns: i64, zone: &TimeZone) -> (String, String) {
     let time = local(ns, zone);
     let iso = time.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string();
-    (iso, time.strftime("%Y-%m-%d").to_string())
+    let date = iso.split_once('T').map_or("", |(date, _)| date).to_owned();
+    (iso, date)
 }
 
 /// Local time of nanoseconds since 1970; times outside jiff's years are held at its ends.
@@ -399,7 +382,9 @@ fn local(ns: i64, zone: &TimeZone) -> jiff::Zoned {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |d: u8| char::from_digit(d.into(), 16).unwrap_or('0');
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    text.extend(bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]));
+    text
 }
 
 pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -42,6 +42,7 @@ pub use error::RepositoryError;
 
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
+use catalog::Catalog;
 pub use catalog_file::{catalog_of, place_of_catalog, read_catalog, stage_catalog};
 use format::{Format, Keeping};
 use index::{Batch, Closing, Frame, Index, Prune};
@@ -83,8 +84,8 @@ pub struct Repository<'t> {
 /// How [`Repository::close_run`] ended a run.
 #[derive(Debug, Default)]
 pub struct Closed {
-    /// The increment that was made.
-    pub increment: Option<String>,
+    /// The catalog of the increment that was made.
+    pub made: Option<Catalog>,
     /// Why the page for browsers is not as it should be, for people.
     pub warning: Option<String>,
 }
@@ -264,12 +265,12 @@ impl<'t> Repository<'t> {
     }
 
     /// Brings the page for browsers in line with the catalogs, where there is to be one: called when catalogs
-    /// were written, before the frame that says so. Returns what kept it from that, for people.
-    fn refresh_browse(&self) -> Result<Option<String>, RepositoryError> {
+    /// were written, before the frame that says so; `made` is the one of this run. Returns what kept it from that, for people.
+    fn refresh_browse(&self, made: Option<&Catalog>) -> Result<Option<String>, RepositoryError> {
         match self.browse {
             None if !browse::is_there(self.tree)? => Ok(None),
             None | Some(true) => {
-                browse::refresh(self.tree, &self.index, self.format.keeps_versions)
+                browse::refresh(self.tree, &self.index, self.format.keeps_versions, made)
             }
             Some(false) => browse::remove(self.tree),
         }
@@ -368,29 +369,29 @@ impl<'t> Repository<'t> {
             let (name, known) = (open.mark.name.clone(), open.closing.clone());
             let is_known = known.is_some();
             let closing = known.unwrap_or_else(|| closing(&self.index));
-            reserve::with_room(self.tree, || self.stage_catalog(&closing))?;
+            let catalog = catalog::of_open(&self.index, open, &closing, self.format.keeps_versions);
+            reserve::with_room(self.tree, || self.stage_catalog(&catalog))?;
             self.tree.sync()?;
             if !is_known {
                 self.append(&Frame::Closing(closing.clone()))?;
                 self.index.set_closing(closing.clone());
             }
             self.place_catalog(&name, &closing)?;
-            made = Some(name);
+            made = Some(catalog);
             browse_due = true;
         }
-        let warning = if browse_due { self.refresh_browse()? } else { None };
+        let warning = if browse_due { self.refresh_browse(made.as_ref())? } else { None };
         self.tree.sync()?;
         self.append(&Frame::Closed)?;
         self.index.close();
         reserve::settle(self.tree)?;
-        Ok(Closed { increment: made, warning })
+        Ok(Closed { made, warning })
     }
 
     /// Writes the open increment's catalog to the staging area; the next sync makes it durable.
-    fn stage_catalog(&self, closing: &Closing) -> Result<(), RepositoryError> {
-        let Some(open) = self.index.open() else { return Ok(()) };
+    fn stage_catalog(&self, catalog: &Catalog) -> Result<(), RepositoryError> {
         let mut staged = catalog_file::stage(self.tree, &layout::staged(CATALOG), |out| {
-            catalog::write(&self.index, open, closing, self.format.keeps_versions, out)
+            serde_json::to_writer(out, catalog)
         })?;
         if self.tree.syncs_each_file() {
             staged.sync()?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use super::catalog::{
-    Catalog, CatalogEntry, CatalogFolder, CatalogOf, EntryCategory, Statistics, Summary, entry_of,
+    Catalog, CatalogEntry, CatalogFolder, EntryCategory, Statistics, Summary, entry_of,
 };
 use super::format::{self, Format, Keeping};
 use super::index::{Increment, Index};
@@ -266,7 +266,7 @@ pub fn catalog_of(increment: &Increment, listed: Listed, keeping: Keeping) -> Ca
         entries.insert(path, entry);
     }
     summary.total_operations = summary.new_or_changed_tracked + summary.deleted_tracked;
-    CatalogOf {
+    Catalog {
         version: "1.0".to_owned(),
         backup_type: "incremental".to_owned(),
         backup_name: increment.name.clone(),

@@ -182,7 +182,7 @@ impl Records {
     }
 
     /// Those from `path` on, in order.
-    pub fn from(&self, path: &RelPath) -> impl Iterator<Item = (&RelPath, &Record)> {
+    pub fn starting_at(&self, path: &RelPath) -> impl Iterator<Item = (&RelPath, &Record)> {
         let numbers = self.first_from(path.as_bytes())..self.base_len();
         merged(numbers.filter_map(|number| self.numbered(number)), self.added.range(path..))
     }
@@ -305,7 +305,7 @@ mod tests {
             for number in 0..40 {
                 let path = path(number);
                 prop_assert_eq!(records.get(&path), plain.get(&path));
-                prop_assert!(records.from(&path).eq(plain.range(&path..)));
+                prop_assert!(records.starting_at(&path).eq(plain.range(&path..)));
             }
         }
     }

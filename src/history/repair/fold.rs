@@ -102,7 +102,7 @@ impl Repair<'_> {
         }
         let Some(catalog) = self.catalogs.last_mut() else { return };
         let folders = self.fold.folders.keys().filter(|path| {
-            !(mirror.contains_key(*path) || whole && self.old.records().contains_key(*path))
+            !(mirror.contains_key(*path) || whole && self.old.records().contains_key(path))
         });
         let removed: Vec<RelPath> = folders.cloned().collect();
         for path in &removed {

@@ -7,9 +7,11 @@
 
 pub mod data;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::catalog::Catalog;
 use super::format::Keeping;
 use super::index::Index;
 use super::{RepositoryError, layout, read_catalog};
@@ -39,13 +41,14 @@ const MOST: usize = 1_000_000;
 
 /// Brings the page in line with the increments of `index`, the open one with a catalog included: tells of
 /// those that it does not know in this revision, and forgets those that are gone. Writes nothing if nothing
-/// is new. Returns what kept it from being whole, for people; only an error of the drive is an error.
+/// is new. `made` is the catalog of this run's increment. Returns what kept it from being whole, for people; only an error of the drive is an error.
 pub(super) fn refresh(
     tree: &Tree,
     index: &Index,
     keeping: Keeping,
+    made: Option<&Catalog>,
 ) -> Result<Option<String>, RepositoryError> {
-    give_way(bring_in_line(tree, index, keeping))
+    give_way(bring_in_line(tree, index, keeping, made))
 }
 
 /// Removes the page and all that belongs to it.
@@ -81,13 +84,14 @@ fn bring_in_line(
     tree: &Tree,
     index: &Index,
     keeping: Keeping,
+    made: Option<&Catalog>,
 ) -> Result<Option<String>, RepositoryError> {
     let folder = Path::new(layout::BROWSE);
     tree.create_folder(folder, 0o755, None)?;
     let mut stale: BTreeSet<String> =
         tree.list(folder, MOST)?.into_iter().filter_map(|name| name.into_string().ok()).collect();
     let mut staged = Staged { tree, places: Vec::new() };
-    let written = staged.write_new(index, keeping, &mut stale);
+    let written = staged.write_new(index, keeping, made, &mut stale);
     let placed = written.and_then(|unreadable| staged.place().map(|()| unreadable));
     if let Err(RepositoryError::Drive(e)) = &placed
         && is_harmless(e)
@@ -113,6 +117,7 @@ impl Staged<'_> {
         &mut self,
         index: &Index,
         keeping: Keeping,
+        made: Option<&Catalog>,
         stale: &mut BTreeSet<String>,
     ) -> Result<Option<String>, RepositoryError> {
         let folder = Path::new(layout::BROWSE);
@@ -123,7 +128,9 @@ impl Staged<'_> {
             if stale.remove(&script) {
                 continue;
             }
-            match read_catalog(self.tree, name) {
+            let made = made.filter(|made| made.sequence == sequence).map(Cow::Borrowed);
+            let catalog = made.map_or_else(|| read_catalog(self.tree, name).map(Cow::Owned), Ok);
+            match catalog {
                 Ok(catalog) => {
                     let text = data::run(&catalog, keeping).map_err(of_json)?;
                     self.write(&folder.join(script), &text)?;
