@@ -4,7 +4,8 @@
 # as a USB stick (benches/slow_drive.py). Called by `make bench-writers`; needs root.
 #
 # Columns: seconds of the run; seconds from the last copied byte to its end, when the drive may be unmounted;
-# the most that was in memory only, in MB.
+# the most that was in memory only, in MB. Of the slow drive: seconds that it was at work (without noise), and
+# jumps between places.
 #
 # BENCH_ROUNDS (1), BENCH_DIR (/var/tmp/bkm-bench), BENCH_DRIVES ("slow fast"), BENCH_WORKERS ("1 2 4 8"),
 # BENCH_FILES ("small large"), BENCH_SLOW ("20 3": MB/s written, ms that a jump takes).
@@ -33,7 +34,10 @@ detach() {
     if mountpoint -q "$tmp/drive"; then umount "$tmp/drive"; fi
     if [ -n "$node" ]; then losetup -d "$node"; fi
     node=''
-    if mountpoint -q "$tmp/slow"; then fusermount -u "$tmp/slow"; fi
+    if mountpoint -q "$tmp/slow"; then
+        fusermount -u "$tmp/slow"
+        wait "$server"
+    fi
 }
 
 clean_up() {
@@ -58,6 +62,7 @@ attach() {
     mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$image"
     if [ "$1" = slow ]; then
         benches/slow_drive.py "$image" "$tmp/slow" "$rate" "$jump" &
+        server=$!
         for ((tries = 0; tries < 100; tries++)); do
             [ ! -e "$tmp/slow/drive" ] || break
             sleep 0.05
@@ -100,10 +105,10 @@ measure() {
     echo "$((ended - begun)) $((ended - ${copied:-$ended})) $((most * 1024))" >>"$3"
 }
 
-# median FILE COLUMN, in millions
+# median FILE COLUMN [UNIT], in millions unless told
 median() {
     awk -v c="$2" '{ print $c }' "$1" | sort -n |
-        awk '{ v[NR] = $1 } END { printf "%8.2f", v[int((NR + 1) / 2)] / 1e6 }'
+        awk -v d="${3:-1e6}" '{ v[NR] = $1 } END { printf (d == 1 ? "%8d" : "%8.2f"), v[int((NR + 1) / 2)] / d }'
 }
 
 # 5,000 files of 8 KB, and 4 of 100 MB.
@@ -117,7 +122,7 @@ if [ ! -e "$work/small.made" ]; then
     touch "$work/small.made"
 fi
 
-printf '%-34s %8s %8s %8s\n' 'slow: '"$rate MB/s, $jump ms a jump" 'run s' 'safe s' 'dirty MB'
+printf '%-34s %8s %8s %8s %8s %8s\n' "slow: $rate MB/s, $jump ms a jump" 'run s' 'safe s' 'dirty MB' 'drive s' jumps
 for drive in $drives; do
     for kind in $files; do
         source=$work/$kind
@@ -128,12 +133,15 @@ for drive in $drives; do
                 attach "$drive"
                 measure "$count" "$bytes" "$tmp/$drive.$kind.$count"
                 detach
+                if [ "$drive" = slow ]; then cat "$tmp/drive.img.work" >>"$tmp/$drive.$kind.$count.work"; fi
             done
         done
         for count in $workers; do
             result=$tmp/$drive.$kind.$count
-            printf '%-34s %s %s %s\n' "$drive, $kind files, $count workers" \
+            printf '%-34s %s %s %s' "$drive, $kind files, $count workers" \
                 "$(median "$result" 1)" "$(median "$result" 2)" "$(median "$result" 3)"
+            if [ "$drive" = slow ]; then printf ' %s %8s' "$(median "$result.work" 1)" "$(median "$result.work" 2 1)"; fi
+            echo
         done
     done
 done
