@@ -37,7 +37,7 @@ pub(super) struct ReadBehind<'f> {
 impl<'f> ReadBehind<'f> {
     /// For a file of `size` bytes, of which nothing was read yet.
     pub(super) fn new(file: &'f File, size: u64) -> Self {
-        // Both ends would cost a disk another movement of its head; the beginning is read anyway.
+        // Looking at more of it would cost a disk movements of its head; its beginning is read anyway.
         Self { file: (size >= LARGE && !is_cached(file)).then_some(file), dropped: 0 }
     }
 
@@ -60,7 +60,8 @@ impl Drop for ReadBehind<'_> {
     }
 }
 
-/// Whether a file begins in the page cache; also if the file system does not tell.
+/// Whether a file begins in the page cache; also if the file system does not tell. Asking begins to read it,
+/// so a disk that has the answer at once looks the same: rare, and the file is then left to the kernel.
 fn is_cached(file: &File) -> bool {
     let mut byte = [0];
     let only_cached = ReadWriteFlags::NOWAIT;
