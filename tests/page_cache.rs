@@ -1,6 +1,11 @@
 //! A run leaves the memory that files are cached in to the programs that use them.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says why it was skipped"
+)]
 
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 mod common;

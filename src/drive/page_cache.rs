@@ -70,7 +70,7 @@ fn is_cached(file: &File) -> bool {
 }
 
 /// Lets what is written to a large file go to the drive at once, and waits for the drive whenever it was
-/// given as much as its pace allows.
+/// given half of what its pace allows: several files may be written at a time.
 pub(super) struct WriteBehind {
     most: u64,
     unsynced: u64,
@@ -82,7 +82,7 @@ pub(super) struct WriteBehind {
 impl WriteBehind {
     /// For a file to which nothing was written yet.
     pub(super) fn new(pace: &Pace) -> Self {
-        Self { most: pace.bytes(), unsynced: 0, started: 0, begun: Instant::now() }
+        Self { most: pace.bytes() / 2, unsynced: 0, started: 0, begun: Instant::now() }
     }
 
     /// `len` bytes were written, up to the offset `end`.
