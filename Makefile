@@ -1,7 +1,7 @@
 # What people do with this project. Steps that take more than a line are in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm fuzz bench bench-latency bench-history screenshots install uninstall deps fmt lint
+.PHONY: help demo test test-vm fuzz bench bench-latency bench-history bench-writers screenshots install uninstall deps fmt lint
 
 # Where `install` puts things; DESTDIR in front is for packagers.
 PREFIX ?= $(HOME)/.local
@@ -46,6 +46,11 @@ bench-history: ## Time list, search, versions and restore over ten years of hist
 	@scripts/deps.sh build
 	cargo build --locked --release --bin bkm-agent --example history
 	benches/history.sh
+
+bench-writers: ## How many writers a slow drive should get, and how soon it is safe to remove (root; 5 minutes)
+	@scripts/deps.sh build slow
+	cargo build --locked --release
+	benches/writers.sh target/release/bkm-agent
 
 screenshots: ## Take the pictures in docs/images anew, of notifications and of the page on the drive
 	@scripts/deps.sh build screenshots

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing of the named groups (build, demo, test, vm, bench, screenshots)
+# Installs what is missing of the named groups (build, demo, test, vm, bench, slow, screenshots)
 # on Debian and Ubuntu.
 # Looks first, so that nothing is asked of apt, or of sudo, where all is there. Without root and sudo
 # only what building needs is insisted on: demo and tests leave out what they lack, and say so.
@@ -74,6 +74,14 @@ vm() {
 bench() {
     have rsync rsync
     have python3 python3
+}
+
+# A drive that is as slow as a USB stick.
+slow() {
+    have e2fsprogs mkfs.ext4
+    have mount losetup
+    have fuse3 fusermount
+    need python3-fusepy /usr/bin/python3 -c 'import fusepy'
 }
 
 # A display that nobody sees, and a notification service that draws on it.

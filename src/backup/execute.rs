@@ -5,7 +5,7 @@
 //! the log never says more than the drive has. Called by `run`.
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rayon::prelude::*;
 
@@ -13,6 +13,7 @@ use super::plan::{Action, Plan, Planned, Work};
 use super::room::Need;
 use super::stage::{self, Staged, Stager};
 use super::{RunError, displace, obstacles, publish};
+use crate::drive::pace;
 use crate::drive::tree::{Tree, TreeError};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
@@ -23,16 +24,8 @@ use crate::repository::{self, Repository, RepositoryError, layout, reserve};
 /// Most paths in one batch: bounds the journal's frame and the folder of staged files.
 pub(super) const BATCH_PATHS: usize = 4096;
 
-/// Bytes of the first batch, and the bounds for later ones.
-const BATCH_BYTES: u64 = 64 << 20;
-const BATCH_BYTES_RANGE: (u64, u64) = (8 << 20, 256 << 20);
-
-/// The same where all that a pulled plug finds in flight is done again.
-const DISPLACE_PATHS: usize = 512;
+/// The most bytes in one batch where all that a pulled plug finds in flight is done again.
 const DISPLACE_BYTES: u64 = 32 << 20;
-
-/// A batch should take this long, so that a pulled plug costs at most some seconds of work.
-const BATCH_TIME: Duration = Duration::from_secs(4);
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -67,17 +60,20 @@ pub(super) fn execute(
     most_paths: usize,
     done: &mut Done,
 ) -> Result<(), RunError> {
-    let (mut limit, most_paths) = match stager.keeping {
-        Keeping::Hardlink => (BATCH_BYTES, most_paths),
-        Keeping::Displace => (DISPLACE_BYTES, most_paths.min(DISPLACE_PATHS)),
+    let most = match stager.keeping {
+        Keeping::Hardlink => u64::MAX,
+        Keeping::Displace => DISPLACE_BYTES,
     };
+    let pace = stager.tree.pace();
+    // Of the batch that is being made durable.
+    let mut syncing = 0;
     let mut work = plan.into_iter().peekable();
     let mut staged = Vec::new();
     let mut state = Batches { catalog: done.remarks, ..Batches::default() };
     loop {
         let begun = Instant::now();
-        let batch = next_batch(&mut work, limit, most_paths);
-        let bytes = batch.iter().map(Work::bytes).sum();
+        let batch = next_batch(&mut work, pace.bytes().min(most), most_paths);
+        let cost = batch.iter().map(cost).fold(0, u64::saturating_add);
         let ready = std::mem::take(&mut staged);
         let (committed, next) = std::thread::scope(|scope| {
             let commit =
@@ -104,43 +100,34 @@ pub(super) fn execute(
             done.left = state.left;
             return Ok(());
         }
-        if stager.keeping == Keeping::Hardlink {
-            limit = fitting(bytes, begun.elapsed(), limit);
-        }
+        // What was staged may be in memory only. What became durable may have gone to the drive long ago, as
+        // parts of a large file do.
+        pace.learn(syncing.min(cost), begun.elapsed());
+        syncing = cost;
     }
 }
 
 fn next_batch<'s>(
     work: &mut std::iter::Peekable<impl Iterator<Item = Work<'s>>>,
-    limit: u64,
+    most: u64,
     most_paths: usize,
 ) -> Vec<Work<'s>> {
     let mut batch = Vec::new();
-    let (mut bytes, mut paths) = (0, 0);
+    let (mut costs, mut paths) = (0_u64, 0);
     while let Some(next) = work.next_if(|next| {
-        paths == 0 || (bytes + next.bytes() <= limit && paths + next.paths() <= most_paths)
+        paths == 0
+            || (cost(next).saturating_add(costs) <= most && paths + next.paths() <= most_paths)
     }) {
-        bytes += next.bytes();
+        costs = cost(&next).saturating_add(costs);
         paths += next.paths();
         batch.push(next);
     }
     batch
 }
 
-/// How many bytes the next batch may have, given how long this one took.
-fn fitting(bytes: u64, took: Duration, limit: u64) -> u64 {
-    let (least, most) = BATCH_BYTES_RANGE;
-    if bytes < least {
-        return limit;
-    }
-    let per_batch = bytes as f64 / took.as_secs_f64().max(0.001) * BATCH_TIME.as_secs_f64();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a float cast saturates, and the result is clamped"
-    )]
-    let per_batch = per_batch as u64;
-    per_batch.clamp(least, most)
+/// What it costs the drive, in bytes.
+fn cost(work: &Work<'_>) -> u64 {
+    (work.paths() as u64 * pace::PATH).saturating_add(work.bytes())
 }
 
 /// Stages one batch; its changes are in the order in which they are to be published.
@@ -203,6 +190,11 @@ fn commit(
     reserve::cover(tree, state.catalog.saturating_add(need.last()), need.inodes())?;
     state.catalog = state.catalog.saturating_add(need.catalog());
     tree.sync()?;
+    for change in &changes {
+        if let Change::Put { record, stage, .. } = change {
+            tree.uncache(&layout::staged(stage), record.size());
+        }
+    }
     repository.begin_batch(Batch { run: run.cloned(), changes })?;
     // Only now the index says that the batch before is not to be taken back.
     remove_left(tree, &mut state.left)?;

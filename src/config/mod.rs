@@ -71,8 +71,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Threads that read the source: as the profile says, else one per processor, 8 at most (beyond
-    /// that the disk is what takes the time).
+    /// Threads that read the source and write to the drive: as the profile says, else one per processor, 8
+    /// at most. A drive is as fast with one as with several (`make bench-writers`), hashing is not.
     pub fn workers(&self) -> usize {
         self.max_workers.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, |count| count.get().min(8))

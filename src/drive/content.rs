@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::SeekFrom;
 
 use super::drive_file::DriveFile;
+use super::page_cache::{ReadBehind, WriteBehind};
 use super::tree::TreeError;
 
 /// Bytes per read: large enough that calls cost nothing, small enough that a stop is noticed within a
@@ -19,10 +20,6 @@ const CHUNK: usize = 1 << 20;
 
 /// Bytes of a hole that are hashed at a time.
 const HOLE_PIECE: u64 = 256 << 20;
-
-/// After so many bytes of one file the drive is made to catch up, so that a stop, a suspend and the
-/// last sync are quick and progress is honest.
-const WRITE_BACK: u64 = 128 << 20;
 
 thread_local! {
     /// One buffer per worker: a fresh one per file would cost more than reading a small file.
@@ -102,7 +99,7 @@ pub fn copy(
     let mut hasher = blake3::Hasher::new();
     // How far `to` may be as it should, and how long it is.
     let (mut kept, mut to_len) = (there, there);
-    let mut unsynced = 0;
+    let mut behind = WriteBehind::new(to.pace());
     let len = each_piece(from, size, sparse, stop, |piece| {
         match piece {
             Piece::Hole(len, offset) => {
@@ -119,11 +116,7 @@ pub fn copy(
                 if end > kept || !has(to, bytes, offset)? {
                     to.write_at(bytes, offset)?;
                     to_len = to_len.max(end);
-                    unsynced += bytes.len() as u64;
-                    if unsynced >= WRITE_BACK {
-                        to.sync()?;
-                        unsynced = 0;
-                    }
+                    behind.wrote(to, bytes.len() as u64, end)?;
                 }
                 told(bytes.len() as u64);
             }
@@ -162,6 +155,7 @@ fn each_piece(
     mut take: impl FnMut(Piece<'_>) -> Result<(), CopyError>,
 ) -> Result<u64, CopyError> {
     let mut offset = 0;
+    let mut behind = ReadBehind::new(file, size);
     BUFFER.with_borrow_mut(|buffer| {
         while offset < size {
             if stop.load(Ordering::Relaxed) {
@@ -189,6 +183,7 @@ fn each_piece(
             };
             take(Piece::Data(room.get(..got).unwrap_or_default(), offset))?;
             offset += got as u64;
+            behind.read(offset);
         }
         Ok(offset)
     })

@@ -12,6 +12,7 @@ use rustix::fs::{FallocateFlags, Mode};
 use rustix::io::Errno;
 
 use super::attributes::{self, Attributes, tolerate};
+use super::pace::Pace;
 use super::tree::{Found, Tree, TreeError, found_of};
 
 /// A file of the drive that is open for writing: a staged file, or one of the repository's own
@@ -95,6 +96,11 @@ impl DriveFile<'_> {
         self.op("sync", File::sync_data)?;
         self.tree.tell_synced();
         Ok(())
+    }
+
+    /// How fast its drive writes.
+    pub fn pace(&self) -> &Pace {
+        self.tree.pace()
     }
 
     /// Sets owner, permission bits and times where they differ, in the order that keeps them; returns

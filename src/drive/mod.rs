@@ -17,6 +17,8 @@ mod made;
 pub mod monitor;
 pub mod mount;
 pub mod mountinfo;
+pub mod pace;
+mod page_cache;
 pub mod tree;
 pub mod udisks;
 pub mod unmount;

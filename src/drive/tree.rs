@@ -31,6 +31,7 @@ use super::attributes::{self, Attributes, tolerate};
 use super::drive_file::DriveFile;
 use super::faults::Faults;
 use super::mount::Mounted;
+use super::pace::Pace;
 use crate::beneath;
 
 /// How many parent folders are kept open. Runs go through paths in order, so few are enough.
@@ -72,6 +73,7 @@ pub struct Tree {
     /// Where a sync of the file system says nothing (FUSE): the folders that were changed since the last
     /// one, each of which has to be synced by itself.
     unsynced: Option<Mutex<BTreeSet<PathBuf>>>,
+    pace: Pace,
 }
 
 impl Tree {
@@ -92,7 +94,14 @@ impl Tree {
     /// Takes an open folder handle; `shown` is how messages name it.
     pub fn from_handle(root: OwnedFd, shown: &Path) -> Self {
         let unsynced = is_fuse(&root).then(Mutex::default);
-        Self { root, shown: shown.to_owned(), folders: Mutex::default(), faults: None, unsynced }
+        Self {
+            root,
+            shown: shown.to_owned(),
+            folders: Mutex::default(),
+            faults: None,
+            unsynced,
+            pace: Pace::default(),
+        }
     }
 
     /// The whole of a mounted drive.
@@ -133,6 +142,11 @@ impl Tree {
     /// The handle on the folder itself.
     pub fn handle(&self) -> &OwnedFd {
         &self.root
+    }
+
+    /// How fast the drive writes, as those who write to it measure.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// What is at `path`; `None` if nothing. The last component is not followed.

@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use rustix::io::Errno;
 
 use super::{Tree, TreeError};
+use crate::drive::page_cache;
 
 /// `FUSE_SUPER_MAGIC` of linux/magic.h. The kernel passes a sync of the whole file system on to few FUSE
 /// drivers; a sync of a file or folder reaches them all.
@@ -27,6 +28,16 @@ impl Tree {
     /// Whether each file has to be synced by itself, since a sync of the file system says nothing.
     pub fn syncs_each_file(&self) -> bool {
         self.unsynced.is_some()
+    }
+
+    /// Takes what the drive has of a file out of the page cache, where that is worth it for `size` bytes.
+    /// To be called once it is synced: before, there is nothing to take.
+    pub fn uncache(&self, path: &Path, size: u64) {
+        if size >= page_cache::LARGE
+            && let Ok(Some(file)) = self.open_file(path)
+        {
+            page_cache::drop_cached(&file, 0, u64::MAX);
+        }
     }
 
     fn sync_folders(&self) -> Result<(), TreeError> {

@@ -1,0 +1,116 @@
+//! Keeps large files from filling the memory that other programs' files are cached in, and from waiting
+//! there for the drive.
+//!
+//! It reads and writes no content: it advises the kernel, and waits for the drive. What it cannot advise
+//! is as it was without it. Called by `content`, and by `tree` for files that a batch's sync brought to the
+//! drive.
+
+use std::fs::File;
+use std::io::IoSliceMut;
+use std::num::NonZeroU64;
+use std::time::Instant;
+
+use rustix::fs::Advice;
+use rustix::io::ReadWriteFlags;
+
+use super::drive_file::DriveFile;
+use super::pace::Pace;
+use super::tree::TreeError;
+
+/// Files smaller than this are left to the kernel: there the calls would cost more than they save.
+pub(super) const LARGE: u64 = 1 << 20;
+
+/// So much of a file that is read is dropped from the cache at a time.
+const DROP: u64 = 8 << 20;
+
+/// So much of a file that is written begins its way to the drive at a time.
+const START: u64 = 4 << 20;
+
+/// Takes a large file out of the page cache behind its reader, unless it was there before: then some
+/// program uses it.
+pub(super) struct ReadBehind<'f> {
+    /// `None` if it stays.
+    file: Option<&'f File>,
+    dropped: u64,
+}
+
+impl<'f> ReadBehind<'f> {
+    /// For a file of `size` bytes, of which nothing was read yet.
+    pub(super) fn new(file: &'f File, size: u64) -> Self {
+        // Looking at more of it would cost a disk movements of its head; its beginning is read anyway.
+        Self { file: (size >= LARGE && !is_cached(file)).then_some(file), dropped: 0 }
+    }
+
+    /// Its first `end` bytes were read.
+    pub(super) fn read(&mut self, end: u64) {
+        if let Some(file) = self.file
+            && end - self.dropped >= DROP
+        {
+            drop_cached(file, self.dropped, end);
+            self.dropped = end;
+        }
+    }
+}
+
+impl Drop for ReadBehind<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.file {
+            drop_cached(file, 0, u64::MAX);
+        }
+    }
+}
+
+/// Whether a file begins in the page cache; also if the file system does not tell. Asking begins to read it,
+/// so a disk that has the answer at once looks the same: rare, and the file is then left to the kernel.
+fn is_cached(file: &File) -> bool {
+    let mut byte = [0];
+    let only_cached = ReadWriteFlags::NOWAIT;
+    let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], 0, only_cached);
+    read != Err(rustix::io::Errno::AGAIN)
+}
+
+/// Lets what is written to a large file go to the drive at once, and waits for the drive whenever it was
+/// given half of what its pace allows: several files may be written at a time.
+pub(super) struct WriteBehind {
+    most: u64,
+    unsynced: u64,
+    /// Where in the file writing to the drive has not begun.
+    started: u64,
+    begun: Instant,
+}
+
+impl WriteBehind {
+    /// For a file to which nothing was written yet.
+    pub(super) fn new(pace: &Pace) -> Self {
+        Self { most: pace.bytes() / 2, unsynced: 0, started: 0, begun: Instant::now() }
+    }
+
+    /// `len` bytes were written, up to the offset `end`.
+    pub(super) fn wrote(
+        &mut self,
+        to: &mut DriveFile<'_>,
+        len: u64,
+        end: u64,
+    ) -> Result<(), TreeError> {
+        self.unsynced += len;
+        if end - self.started >= START {
+            // What cannot be dropped, since the drive does not have it, begins to be written.
+            drop_cached(to.file(), self.started, end);
+            self.started = end;
+        }
+        if self.unsynced >= self.most {
+            to.sync()?;
+            drop_cached(to.file(), 0, end);
+            to.pace().learn(self.unsynced, self.begun.elapsed());
+            *self = Self { started: end, ..Self::new(to.pace()) };
+        }
+        Ok(())
+    }
+}
+
+/// Drops what the page cache has of a file from `start` to `end`, as far as the drive has it too.
+pub(super) fn drop_cached(file: &File, start: u64, end: u64) {
+    // It is advice: where it is not taken, the cache is as full as it was.
+    let len = NonZeroU64::new(end.saturating_sub(start)).filter(|_| end != u64::MAX);
+    let _advised = rustix::fs::fadvise(file, start, len, Advice::DontNeed);
+}
