@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::format::Keeping;
@@ -227,7 +228,8 @@ pub(super) fn of_open(
 
 fn files(index: &Index, open: &OpenIncrement, keeping: Keeping) -> BTreeMap<RelPath, CatalogEntry> {
     let zone = TimeZone::system();
-    let entries = open.entries.iter().filter_map(|(path, entry)| {
+    let listed: Vec<_> = open.entries.iter().collect();
+    let entries = listed.into_par_iter().filter_map(|(path, entry)| {
         let (record, category, moved_from) = match entry {
             IndexEntry::Version { moved_from } => {
                 (index.records().get(path)?, EntryCategory::Tracked, moved_from.clone())
@@ -247,7 +249,8 @@ fn files(index: &Index, open: &OpenIncrement, keeping: Keeping) -> BTreeMap<RelP
         entry.content_in = content_in.map(str::to_owned);
         Some((path.clone(), entry))
     });
-    entries.collect()
+    // Collected by each thread, then put in order: a tree alone would be built by one.
+    entries.collect::<Vec<_>>().into_iter().collect()
 }
 
 fn folders(records: &BTreeMap<RelPath, Record>) -> BTreeMap<RelPath, CatalogFolder> {
