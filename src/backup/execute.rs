@@ -5,6 +5,7 @@
 //! the log never says more than the drive has. Called by `run`.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -75,6 +76,7 @@ pub(super) fn execute(
         let batch = next_batch(&mut work, pace.bytes().min(most), most_paths);
         let cost = batch.iter().map(cost).fold(0, u64::saturating_add);
         let ready = std::mem::take(&mut staged);
+        stager.odd.fetch_xor(true, Ordering::Relaxed);
         let (committed, next) = std::thread::scope(|scope| {
             let commit =
                 scope.spawn(|| commit(repository, ready, run, stager.set_owner, &mut state));
@@ -96,6 +98,7 @@ pub(super) fn execute(
         done.problems.extend(committed.problems);
         staged = next?;
         if staged.is_empty() && work.peek().is_none() {
+            stager.remove_shelves()?;
             done.skipped.extend(state.blocked);
             done.left = state.left;
             return Ok(());
@@ -287,7 +290,7 @@ pub(super) fn remove_left(tree: &Tree, left: &mut Vec<String>) -> Result<(), Tre
 }
 
 fn stage_one(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {
-    if stager.stop.load(std::sync::atomic::Ordering::Relaxed) {
+    if stager.stop.load(Ordering::Relaxed) {
         return Err(RunError::stopped());
     }
     match work {

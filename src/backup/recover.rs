@@ -92,7 +92,8 @@ pub(super) fn recover(
 fn has_folder(tree: &Tree, staged: &[OsString]) -> Result<bool, RepositoryError> {
     for name in staged {
         let found = tree.stat(&Path::new(layout::STAGE).join(name))?;
-        if found.is_some_and(|found| found.file_type.is_dir()) {
+        let is_ours = name.to_str().is_some_and(layout::is_stage_shelf);
+        if !is_ours && found.is_some_and(|found| found.file_type.is_dir()) {
             return Ok(true);
         }
     }

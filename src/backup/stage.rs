@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::examine::{meta_of, settled, stat_to_read};
 use super::plan::{Reuse, ToCopy, ToNote, Work};
+use super::publish::with_parents;
 use super::{Monitor, RunError};
 use crate::drive::attributes::Attributes;
 use crate::drive::content::{self, CopyError};
@@ -37,6 +38,9 @@ pub(super) const MAX_LINKS: u32 = 500;
 /// interrupted copy goes on where it was.
 pub(super) const RESUMABLE: u64 = 32 << 20;
 
+/// Threads of a batch that have a folder of their own in the staging area.
+const SHELVES: usize = 8;
+
 /// How often a file that changes while it is read is read again.
 const TRIES: usize = 3;
 
@@ -53,6 +57,8 @@ pub(super) struct Stager<'a> {
     pub(super) sequence: u64,
     /// Number for the next staged file.
     pub(super) next: AtomicU64,
+    /// Whether the batch that is being staged has an odd number.
+    pub(super) odd: AtomicBool,
     /// Whether owners can be set (root).
     pub(super) set_owner: bool,
     /// How the drive keeps versions.
@@ -323,8 +329,9 @@ impl Stager<'_> {
     ) -> Result<(String, DriveFile<'_>, u64), CopyError> {
         let mode = mode_on_drive(stat.mode);
         if stat.size < RESUMABLE {
-            let name = self.name();
-            let file = self.tree.create_file(&layout::staged(&name), mode)?;
+            let name = self.name_on_shelf();
+            let path = layout::staged(&name);
+            let file = with_parents(self.tree, &path, || self.tree.create_file(&path, mode))?;
             return Ok((name, file, 0));
         }
         let name = part_name(&entry.path, stat);
@@ -379,6 +386,29 @@ impl Stager<'_> {
         let brought_by = if category == Category::Tracked { self.sequence } else { 0 };
         let stored = self.naming.stored(&entry.path);
         Record { category, content, meta, brought_by, listed: true, stored }
+    }
+
+    /// The name of a small file, in a folder that no other thread makes files in, nor takes those of the batch
+    /// before from: a folder is locked for that, and it is most of what a small file costs. Without links a
+    /// staging area that was torn is set aside whole, and has no folders.
+    fn name_on_shelf(&self) -> String {
+        if self.keeping == Keeping::Displace {
+            return self.name();
+        }
+        let thread = rayon::current_thread_index().unwrap_or(0) % SHELVES;
+        let odd = usize::from(self.odd.load(Ordering::Relaxed));
+        format!("{}/{}", layout::stage_shelf(odd * SHELVES + thread), self.name())
+    }
+
+    /// Removes the folders in the staging area once all is published.
+    pub(super) fn remove_shelves(&self) -> Result<(), TreeError> {
+        if self.keeping == Keeping::Displace || self.next.load(Ordering::Relaxed) == 1 {
+            return Ok(());
+        }
+        for number in 0..2 * SHELVES {
+            self.tree.remove_folder(&layout::staged(&layout::stage_shelf(number).to_string()))?;
+        }
+        Ok(())
     }
 
     fn name(&self) -> String {

@@ -159,9 +159,22 @@ pub fn is_ours_alone(name: &str) -> bool {
 
 /// Whether `name` can be one of ours in the staging area: no other leads out of it.
 pub fn is_stage_name(name: &str) -> bool {
-    !name.is_empty()
+    let (shelf, name) = name.split_once('/').unwrap_or(("a", name));
+    is_stage_shelf(shelf)
+        && !name.is_empty()
         && name.len() <= 64
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Whether a folder in the staging area is one of ours: a letter. Files of their own folder are made and
+/// leave without waiting for others.
+pub fn is_stage_shelf(name: &str) -> bool {
+    matches!(name.as_bytes(), [b'a'..=b'z'])
+}
+
+/// The shelf with this number, of the few there are.
+pub fn stage_shelf(number: usize) -> char {
+    char::from(b"abcdefghijklmnopqrstuvwxyz".get(number % 26).copied().unwrap_or(b'a'))
 }
 
 /// The increments among `names`.

@@ -523,19 +523,50 @@ fn is_ours(names: &[OsString]) -> bool {
 
 /// Removes what lies in the staging area but what `keep` names.
 pub fn clear_stage(tree: &Tree, keep: impl Fn(&str) -> bool) -> Result<(), RepositoryError> {
-    for name in tree.list(Path::new(layout::STAGE), 1_000_000)? {
-        if !name.to_str().is_some_and(&keep) {
-            let path = Path::new(layout::STAGE).join(name);
-            match tree.remove_file(&path) {
-                Err(e) if e.is(Errno::ISDIR) => {
-                    let found = "there is a folder".to_owned();
-                    return Err(RepositoryError::Mismatch { path: tree.shown().join(path), found });
-                }
-                other => other?,
-            };
+    let stage = Path::new(layout::STAGE);
+    for name in tree.list(stage, 1_000_000)? {
+        let shelf = name.to_str().filter(|name| layout::is_stage_shelf(name));
+        let path = stage.join(&name);
+        let found = tree.stat(&path)?;
+        let is_folder = found.is_some_and(|found| found.file_type.is_dir());
+        if let Some(shelf) = shelf
+            && is_folder
+        {
+            clear_shelf(tree, shelf, &keep)?;
+        } else if !name.to_str().is_some_and(&keep) {
+            remove_staged(tree, &path)?;
         }
     }
     Ok(())
+}
+
+fn clear_shelf(
+    tree: &Tree,
+    shelf: &str,
+    keep: &impl Fn(&str) -> bool,
+) -> Result<(), RepositoryError> {
+    let mut kept = false;
+    for name in tree.list(&layout::staged(shelf), 1_000_000)? {
+        if name.to_str().is_some_and(|name| keep(&format!("{shelf}/{name}"))) {
+            kept = true;
+        } else {
+            remove_staged(tree, &layout::staged(shelf).join(name))?;
+        }
+    }
+    if !kept {
+        tree.remove_folder(&layout::staged(shelf))?;
+    }
+    Ok(())
+}
+
+fn remove_staged(tree: &Tree, path: &Path) -> Result<(), RepositoryError> {
+    match tree.remove_file(path) {
+        Err(e) if e.is(Errno::ISDIR) => {
+            let found = "there is a folder".to_owned();
+            Err(RepositoryError::Mismatch { path: tree.shown().join(path), found })
+        }
+        other => Ok(other.map(drop)?),
+    }
 }
 
 /// Removes a folder of `.bkm` with all in it; `depth` is 0.
