@@ -32,10 +32,10 @@ test-vm: ## Plug USB drives into a virtual machine that has the program (root; 1
 fuzz: ## Feed every parser with arbitrary input, FUZZ_SECONDS (60) each
 	@scripts/fuzz.sh
 
-bench: ## Compare with rsync on 50,000 files (root; some minutes, 3 GB in /var/tmp)
-	@scripts/deps.sh build demo bench
-	cargo build --locked --release
-	benches/run.sh target/release/bkm-agent
+bench: ## Compare with rsync, restic, borg and rdiff-backup (root; an hour, 40 GB in /var/tmp)
+	@scripts/deps.sh build bench
+	cargo build --locked --release --bin bkm-agent --example walk
+	benches/compare.py target/release/bkm-agent target/release/examples/walk $(BENCH_SETS)
 
 bench-latency: ## Time from mounting to the first byte, from the last byte to the notification, and start-up (root)
 	@scripts/deps.sh build demo bench

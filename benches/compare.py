@@ -7,7 +7,7 @@ a loop device), in turn, medians of all rounds. Called by `make bench`; needs ro
 PROGRAM is bkm-agent, WALK the bare parallel walk of benches/walk.rs. Sets: small (50,000 files), large (4 files of
 1 GB), tree (the Rust toolchain that built it, else /usr), million. Each prints a table and keeps it in target/bench.
 
-BENCH_ROUNDS (3); BENCH_TOOLS, names of some of them; BENCH_DIR (/var/tmp/bkm-bench) keeps the sources for the next time.
+BENCH_ROUNDS (3 of small, 1 of the others); BENCH_TOOLS, names of some of them; BENCH_DIR (/var/tmp/bkm-bench) keeps the sources for the next time.
 
 Seconds are from the start of the tool to the end of a sync of the drive. CPU seconds are those of the tool and all
 that it started; the kernel's writing back is not in them. Memory is that of the tool's largest process. Bytes are
@@ -323,12 +323,13 @@ def main():
     NO_PASSWORD = "--insecure-no-password" in helped
     KEPT.mkdir(parents=True, exist_ok=True)
     WORK.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[3:] or ["small", "large", "tree"]:
+    for name in sys.argv[3:] or SETS:
         one = SETS[name]
         one.make()
         folder = Path(tempfile.mkdtemp(dir=WORK, prefix="run."))
         try:
-            for number in range(int(os.environ.get("BENCH_ROUNDS", 3))):
+            rounds = 3 if name == "small" else 1
+            for number in range(int(os.environ.get("BENCH_ROUNDS", rounds))):
                 one.round(number, folder)
         finally:
             for drive in DRIVES:

@@ -72,8 +72,13 @@ vm() {
 }
 
 bench() {
-    have rsync rsync
+    have e2fsprogs mkfs.ext4
+    have mount losetup
     have python3 python3
+    have rsync rsync
+    have restic restic
+    have borgbackup borg
+    have rdiff-backup rdiff-backup
 }
 
 # A drive that is as slow as a USB stick.

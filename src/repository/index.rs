@@ -31,8 +31,8 @@ use crate::relpath::RelPath;
 /// Records per base frame: large enough that frames cost nothing, small enough to stay bounded.
 pub(super) const BASE_CHUNK: usize = 4096;
 
-/// So many changes may follow the base of a small index before it is compacted: half a megabyte.
-const SLACK: u64 = 4096;
+/// So many changes may follow the base of a small index before it is compacted.
+const SLACK: u64 = 64;
 
 /// One frame of the log.
 #[derive(Debug, Serialize, Deserialize)]

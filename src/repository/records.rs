@@ -302,10 +302,14 @@ mod tests {
             }
             prop_assert!(records.iter().eq(plain.iter()));
             prop_assert_eq!(&records, &Records::from(plain.clone()));
-            for number in 0..40 {
+            for number in 0..40_u8 {
                 let path = path(number);
                 prop_assert_eq!(records.get(&path), plain.get(&path));
                 prop_assert!(records.starting_at(&path).eq(plain.range(&path..)));
+                let all = 0..records.base_len();
+                let found = records.find(&all, path.as_bytes()).map(|(_, record)| record);
+                let expected = base.contains(&number).then(|| plain.get(&path)).flatten();
+                prop_assert_eq!(found, expected);
             }
         }
     }
