@@ -130,7 +130,12 @@ fn next_batch<'s>(
 
 /// What it costs the drive, in bytes.
 fn cost(work: &Work<'_>) -> u64 {
-    (work.paths() as u64 * pace::PATH).saturating_add(work.bytes())
+    let path = match work {
+        Work::Copy(_) => pace::PATH,
+        // Names alone, many of which share a block.
+        Work::Reuse(_) | Work::Note(_) | Work::Change(_) => pace::NAME,
+    };
+    (work.paths() as u64 * path).saturating_add(work.bytes())
 }
 
 /// Stages one batch; its changes are in the order in which they are to be published.

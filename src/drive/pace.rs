@@ -23,6 +23,9 @@ const GROWTH: u64 = 4;
 /// What a path costs beside its content, in bytes: a small file takes about as long.
 pub const PATH: u64 = 64 << 10;
 
+/// What a path costs of which only the name changes, in bytes: a block of a folder, at most.
+pub const NAME: u64 = 4 << 10;
+
 /// A drive's pace, as measured by whoever writes to it.
 #[derive(Debug)]
 pub struct Pace(AtomicU64);

@@ -188,10 +188,25 @@ mod tests {
 
     #[test]
     fn a_staged_name_leads_nowhere_else() {
-        for ours in ["1", "part-0123456789abcdef0123456789abcdef"] {
+        for ours in ["1", "b/1", "part-0123456789abcdef0123456789abcdef"] {
             assert!(is_stage_name(ours), "{ours}");
         }
-        for other in ["", ".", "..", "a/b", "../index", "/etc/passwd", "a\0", &"1".repeat(65)] {
+        let long = "1".repeat(65);
+        let others = [
+            "",
+            ".",
+            "..",
+            "a/",
+            "a/..",
+            "a/b/c",
+            "ab/c",
+            "A/b",
+            "../index",
+            "/etc/passwd",
+            "a\0",
+            &long,
+        ];
+        for other in others {
             assert!(!is_stage_name(other), "{other:?}");
         }
     }
