@@ -18,6 +18,7 @@ drive was unmounted, all caches dropped, the drive mounted again, as it is when 
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -319,6 +320,8 @@ def main():
     PROGRAM, WALK = (os.path.abspath(path) for path in sys.argv[1:3])
     if os.geteuid():
         sys.exit("The benchmark attaches drives: it needs root.")
+    # Drives are detached on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     helped = subprocess.run(["restic", "help"], capture_output=True, text=True).stdout
     NO_PASSWORD = "--insecure-no-password" in helped
     KEPT.mkdir(parents=True, exist_ok=True)

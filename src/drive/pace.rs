@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn what_is_too_little_to_measure_teaches_nothing() {
         let pace = Pace::default();
-        pace.learn(MB, Duration::from_secs(60));
+        pace.learn(MB, Duration::from_mins(1));
         pace.learn(0, Duration::ZERO);
         assert_eq!(pace.bytes(), FIRST);
         pace.learn(8 * MB, Duration::ZERO);
