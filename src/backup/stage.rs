@@ -406,7 +406,12 @@ impl Stager<'_> {
             return Ok(());
         }
         for number in 0..2 * SHELVES {
-            self.tree.remove_folder(&layout::staged(&layout::stage_shelf(number).to_string()))?;
+            match self.tree.remove_folder(&layout::staged(&layout::stage_shelf(number).to_string()))
+            {
+                // What somebody put there the next run takes away.
+                Err(e) if e.is(Errno::NOTEMPTY) || e.is(Errno::EXIST) || e.is(Errno::NOTDIR) => {}
+                other => drop(other?),
+            }
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use rayon::slice::ParallelSliceMut as _;
 use super::rules::Rules;
 use super::source::Source;
 use super::walk::{Part, walk};
-use super::{Category, Stat};
+use super::{Category, Kind, Stat};
 use crate::problem::Problem;
 use crate::relpath::RelPath;
 
@@ -129,9 +129,12 @@ pub fn scan(source: &Source, rules: &Rules, options: &ScanOptions<'_>) -> Result
         .build()
         .map_err(|error| ScanError::Root(io::Error::other(error)))?;
     let hits = rules.hits();
-    let (parts, folders) = walk(&pool, source, rules, &hits, options);
+    let (mut parts, folders) = walk(&pool, source, rules, &hits, options);
     if options.stop.load(Ordering::Relaxed) {
         return Err(ScanError::Stopped);
+    }
+    if let Some(known) = options.known {
+        drop_known(&mut parts, known);
     }
     let mut scan = merge(parts, folders)?;
     scan.unmatched = rules.unmatched(&hits);
@@ -139,6 +142,19 @@ pub fn scan(source: &Source, rules: &Rules, options: &ScanOptions<'_>) -> Result
         scan.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
     });
     Ok(scan)
+}
+
+/// Takes out what was listed before anything was known, and need not be.
+fn drop_known(parts: &mut [Part], known: &dyn Known) {
+    let Some(all) = known.below(b"") else { return };
+    for entries in parts.iter_mut().map(|part| &mut part.entries) {
+        entries.retain(|Entry { path, category, stat }| {
+            stat.kind == Kind::Folder
+                || stat.nlink > 1
+                || !known.is_as_it_was(&all, path.as_bytes(), *category, stat)
+        });
+        entries.shrink_to_fit();
+    }
 }
 
 /// Brings the jobs' findings together and picks the folders that hold something selected.
