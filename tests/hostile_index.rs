@@ -152,23 +152,27 @@ fn an_index_whose_increments_lead_elsewhere_is_damaged() {
 #[test]
 fn an_index_whose_staged_names_or_paths_lead_elsewhere_is_damaged() {
     let mut attacked = Attacked::new();
-    // The names of staged files are looked for in what the program wrote, and replaced by one of the same
-    // length, so that this test knows nothing of what a record is.
+    // The names of staged files are looked for in what the program wrote, and replaced by others,
+    // so that this test knows nothing of what a record is.
     attacked.home.write("work/staged.txt", "content");
     attacked.home.done(&["run"]);
     let index = fs::read(attacked.repository().join(".bkm/index")).unwrap();
     let sound = payloads(&index);
     let found = sound.iter().position(|p| p[0] == 2 && find(p, b"staged.txt").is_some()).unwrap();
-    for evil in ["..", "/a", "", "../../mirror/a.txt", "/etc/passwd", "a\0", "../index", "é"] {
+    let other = ["..", "/a", "", "../../mirror/a.txt", "/etc/passwd", "a\0", "../index", "é"];
+    for evil in other.into_iter().chain(["a/..", "a/", "a/b/1", "ab/1"]) {
         let mut payloads = sound.clone();
         let payload = &mut payloads[found];
         let staged = (0..payload.len())
             .rev()
-            .find(|at| payload[*at] == 1 && payload.get(at + 1).is_some_and(u8::is_ascii_digit))
+            .find(|at| {
+                let is_name = |name: &[u8]| name[1] == b'/' && name[2].is_ascii_digit();
+                payload[*at] == 3 && payload.get(at + 1..at + 4).is_some_and(is_name)
+            })
             .unwrap();
         let mut name = vec![u8::try_from(evil.len()).unwrap()];
         name.extend(evil.as_bytes());
-        payload.splice(staged..staged + 2, name);
+        payload.splice(staged..staged + 4, name);
         refused(&mut attacked, evil, &payloads, REPAIR);
     }
     for evil in [&b"../../out"[..], b"/etc/passwd", b"", b"a//b", b"..", b"a/\0"] {
