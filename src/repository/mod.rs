@@ -416,7 +416,7 @@ impl<'t> Repository<'t> {
 
     /// Writes the stamp, the last thing of a run, and compacts the index if that pays.
     pub fn stamp_run(&mut self, time_ns: i64, rules: [u8; 32]) -> Result<(), RepositoryError> {
-        if self.index.wants_compaction() {
+        if self.index.wants_compaction(self.format.keeps_versions) {
             self.compact()?;
         }
         self.stamp = Stamp {
