@@ -101,8 +101,7 @@ class Tool:
                 before = ["--link-dest", f"../{run - 1}"] if run else []
                 return [["rsync", "-a", "--delete", *before, f"{source}/", f"{to}/{run}/"]]
             case "restic":
-                restic = ["restic", "--quiet", "--insecure-no-password", "--repo", to / "restic"]
-                restic = restic if NO_PASSWORD else [a for a in restic if "insecure" not in str(a)]
+                restic = ["restic", "--quiet", "--repo", to / "restic"]
                 init = [] if run else [[*restic, "init"]]
                 return [*init, [*restic, "backup", source]]
             case "borg":
@@ -127,8 +126,7 @@ class Tool:
         }
 
 
-PROGRAM = None
-NO_PASSWORD = False
+PROGRAM = WALK = None
 TOOLS = [
     Tool("cp", "cp -a", ["first"]),
     Tool("rsync", "rsync -a --delete"),
@@ -316,14 +314,12 @@ DRIVES = []
 
 
 def main():
-    global PROGRAM, WALK, NO_PASSWORD
+    global PROGRAM, WALK
     PROGRAM, WALK = (os.path.abspath(path) for path in sys.argv[1:3])
     if os.geteuid():
         sys.exit("The benchmark attaches drives: it needs root.")
     # Drives are detached on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    helped = subprocess.run(["restic", "help"], capture_output=True, text=True).stdout
-    NO_PASSWORD = "--insecure-no-password" in helped
     KEPT.mkdir(parents=True, exist_ok=True)
     WORK.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[3:] or SETS:

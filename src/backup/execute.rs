@@ -25,7 +25,8 @@ use crate::repository::{self, Repository, RepositoryError, layout, reserve};
 /// Most paths in one batch: bounds the journal's frame and the folder of staged files.
 pub(super) const BATCH_PATHS: usize = 4096;
 
-/// The most bytes in one batch where all that a pulled plug finds in flight is done again.
+/// The same, and the most bytes, where all that a pulled plug finds in flight is done again.
+const DISPLACE_PATHS: usize = 512;
 const DISPLACE_BYTES: u64 = 32 << 20;
 
 /// What was done.
@@ -61,9 +62,9 @@ pub(super) fn execute(
     most_paths: usize,
     done: &mut Done,
 ) -> Result<(), RunError> {
-    let most = match stager.keeping {
-        Keeping::Hardlink => u64::MAX,
-        Keeping::Displace => DISPLACE_BYTES,
+    let (most, most_paths) = match stager.keeping {
+        Keeping::Hardlink => (u64::MAX, most_paths),
+        Keeping::Displace => (DISPLACE_BYTES, most_paths.min(DISPLACE_PATHS)),
     };
     let pace = stager.tree.pace();
     // Of the batch that is being made durable.

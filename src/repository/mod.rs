@@ -265,7 +265,8 @@ impl<'t> Repository<'t> {
     }
 
     /// Brings the page for browsers in line with the catalogs, where there is to be one: called when catalogs
-    /// were written, before the frame that says so; `made` is the one of this run. Returns what kept it from that, for people.
+    /// were written, before the frame that says so; `made` is the one of this run. Returns what kept it from
+    /// that, for people.
     fn refresh_browse(&self, made: Option<&Catalog>) -> Result<Option<String>, RepositoryError> {
         match self.browse {
             None if !browse::is_there(self.tree)? => Ok(None),
