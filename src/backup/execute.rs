@@ -52,8 +52,8 @@ pub(super) struct Done {
 /// Carries out `plan` in batches of at most `most_paths` paths. On an error everything published stays,
 /// and `done` says how much that is.
 ///
-/// While one batch is synced and published, the next one is staged: the drive writes and the processor
-/// hashes at the same time.
+/// While one batch is synced, the next one is staged: the drive writes and the processors hash at the same time.
+/// Then all of them publish the one that is durable.
 pub(super) fn execute(
     repository: &mut Repository<'_>,
     plan: Vec<Work<'_>>,
@@ -73,17 +73,20 @@ pub(super) fn execute(
     let mut staged = Vec::new();
     let mut state = Batches { catalog: done.remarks, ..Batches::default() };
     loop {
-        let begun = Instant::now();
+        let since = Instant::now();
         let batch = next_batch(&mut work, pace.bytes().min(most), most_paths);
         let cost = batch.iter().map(cost).fold(0, u64::saturating_add);
         let ready = std::mem::take(&mut staged);
         stager.odd.fetch_xor(true, Ordering::Relaxed);
-        let (committed, next) = std::thread::scope(|scope| {
-            let commit =
-                scope.spawn(|| commit(repository, ready, run, stager.set_owner, &mut state));
+        let (begun, next) = std::thread::scope(|scope| {
+            let begin = scope.spawn(|| begin(repository, ready, run, &mut state));
             let next = stage_batch(&batch, stager, done);
             // A panic over there is a panic here.
-            (commit.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), next)
+            (begin.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), next)
+        });
+        let committed = begun.and_then(|problems| {
+            let published = publish_pending(repository, stager.set_owner, false, &mut state)?;
+            Ok(Committed { problems, ..published })
         });
         let committed = match committed {
             Err(RunError::Repository(full))
@@ -106,7 +109,7 @@ pub(super) fn execute(
         }
         // What was staged may be in memory only. What became durable may have gone to the drive long ago, as
         // parts of a large file do.
-        pace.learn(syncing.min(cost), begun.elapsed());
+        pace.learn(syncing.min(cost), since.elapsed());
         syncing = cost;
     }
 }
@@ -174,22 +177,20 @@ struct Committed {
     problems: Vec<Problem>,
 }
 
-/// Makes a staged batch durable, writes it to the index and publishes it. The batch before it is in
-/// place, so what stands in the way of this one is seen now.
-fn commit(
+/// Makes a staged batch durable and writes it to the index: its files may be published then. The batch before it is
+/// in place, so what stands in the way of this one is seen now. Returns what cannot be published.
+fn begin(
     repository: &mut Repository<'_>,
     changes: Vec<Change>,
     run: Option<&RunMark>,
-    set_owner: bool,
     state: &mut Batches,
-) -> Result<Committed, RunError> {
+) -> Result<Vec<Problem>, RunError> {
     let tree = repository.tree();
     let format = repository.format();
     let (changes, problems) =
         obstacles::take_out_blocked(tree, repository.index(), format, changes, &mut state.blocked)?;
-    let mut committed = Committed { problems, ..Committed::default() };
     if changes.is_empty() {
-        return Ok(committed);
+        return Ok(problems);
     }
     // Once it is in the index it has to go through.
     let mut need = Need::new(repository.index(), format.keeps_versions, tree.block()?);
@@ -207,10 +208,7 @@ fn commit(
     repository.begin_batch(Batch { run: run.cloned(), changes })?;
     // Only now the index says that the batch before is not to be taken back.
     remove_left(tree, &mut state.left)?;
-    let published = publish_pending(repository, set_owner, false, state)?;
-    committed.notes = published.notes;
-    committed.files = published.files;
-    Ok(committed)
+    Ok(problems)
 }
 
 /// Publishes the batch that was written to the index last. `again` if that was begun and failed.

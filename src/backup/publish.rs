@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use rustix::io::Errno;
 
 use super::heal;
@@ -40,25 +41,14 @@ pub(super) fn publish(
     let mut occupied = Vec::new();
     let turned = if again.is_some() { turned(tree, index, batch)? } else { BTreeSet::new() };
     let arrived = again.map(|names| Arrived::of(batch, names));
-    for change in &batch.changes {
+    let (puts, others): (Vec<_>, Vec<_>) =
+        batch.changes.iter().partition(|change| matches!(change, Change::Put { .. }));
+    for change in others {
         if leaves(change) && is_at_or_below(change.path(), &turned) {
             continue;
         }
         let old = index.records().get(change.path());
         match change {
-            Change::Put { path, record, stage, .. } => {
-                let staged = layout::staged(stage);
-                let place = record.place(path);
-                let track =
-                    increment.filter(|_| record.is_tracked()).map(|i| layout::track(i, place));
-                if let Some(new) = record.identity()
-                    && again.is_some()
-                    && tree.stat(&staged)?.is_some()
-                {
-                    expect(tree, &staged, new)?;
-                }
-                put(tree, &staged, place, record, old, track.as_deref())?;
-            }
             Change::Note { path, record, version: true } => {
                 let (Some(old), Some(increment)) = (old.and_then(Record::identity), increment)
                 else {
@@ -68,7 +58,7 @@ pub(super) fn publish(
                 expect(tree, &mirror, old)?;
                 link(tree, &mirror, &layout::track(increment, record.place(path)), old)?;
             }
-            Change::Note { .. } => {}
+            Change::Note { .. } | Change::Put { .. } => {}
             Change::Remove { path } => {
                 let Some(record) = old else { continue };
                 let place = record.place(path);
@@ -89,6 +79,20 @@ pub(super) fn publish(
             }
         }
     }
+    // Each has places of its own, so their order does not matter; and they are most of what there is to do.
+    puts.into_par_iter().try_for_each(|change| {
+        let Change::Put { path, record, stage, .. } = change else { return Ok(()) };
+        let staged = layout::staged(stage);
+        let place = record.place(path);
+        let track = increment.filter(|_| record.is_tracked()).map(|i| layout::track(i, place));
+        if let Some(new) = record.identity()
+            && again.is_some()
+            && tree.stat(&staged)?.is_some()
+        {
+            expect(tree, &staged, new)?;
+        }
+        put(tree, &staged, place, record, index.records().get(path), track.as_deref())
+    })?;
     Ok(occupied)
 }
 
