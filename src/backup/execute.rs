@@ -77,7 +77,6 @@ pub(super) fn execute(
         let batch = next_batch(&mut work, pace.bytes().min(most), most_paths);
         let cost = batch.iter().map(cost).fold(0, u64::saturating_add);
         let ready = std::mem::take(&mut staged);
-        stager.odd.fetch_xor(true, Ordering::Relaxed);
         let (begun, next) = std::thread::scope(|scope| {
             let begin = scope.spawn(|| begin(repository, ready, run, &mut state));
             let next = stage_batch(&batch, stager, done);

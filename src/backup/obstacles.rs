@@ -35,7 +35,8 @@ pub(super) fn take_out_blocked(
         index,
         format,
         sound: BTreeSet::new(),
-        missing: BTreeSet::new(),
+        empty: BTreeSet::new(),
+        looked_into: BTreeSet::new(),
         freed: BTreeSet::new(),
     };
     let mut stays = BTreeSet::new();
@@ -120,8 +121,10 @@ struct Look<'a> {
     format: &'a Format,
     /// Folders that were looked at.
     sound: BTreeSet<RelPath>,
-    /// Folders that are not there: nothing is in them.
-    missing: BTreeSet<RelPath>,
+    /// Folders that have nothing in them, or are not there.
+    empty: BTreeSet<RelPath>,
+    /// Folders of which it is known whether they are empty.
+    looked_into: BTreeSet<RelPath>,
     /// Places, folded, that the batch frees before it fills others.
     freed: BTreeSet<Vec<u8>>,
 }
@@ -134,8 +137,8 @@ impl Look<'_> {
         let was_folder = is_folder(index, change.path());
         let expected = old.and_then(Record::identity);
         let place = change.place(index);
-        let above = change.path().parent();
-        let is_in_nothing = above.is_some_and(|above| self.missing.contains(&above));
+        let arrives = matches!(change, Change::Put { .. } | Change::Folder { .. });
+        let is_in_nothing = old.is_none() && arrives && self.is_in_nothing(change.path(), place);
         let looked = if is_in_nothing { Ok(None) } else { self.tree.stat(&layout::mirror(place)) };
         let found = match looked {
             // A link that this run turns into a folder leaves when the batch is published.
@@ -155,7 +158,6 @@ impl Look<'_> {
         // What has this name on the drive may be called otherwise in the source ("A" and "a").
         let found = found.filter(|_| old.is_some() || !self.freed.contains(&self.folded(place)));
         let as_recorded = found.is_some_and(|found| expected.is_some_and(|e| e.is(&found)));
-        let arrives = matches!(change, Change::Put { .. } | Change::Folder { .. });
         let is_new = arrives && found.is_none() && !is_in_nothing;
         if is_new && self.is_below_no_folder(change.path(), place)? {
             return Ok(Some("a folder above it is something else now".to_owned()));
@@ -172,6 +174,28 @@ impl Look<'_> {
             Change::RemoveFolder { .. } | Change::Heal { .. } => false,
         };
         Ok(stands_in_the_way.then(|| description(found.as_ref())))
+    }
+
+    /// Whether nothing can be at `path`, since nothing is in the folder that it lies in. A folder that nobody
+    /// backed up to is looked into once, and not at each name.
+    fn is_in_nothing(&mut self, path: &RelPath, place: &RelPath) -> bool {
+        let (Some(above), Some(place)) = (path.parent(), place.parent()) else { return false };
+        if self.empty.contains(&above) {
+            return true;
+        }
+        if !self.looked_into.insert(above.clone()) {
+            return false;
+        }
+        let next = self.index.records().starting_at(&above).find(|(path, _)| **path != above);
+        if next.is_some_and(|(path, _)| path.is_below(&above)) {
+            return false;
+        }
+        // What else it may be shows when the name is looked at.
+        let is_empty = self.tree.list(&layout::mirror(&place), 0).is_ok();
+        if is_empty {
+            self.empty.insert(above);
+        }
+        is_empty
     }
 
     fn folded(&self, place: &RelPath) -> Vec<u8> {
@@ -233,7 +257,7 @@ impl Look<'_> {
             }
             match self.tree.stat(&layout::mirror(&place))? {
                 None => {
-                    self.missing.extend(path.parent());
+                    self.empty.extend(path.parent());
                     return Ok(false);
                 }
                 Some(found) if found.file_type.is_dir() => self.sound.insert(above),

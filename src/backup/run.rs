@@ -4,7 +4,7 @@
 //! one exception is ending what an interrupted run left. Called through `backup`.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use super::adopt::{self, Takeover};
@@ -405,7 +405,6 @@ impl Run<'_> {
             monitor: options.monitor,
             sequence: mark.as_ref().map_or(0, |mark| mark.sequence),
             next: AtomicU64::new(1),
-            odd: AtomicBool::new(false),
             set_owner,
             keeping: format.keeps_versions,
             naming: &naming,

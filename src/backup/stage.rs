@@ -38,9 +38,6 @@ pub(super) const MAX_LINKS: u32 = 500;
 /// interrupted copy goes on where it was.
 pub(super) const RESUMABLE: u64 = 32 << 20;
 
-/// Threads of a batch that have a folder of their own in the staging area.
-const SHELVES: usize = 8;
-
 /// How often a file that changes while it is read is read again.
 const TRIES: usize = 3;
 
@@ -57,8 +54,6 @@ pub(super) struct Stager<'a> {
     pub(super) sequence: u64,
     /// Number for the next staged file.
     pub(super) next: AtomicU64,
-    /// Whether the batch that is being staged has an odd number.
-    pub(super) odd: AtomicBool,
     /// Whether owners can be set (root).
     pub(super) set_owner: bool,
     /// How the drive keeps versions.
@@ -329,7 +324,7 @@ impl Stager<'_> {
     ) -> Result<(String, DriveFile<'_>, u64), CopyError> {
         let mode = mode_on_drive(stat.mode);
         if stat.size < RESUMABLE {
-            let name = self.name_on_shelf();
+            let name = self.name_on_shelf(&entry.path);
             let path = layout::staged(&name);
             let file = with_parents(self.tree, &path, || self.tree.create_file(&path, mode))?;
             return Ok((name, file, 0));
@@ -388,16 +383,18 @@ impl Stager<'_> {
         Record { category, content, meta, brought_by, listed: true, stored }
     }
 
-    /// The name of a small file, in a folder that no other thread makes files in, nor takes those of the batch
-    /// before from: a folder is locked for that, and it is most of what a small file costs. Without links a
-    /// staging area that was torn is set aside whole, and has no folders.
-    fn name_on_shelf(&self) -> String {
+    /// The name of a small file, in a folder of the staging area. Each thread and source folder has one of them,
+    /// as far as they go: a folder is locked while a file is made in it or leaves it, and searched from one
+    /// end, which is most of what a small file costs. Without links a staging area that was torn is set
+    /// aside whole, and has no folders.
+    fn name_on_shelf(&self, path: &RelPath) -> String {
         if self.keeping == Keeping::Displace {
             return self.name();
         }
-        let thread = rayon::current_thread_index().unwrap_or(0) % SHELVES;
-        let odd = usize::from(self.odd.load(Ordering::Relaxed));
-        format!("{}/{}", layout::stage_shelf(odd * SHELVES + thread), self.name())
+        let thread = rayon::current_thread_index().unwrap_or(0);
+        let mix = |sum: usize, byte: &u8| sum.wrapping_mul(31).wrapping_add(usize::from(*byte));
+        let folder = path.parent().map_or(0, |folder| folder.as_bytes().iter().fold(0, mix));
+        format!("{}/{}", layout::stage_shelf(folder.wrapping_add(thread)), self.name())
     }
 
     /// Removes the folders in the staging area once all is published.
@@ -405,9 +402,11 @@ impl Stager<'_> {
         if self.keeping == Keeping::Displace || self.next.load(Ordering::Relaxed) == 1 {
             return Ok(());
         }
-        for number in 0..2 * SHELVES {
-            match self.tree.remove_folder(&layout::staged(&layout::stage_shelf(number).to_string()))
-            {
+        for name in self.tree.list(Path::new(layout::STAGE), 1_000_000)? {
+            let Some(shelf) = name.to_str().filter(|name| layout::is_stage_shelf(name)) else {
+                continue;
+            };
+            match self.tree.remove_folder(&layout::staged(shelf)) {
                 // What somebody put there the next run takes away.
                 Err(e) if e.is(Errno::NOTEMPTY) || e.is(Errno::EXIST) || e.is(Errno::NOTDIR) => {}
                 other => drop(other?),

@@ -192,22 +192,7 @@ pub(super) fn of_open(
     closing: &Closing,
     keeping: Keeping,
 ) -> Catalog {
-    let mut summary = Summary::default();
-    let mut total_size = 0;
-    for (path, entry) in &open.entries {
-        match entry {
-            IndexEntry::Version { .. } => {
-                summary.new_or_changed_tracked += 1;
-                total_size = u64::saturating_add(
-                    total_size,
-                    index.records().get(path).map_or(0, Record::size),
-                );
-            }
-            IndexEntry::Deleted(_) => summary.deleted_tracked += 1,
-        }
-    }
-    summary.total_operations = summary.new_or_changed_tracked + summary.deleted_tracked;
-    Catalog {
+    let mut catalog = Catalog {
         version: "1.0".to_owned(),
         backup_type: "incremental".to_owned(),
         backup_name: open.mark.name.clone(),
@@ -221,9 +206,11 @@ pub(super) fn of_open(
         gone: Vec::new(),
         problems: closing.problems.clone(),
         notes: closing.notes.clone(),
-        summary,
-        statistics: Statistics { total_files: summary.total_operations, total_size },
-    }
+        summary: Summary::default(),
+        statistics: Statistics::default(),
+    };
+    catalog.count();
+    catalog
 }
 
 fn files(index: &Index, open: &OpenIncrement, keeping: Keeping) -> BTreeMap<RelPath, CatalogEntry> {

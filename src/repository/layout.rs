@@ -166,15 +166,16 @@ pub fn is_stage_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// Whether a folder in the staging area is one of ours: a letter. Files of their own folder are made and
+/// Whether a folder in the staging area is one of ours: one or two letters. Files of their own folder are made and
 /// leave without waiting for others.
 pub fn is_stage_shelf(name: &str) -> bool {
-    matches!(name.as_bytes(), [b'a'..=b'z'])
+    matches!(name.as_bytes(), [b'a'..=b'z'] | [b'a'..=b'z', b'a'..=b'z'])
 }
 
-/// The shelf with this number, of the few there are.
-pub fn stage_shelf(number: usize) -> char {
-    char::from(b"abcdefghijklmnopqrstuvwxyz".get(number % 26).copied().unwrap_or(b'a'))
+/// The shelf with this number, of the 64 there are.
+pub fn stage_shelf(number: usize) -> String {
+    let letter = |n: usize| char::from(b"abcdefgh".get(n % 8).copied().unwrap_or(b'a'));
+    [letter(number / 8), letter(number)].iter().collect()
 }
 
 /// The increments among `names`.
