@@ -64,20 +64,18 @@ impl Records {
 
     /// The record of the base whose path is `bytes`, and its number, which is looked for among `numbers`.
     pub fn find(&self, numbers: &Range<usize>, bytes: &[u8]) -> Option<(usize, &Record)> {
-        let (mut low, mut high) = (numbers.start, numbers.end);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let (at, within) = self.place(middle)?;
-            let (path, record) = self.base.get(at)?.get(within)?;
-            match path.as_bytes().cmp(bytes) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => {
-                    return (!self.gone.contains(&middle)).then_some((middle, record));
-                }
-            }
-        }
-        None
+        let (first, from) = self.place(numbers.start)?;
+        let before = |list: &Vec<(RelPath, Record)>| {
+            list.last().is_some_and(|(path, _)| path.as_bytes() < bytes)
+        };
+        let further = self.base.get(first..)?.partition_point(before);
+        let from = if further == 0 { from } else { 0 };
+        let (list, start) = (self.base.get(first + further)?, self.firsts.get(first + further)?);
+        let to = list.len().min(numbers.end.saturating_sub(*start));
+        let at = from
+            + list.get(from..to)?.binary_search_by(|(path, _)| path.as_bytes().cmp(bytes)).ok()?;
+        let (number, (_, record)) = (start + at, list.get(at)?);
+        (!self.gone.contains(&number)).then_some((number, record))
     }
 
     /// The record of the base with this number, unless it is gone.

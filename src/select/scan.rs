@@ -8,7 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rayon::slice::ParallelSliceMut as _;
+use rayon::prelude::*;
 
 use super::rules::Rules;
 use super::source::Source;
@@ -134,7 +134,7 @@ pub fn scan(source: &Source, rules: &Rules, options: &ScanOptions<'_>) -> Result
         return Err(ScanError::Stopped);
     }
     if let Some(known) = options.known {
-        drop_known(&mut parts, known);
+        pool.install(|| drop_known(&mut parts, known));
     }
     let mut scan = merge(parts, folders)?;
     scan.unmatched = rules.unmatched(&hits);
@@ -147,14 +147,14 @@ pub fn scan(source: &Source, rules: &Rules, options: &ScanOptions<'_>) -> Result
 /// Takes out what was listed before anything was known, and need not be.
 fn drop_known(parts: &mut [Part], known: &dyn Known) {
     let Some(all) = known.below(b"") else { return };
-    for entries in parts.iter_mut().map(|part| &mut part.entries) {
+    parts.par_iter_mut().map(|part| &mut part.entries).for_each(|entries| {
         entries.retain(|Entry { path, category, stat }| {
             stat.kind == Kind::Folder
                 || stat.nlink > 1
                 || !known.is_as_it_was(&all, path.as_bytes(), *category, stat)
         });
         entries.shrink_to_fit();
-    }
+    });
 }
 
 /// Brings the jobs' findings together and picks the folders that hold something selected.
