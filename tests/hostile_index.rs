@@ -160,19 +160,19 @@ fn an_index_whose_staged_names_or_paths_lead_elsewhere_is_damaged() {
     let sound = payloads(&index);
     let found = sound.iter().position(|p| p[0] == 2 && find(p, b"staged.txt").is_some()).unwrap();
     let other = ["..", "/a", "", "../../mirror/a.txt", "/etc/passwd", "a\0", "../index", "é"];
-    for evil in other.into_iter().chain(["a/..", "a/", "a/b/1", "ab/1"]) {
+    for evil in other.into_iter().chain(["a/..", "a/", "a/b/1", "abc/1"]) {
         let mut payloads = sound.clone();
         let payload = &mut payloads[found];
         let staged = (0..payload.len())
             .rev()
             .find(|at| {
-                let is_name = |name: &[u8]| name[1] == b'/' && name[2].is_ascii_digit();
-                payload[*at] == 3 && payload.get(at + 1..at + 4).is_some_and(is_name)
+                let is_name = |name: &[u8]| name[2] == b'/' && name[3].is_ascii_digit();
+                payload[*at] == 4 && payload.get(at + 1..at + 5).is_some_and(is_name)
             })
             .unwrap();
         let mut name = vec![u8::try_from(evil.len()).unwrap()];
         name.extend(evil.as_bytes());
-        payload.splice(staged..staged + 4, name);
+        payload.splice(staged..staged + 5, name);
         refused(&mut attacked, evil, &payloads, REPAIR);
     }
     for evil in [&b"../../out"[..], b"/etc/passwd", b"", b"a//b", b"..", b"a/\0"] {

@@ -10,8 +10,7 @@ static GO: AtomicBool = AtomicBool::new(false);
 
 fn scanned(root: &Path) -> (Source, Scan) {
     let source = Source::open(root).unwrap();
-    let options =
-        ScanOptions { one_file_system: true, skip: &[], workers: 1, stop: &GO, known: None };
+    let options = ScanOptions { one_file_system: true, skip: &[], stop: &GO, known: None };
     let found = scan(&source, &Rules::new(&RawRules::default()).unwrap(), &options).unwrap();
     (source, found)
 }

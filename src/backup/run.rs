@@ -60,13 +60,12 @@ fn run_at(
     place: Place<'_>,
     options: &Options<'_>,
 ) -> Result<RunReport, RunError> {
-    let workers = profile.workers();
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(workers)
+        .num_threads(profile.workers())
         .thread_name(|n| format!("bkm-worker-{n}"))
         .build()
         .map_err(RunError::Workers)?;
-    let run = Run { profile, place, options, workers, begun: Instant::now() };
+    let run = Run { profile, place, options, begun: Instant::now() };
     pool.install(|| run.go())
 }
 
@@ -103,7 +102,6 @@ struct Run<'a> {
     profile: &'a Profile,
     place: Place<'a>,
     options: &'a Options<'a>,
-    workers: usize,
     begun: Instant,
 }
 
@@ -169,9 +167,10 @@ impl Run<'_> {
         tree: Option<&'t Tree>,
     ) -> Result<(Scan, Option<Repository<'t>>), RunError> {
         let known = Known::new(source.stable_inodes());
-        let (scanned, opened) = rayon::join(
-            || self.scan(source, tree, Some(&known)),
+        // One thread alone reads the index first.
+        let (opened, scanned) = rayon::join(
             || tree.map_or(Ok(None), |tree| Self::open(tree, &known)),
+            || self.scan(source, tree, Some(&known)),
         );
         let (mut scan, opened) = (scanned?, opened?);
         let Some((repository, seen)) = known.forget() else { return Ok((scan, opened)) };
@@ -272,7 +271,6 @@ impl Run<'_> {
         let options = ScanOptions {
             one_file_system: self.profile.one_file_system,
             skip: &own,
-            workers: self.workers,
             stop: self.options.stop,
             known,
         };
@@ -510,12 +508,13 @@ impl Run<'_> {
         index: &Index,
         rules_changed: bool,
     ) -> Result<(), RunError> {
-        if rules_changed || self.options.accept_mass_change {
+        let (deleted, changed) = (plan.tracked_deleted, plan.tracked_changed);
+        // Nothing lost is known without counting.
+        if rules_changed || self.options.accept_mass_change || (deleted, changed) == (0, 0) {
             return Ok(());
         }
         let is_tracked_file = |r: &&Record| r.is_tracked() && r.kind() != Kind::Folder;
         let tracked = index.records().values().filter(is_tracked_file).count() as u64;
-        let (deleted, changed) = (plan.tracked_deleted, plan.tracked_changed);
         let limits = self.profile.mass_change;
         if !mass_change::is_beyond(&Losses { tracked, deleted, changed }, &limits) {
             return Ok(());

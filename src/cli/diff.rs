@@ -109,7 +109,6 @@ fn source_now(
     let options = ScanOptions {
         one_file_system: profile.one_file_system,
         skip: &own,
-        workers: profile.workers(),
         stop: &stop,
         known: None,
     };

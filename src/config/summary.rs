@@ -73,7 +73,6 @@ pub fn summary(profile: &Profile, mounted_at: Option<&Path>) -> Result<CheckSumm
     let options = ScanOptions {
         one_file_system: profile.one_file_system,
         skip: &skip,
-        workers: profile.workers(),
         stop: &AtomicBool::new(false),
         known: None,
     };

@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_staged_name_leads_nowhere_else() {
-        for ours in ["1", "b/1", "part-0123456789abcdef0123456789abcdef"] {
+        for ours in ["1", "b/1", "ab/1", "part-0123456789abcdef0123456789abcdef"] {
             assert!(is_stage_name(ours), "{ours}");
         }
         let long = "1".repeat(65);
@@ -200,7 +200,7 @@ mod tests {
             "a/",
             "a/..",
             "a/b/c",
-            "ab/c",
+            "abc/d",
             "A/b",
             "../index",
             "/etc/passwd",

@@ -44,8 +44,6 @@ pub struct ScanOptions<'a> {
     /// Folders that are left out with everything below, by `(dev, ino)`: the repository, where it lies
     /// in the source.
     pub skip: &'a [(u64, u64)],
-    /// Threads; 0 counts as 1.
-    pub workers: usize,
     /// Becomes true when the scan is to stop.
     pub stop: &'a AtomicBool,
     /// What need not be listed.
@@ -121,26 +119,19 @@ pub enum ScanError {
     Root(#[source] io::Error),
 }
 
-/// Lists what `rules` select in `source`.
+/// Lists what `rules` select in `source`, with the threads of the pool that this is called in.
 pub fn scan(source: &Source, rules: &Rules, options: &ScanOptions<'_>) -> Result<Scan, ScanError> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.workers.max(1))
-        .thread_name(|number| format!("scan-{number}"))
-        .build()
-        .map_err(|error| ScanError::Root(io::Error::other(error)))?;
     let hits = rules.hits();
-    let (mut parts, folders) = walk(&pool, source, rules, &hits, options);
+    let (mut parts, folders) = walk(source, rules, &hits, options);
     if options.stop.load(Ordering::Relaxed) {
         return Err(ScanError::Stopped);
     }
     if let Some(known) = options.known {
-        pool.install(|| drop_known(&mut parts, known));
+        drop_known(&mut parts, known);
     }
     let mut scan = merge(parts, folders)?;
     scan.unmatched = rules.unmatched(&hits);
-    pool.install(|| {
-        scan.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    });
+    scan.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(scan)
 }
 

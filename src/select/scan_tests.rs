@@ -18,7 +18,7 @@ use crate::select::walk::PORTION;
 static GO: AtomicBool = AtomicBool::new(false);
 
 const OPTIONS: ScanOptions<'static> =
-    ScanOptions { one_file_system: true, skip: &[], workers: 2, stop: &GO, known: None };
+    ScanOptions { one_file_system: true, skip: &[], stop: &GO, known: None };
 
 fn touch(root: &Path, path: &str) {
     let path = root.join(path);
@@ -239,7 +239,9 @@ fn what_cannot_be_read_is_a_problem_and_unknown() {
             ..RawRules::default()
         });
         let source = Source::open(dir.path()).unwrap();
-        scan(&source, &rules.unwrap(), &OPTIONS).unwrap()
+        // Threads that begin here have no more than this one has.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        pool.install(|| scan(&source, &rules.unwrap(), &OPTIONS).unwrap())
     });
     for path in ["closed", "out/closed"] {
         fs::set_permissions(dir.path().join(path), fs::Permissions::from_mode(0o700)).unwrap();

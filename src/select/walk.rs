@@ -1,6 +1,6 @@
 //! The walk through the source that a scan is made of.
 //!
-//! Each folder is a job of a private thread pool, opened beneath the source's root when its turn comes:
+//! Each folder is a job of the thread pool, opened beneath the source's root when its turn comes:
 //! no more handles are open than there are threads, however deep or wide the tree is, and a link that
 //! is swapped in for a folder is refused. Folders in which nothing can be selected are not opened.
 //! Called by `scan` alone.
@@ -32,7 +32,6 @@ pub(super) const PORTION: usize = 512;
 /// Walks through the source; gives what the jobs found, and how many folders have a number. It is not
 /// complete if the scan was told to stop.
 pub(super) fn walk(
-    pool: &rayon::ThreadPool,
     source: &Source,
     rules: &Rules,
     hits: &Hits,
@@ -47,7 +46,7 @@ pub(super) fn walk(
         parts: Mutex::new(Vec::new()),
     };
     let root = Folder { number: 0, above: 0, path: None, stat: None, scope: rules.root() };
-    pool.in_place_scope(|threads| threads.spawn(|threads| walk.folder(threads, root)));
+    rayon::scope(|threads| walk.folder(threads, root));
     let parts = walk.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
     (parts, walk.folders.into_inner())
 }

@@ -174,7 +174,6 @@ impl World {
         let options = ScanOptions {
             one_file_system: true,
             skip: &[],
-            workers: 1,
             stop: &AtomicBool::new(false),
             known: None,
         };
