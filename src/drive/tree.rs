@@ -34,8 +34,9 @@ use super::mount::Mounted;
 use super::pace::Pace;
 use crate::beneath;
 
-/// How many parent folders are kept open. Runs go through paths in order, so few are enough.
-const OPEN_FOLDERS: usize = 64;
+/// How many parent folders are kept open: those of the staging area (64), and beside them a few of mirror and
+/// increment for each thread, since runs go through paths in order.
+const OPEN_FOLDERS: usize = 256;
 
 /// What is said of a FIFO, a device, or a folder where a file belongs.
 const NOT_REGULAR: &str = "not a regular file";
