@@ -67,7 +67,7 @@ fn record(number: usize, sequence: u64, time: Timestamp, chance: &mut Chance) ->
             mode: 0o100_644,
             uid: 1000,
             gid: 1000,
-            xattrs: Vec::new(),
+            xattrs: Box::default(),
         },
         brought_by: sequence,
         listed: true,

@@ -98,6 +98,13 @@ pub(crate) fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer.deserialize_seq(List(PhantomData))
 }
 
+/// Decodes a list that will not grow.
+pub(crate) fn slice<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Box<[T]>, D::Error> {
+    list(deserializer).map(Vec::into_boxed_slice)
+}
+
 /// Decodes a map of texts of which each entry is paid for.
 pub(crate) fn texts<'de, D: Deserializer<'de>>(
     deserializer: D,

@@ -347,7 +347,7 @@ impl<'s> Planner<'s, '_> {
             meta,
             brought_by: 0,
             listed,
-            stored: self.plan.naming.stored(&entry.path),
+            stored: self.plan.naming.stored(&entry.path).map(Box::new),
         };
         let change = Change::Folder { path: entry.path.clone(), record };
         self.plan.work.push(Work::Change(change));

@@ -379,7 +379,7 @@ impl Stager<'_> {
     fn record(&self, entry: &Entry, content: Content, meta: Meta) -> Record {
         let category = entry.category;
         let brought_by = if category == Category::Tracked { self.sequence } else { 0 };
-        let stored = self.naming.stored(&entry.path);
+        let stored = self.naming.stored(&entry.path).map(Box::new);
         Record { category, content, meta, brought_by, listed: true, stored }
     }
 

@@ -133,7 +133,7 @@ impl Entry<'_> {
             gid: record.meta.gid,
             content_in: None,
             moved_from: None,
-            stored_as: record.stored.as_ref().map(RelPath::as_bytes),
+            stored_as: record.stored.as_ref().map(|stored| stored.as_bytes()),
             target,
             hardlink: None,
             unsettled,

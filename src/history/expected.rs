@@ -75,7 +75,7 @@ pub(super) fn current(path: &RelPath, record: &Record) -> Expected {
             uid: meta.uid,
             gid: meta.gid,
             mtime_ns: meta.mtime_ns,
-            xattrs: meta.xattrs.clone(),
+            xattrs: meta.xattrs.to_vec(),
         },
     }
 }

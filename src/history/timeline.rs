@@ -92,7 +92,7 @@ pub fn now(index: &Index) -> Versions {
             uid: meta.uid,
             gid: meta.gid,
             mtime_ns: meta.mtime_ns,
-            xattrs: meta.xattrs.clone(),
+            xattrs: meta.xattrs.to_vec(),
             proof: Proof::Recorded,
         };
         (path.clone(), version)

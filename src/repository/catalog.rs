@@ -291,7 +291,7 @@ pub(super) fn entry_of(
         hardlink: meta.linked.then(|| meta.ino.to_string()),
         moved_from: None,
         unsettled,
-        stored_as: record.stored.clone(),
+        stored_as: record.stored.as_deref().cloned(),
         unproven: false,
         overwritten: false,
         lies_at: None,

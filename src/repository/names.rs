@@ -43,7 +43,7 @@ impl Naming {
                 continue;
             }
             if let Some(stored) = &record.stored {
-                naming.stored.insert(path.clone(), stored.clone());
+                naming.stored.insert(path.clone(), RelPath::clone(stored));
             }
             naming.taken.insert(fold(names, record.place(path).as_bytes()));
         }

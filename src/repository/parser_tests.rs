@@ -33,7 +33,7 @@ fn record(category: Category, size: u64) -> Record {
             mode: 0o100_644,
             uid: 0,
             gid: 0,
-            xattrs: vec![(b"user.a".to_vec(), b"b".to_vec())],
+            xattrs: vec![(b"user.a".to_vec(), b"b".to_vec())].into(),
         },
         brought_by: 1,
         listed: true,

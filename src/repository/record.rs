@@ -24,7 +24,7 @@ pub struct Record {
     /// folder of which nothing but the time changed can be ahead of its increments.
     pub listed: bool,
     /// Its path in the mirror, where the drive cannot have the source's path (`names`).
-    pub stored: Option<RelPath>,
+    pub stored: Option<Box<RelPath>>,
 }
 
 /// The content of a path.
@@ -72,8 +72,8 @@ pub struct Meta {
     /// Group.
     pub gid: u32,
     /// Extended attributes (ACLs among them), sorted by name.
-    #[serde(deserialize_with = "crate::budget::list")]
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    #[serde(deserialize_with = "crate::budget::slice")]
+    pub xattrs: Box<[(Vec<u8>, Vec<u8>)]>,
 }
 
 /// What a file of the drive is recognised by: its inode and its length.
@@ -97,7 +97,7 @@ impl Identity {
 impl Record {
     /// Its path in the mirror and in increments; `path` is the source's.
     pub fn place<'a>(&'a self, path: &'a RelPath) -> &'a RelPath {
-        self.stored.as_ref().unwrap_or(path)
+        self.stored.as_deref().unwrap_or(path)
     }
 
     /// What it is.
@@ -161,7 +161,7 @@ impl Meta {
             mode: stat.mode,
             uid: stat.uid,
             gid: stat.gid,
-            xattrs,
+            xattrs: xattrs.into(),
         }
     }
 

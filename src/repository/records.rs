@@ -245,7 +245,7 @@ mod tests {
             mode: 0o100_644,
             uid: 0,
             gid: 0,
-            xattrs: Vec::new(),
+            xattrs: Box::default(),
         };
         let content = Content::File { size: 0, hash: [0; 32], placed: 0, unsettled: false };
         Record {

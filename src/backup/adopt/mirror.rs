@@ -138,7 +138,7 @@ fn meta(content: &Content, found: &Found, entry: Option<&Entry>) -> Meta {
             mode: found.mode,
             uid: found.uid,
             gid: found.gid,
-            xattrs: Vec::new(),
+            xattrs: Box::default(),
         },
     }
 }

@@ -72,12 +72,19 @@ impl Repair<'_> {
         let stored = (place != path).then(|| place.clone());
         if let Some(mut record) = known {
             record.content = content;
-            record.stored = stored;
+            record.stored = stored.map(Box::new);
             return Some(record);
         }
         let meta = self.meta_on_drive(&at, found);
         let category = Category::Tracked;
-        Some(Record { category, content, meta, brought_by: 0, listed: true, stored })
+        Some(Record {
+            category,
+            content,
+            meta,
+            brought_by: 0,
+            listed: true,
+            stored: stored.map(Box::new),
+        })
     }
 
     /// The content of a file that was read, or of a link.
@@ -111,7 +118,7 @@ impl Repair<'_> {
             mode: if found.file_type.is_symlink() { 0o120_777 } else { 0o100_600 },
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
-            xattrs: Vec::new(),
+            xattrs: Box::default(),
         };
         if let Ok(Some(file)) = self.tree.open_file(at)
             && let Ok(stat) = file.metadata()
@@ -119,7 +126,7 @@ impl Repair<'_> {
             meta.mode = stat.mode();
             meta.uid = stat.uid();
             meta.gid = stat.gid();
-            meta.xattrs = xattrs_on_drive(&file).unwrap_or_default();
+            meta.xattrs = xattrs_on_drive(&file).unwrap_or_default().into();
         }
         meta
     }

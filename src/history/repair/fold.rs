@@ -146,8 +146,15 @@ pub(super) fn folded_record(folded: &Folded) -> Record {
         mode: entry.mode,
         uid: entry.uid,
         gid: entry.gid,
-        xattrs: xattrs_of(&entry.xattrs),
+        xattrs: xattrs_of(&entry.xattrs).into(),
     };
     let (category, stored) = (Category::Tracked, entry.stored_as.clone());
-    Record { category, content, meta, brought_by: folded.brought_by, listed: true, stored }
+    Record {
+        category,
+        content,
+        meta,
+        brought_by: folded.brought_by,
+        listed: true,
+        stored: stored.map(Box::new),
+    }
 }

@@ -118,7 +118,7 @@ impl Repair<'_> {
 
     /// A record as the next run needs it: what no increment lists as it is, is listed by the next one.
     fn settled(&self, path: &RelPath, place: &RelPath, mut record: Record) -> Record {
-        record.stored = (place != path).then(|| place.clone());
+        record.stored = (place != path).then(|| Box::new(place.clone()));
         if self.keeping == Keeping::Displace {
             no_inode(&mut record.content);
         }
@@ -168,7 +168,7 @@ impl Repair<'_> {
             content: Content::Folder,
             meta,
             brought_by: 0,
-            stored: (place != path).then(|| place.clone()),
+            stored: (place != path).then(|| Box::new(place.clone())),
         }
     }
 
@@ -319,6 +319,6 @@ fn folder_meta(folder: &CatalogFolder) -> Meta {
         mode: folder.mode,
         uid: folder.uid,
         gid: folder.gid,
-        xattrs: xattrs_of(&folder.xattrs),
+        xattrs: xattrs_of(&folder.xattrs).into(),
     }
 }

@@ -148,7 +148,7 @@ impl Repair<'_> {
     fn learn_pending(&mut self) {
         for (path, record) in self.old.records().iter() {
             if let Some(stored) = &record.stored {
-                self.fold.paths.insert(stored.clone(), path.clone());
+                self.fold.paths.insert(RelPath::clone(stored), path.clone());
             }
         }
         for change in self.old.pending().iter().flat_map(|batch| &batch.changes) {
