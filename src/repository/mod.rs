@@ -112,7 +112,7 @@ enum Prepared<'t> {
 
 impl<'t> Repository<'t> {
     /// Opens the repository in `tree`; `None` if the folder is empty or has none. Takes the lock, and
-    /// changes nothing but a torn tail of the index.
+    /// changes nothing.
     pub fn open(tree: &'t Tree) -> Result<Option<Self>, RepositoryError> {
         if format::read(tree)?.is_none() {
             return Ok(None);
@@ -128,7 +128,7 @@ impl<'t> Repository<'t> {
         let (index, end, stamp, log_name) = read_records(tree)?;
         is_folder(tree, layout::MIRROR)?;
         let file = tree.open_record_file(Path::new(log_name), false).map_err(record_error)?;
-        let log = LogWriter::resume(file, &end)?;
+        let log = LogWriter::resume(file, &end);
         Ok(Some(Self { tree, format, index, log, log_name, stamp, browse: None, _lock: lock }))
     }
 
@@ -685,7 +685,10 @@ fn write_base_apart<'t>(
     place: &str,
 ) -> Result<LogWriter<'t>, RepositoryError> {
     tree.create_folder(layout::index_entry(place), 0o700, None)?;
-    let log = write_base_at(tree, index, generation, Path::new(place))?;
+    let mut log = write_base_at(tree, index, generation, Path::new(place))?;
+    // A file of exFAT that grows where others lie gets a list of all its clusters, and is lost with that.
+    log.take_room()?;
+    log.sync()?;
     tree.sync()?;
     Ok(log)
 }
@@ -698,13 +701,14 @@ fn write_base<'t>(
 ) -> Result<LogWriter<'t>, RepositoryError> {
     let staged = layout::staged(BASE);
     tree.remove_file(&staged)?;
-    let log = write_base_at(tree, index, generation, &staged)?;
+    let mut log = write_base_at(tree, index, generation, &staged)?;
+    log.sync()?;
     tree.rename_over(&staged, Path::new(layout::INDEX))?;
     tree.sync()?;
     Ok(log)
 }
 
-/// Writes a new index to a file that must not be there, and makes its content durable.
+/// Writes a new index to a file that must not be there; durable only after [`LogWriter::sync`].
 fn write_base_at<'t>(
     tree: &'t Tree,
     index: &Index,
@@ -715,7 +719,6 @@ fn write_base_at<'t>(
     for frame in index.base_frames() {
         log.append(&encode(&frame)?)?;
     }
-    log.sync()?;
     Ok(log)
 }
 
