@@ -669,12 +669,20 @@ fn read_records(tree: &Tree) -> Result<(Index, log::LogEnd, Stamp, &'static str)
 /// take the room: a torn removal leaves it a name.
 fn remove_index(tree: &Tree, place: &str) -> Result<(), RepositoryError> {
     let entry = layout::index_entry(place);
-    match tree.stat(entry)? {
-        None => return Ok(()),
-        Some(found) if found.file_type.is_dir() => remove_all(tree, entry, 0)?,
-        Some(_) => drop(tree.remove_file(entry)?),
+    // A FUSE driver keeps a file that is open somewhere under another name until it is closed (as in a program
+    // that is just being started). What is there after that waits for a check.
+    for _ in 0..2 {
+        match tree.stat(entry)? {
+            None => return Ok(()),
+            Some(found) if found.file_type.is_dir() => match remove_all(tree, entry, 0) {
+                Err(RepositoryError::Drive(e)) if e.is(Errno::NOTEMPTY) || e.is(Errno::EXIST) => {}
+                other => other?,
+            },
+            Some(_) => drop(tree.remove_file(entry)?),
+        }
+        tree.sync()?;
     }
-    Ok(tree.sync()?)
+    Ok(())
 }
 
 /// Writes a new index to a place with a folder of its own, where nothing may be, and makes it durable.
