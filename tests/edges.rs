@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bkm_agent::drive::faults::Faults;
+use bkm_agent::repository::{Repository, layout};
 use support::edits::{delete, mtime, set_mtime};
 use support::loop_drive::LoopDrive;
 use support::profile;
@@ -251,33 +252,31 @@ fn compact(links: bool) {
         world = world.without_links();
     }
     let faults = |faults: Faults| Arc::new(if links { faults } else { faults.without_links() });
-    // Files, how many are touched each time, how often before a new base pays, and how often it paid by then.
-    let (files, touched, rounds, bases) =
-        if links { (1500, 300, 2, 2) } else { (6000, 6000, 3, 1) };
     world.set_rules(profile::all_mirrored());
     let path = |n: u32| format!("d{}/f{n}", n % 50);
-    for n in 0..files {
+    for n in 0..1500 {
         write(&world, &path(n), n.to_le_bytes());
     }
     world.run(None).unwrap();
     // The header counts how often the index was written anew.
     let name = |world: &World| {
-        let second = world.repository().join(".bkm/index-2");
-        if second.is_file() { second } else { world.repository().join(".bkm/index") }
+        let places = layout::INDEX_PLACES.map(|place| world.repository().join(place));
+        places.into_iter().find(|place| place.is_file()).unwrap()
     };
     let written = |world: &World| *fs::read(name(world)).unwrap().get(8).unwrap();
+    // As much as pays a new base after three times.
     let touch_some = |world: &World, round: i64| {
-        for n in 0..touched {
+        for n in 0..300 {
             set_mtime(&world.source.join(path(n)), (1_600_000_000 + round, 0));
         }
     };
     let mut operations = 0;
-    for round in 0..rounds {
+    for round in 0..2 {
         touch_some(&world, round);
         let counted = faults(Faults::none());
         world.run(Some(Arc::clone(&counted))).unwrap();
         operations = counted.count();
-        assert_eq!(written(&world), bases, "it was compacted already");
+        assert_eq!(written(&world), 2, "the first run compacts, small ones do not");
     }
     let old = fs::read(name(&world)).unwrap();
     // The next run compacts: it is cut off at each of its last operations, which do that.
@@ -290,27 +289,77 @@ fn compact(links: bool) {
     }
     assert!(cut_off > 5, "only {cut_off} runs were cut off");
     world.run_checked(None, true).unwrap();
-    assert_eq!(written(&world), bases + 1, "it was not compacted");
+    assert_eq!(written(&world), 3, "it was not compacted");
     if !links {
         // The removal of the old one, or the beginning of a newer one, is on the drive in spite of all.
-        let current = world.repository().join(".bkm/index-2");
-        let other = world.repository().join(".bkm/index");
+        let [_, other, current] = layout::INDEX_PLACES.map(|place| world.repository().join(place));
+        assert!(current.is_file());
+        fs::create_dir(other.parent().unwrap()).unwrap();
         for left in [&old[..], old.get(..20).unwrap(), b""] {
             fs::write(&other, left).unwrap();
-            assert_eq!(world.run(None).unwrap().unchanged, 6000);
+            assert_eq!(world.run(None).unwrap().unchanged, 1500);
         }
-        // But the old one does not stand in for a new one that was finished and is damaged.
+        // But the old one does not stand in for a new one that was finished and is damaged, or gone.
         let whole = fs::read(&current).unwrap();
         fs::write(&other, &old).unwrap();
         fs::write(&current, b"damaged").unwrap();
         let error = words(&world.run(None).unwrap_err());
         assert!(error.contains("repair"), "{error}");
+        fs::remove_file(&current).unwrap();
+        let error = words(&world.run(None).unwrap_err());
+        assert!(error.contains("index is missing"), "{error}");
         fs::write(&current, whole).unwrap();
     }
     world.set_rules(profile::all_tracked());
     let report = world.run(None).unwrap();
     world.check_run(&report);
     world.check_points();
+}
+
+/// Without a journal a new index can look whole and lie where the drive has room for others.
+#[test]
+fn an_index_that_no_stamp_knows_is_not_gone_on_with_where_that_could_lose_it() {
+    let (_folder, world) = world();
+    let mut world = world.without_links();
+    world.set_rules(profile::all_mirrored());
+    let faults = |faults: Faults| Some(Arc::new(faults.without_links()));
+    let touch = |world: &World, files: u32, time: u32| {
+        for n in 0..files {
+            write(world, &format!("f{n}"), n.to_le_bytes());
+            set_mtime(&world.source.join(format!("f{n}")), (1_600_000_000 + i64::from(time), 0));
+        }
+    };
+    // Generations in the headers of the indexes that are there.
+    let generations = |world: &World| {
+        let places = layout::INDEX_PLACES.map(|place| world.repository().join(place));
+        let whole = places.into_iter().filter(|place| place.is_file());
+        whole.map(|place| (fs::read(&place).unwrap().get(8).copied(), place)).collect::<Vec<_>>()
+    };
+    touch(&world, 200, 0);
+    world.run(faults(Faults::none())).unwrap();
+    touch(&world, 200, 1);
+    let counted = Arc::new(Faults::none().without_links());
+    world.run(Some(Arc::clone(&counted))).unwrap();
+    let mut unknown = 0;
+    for back in 1..15 {
+        touch(&world, 200, 2 * back);
+        let cut = faults(Faults::stop_after(counted.count() - u64::from(back)));
+        world.run(cut).unwrap_err();
+        let known = Repository::read_index(&world.tree()).unwrap().1.generation;
+        let newer = generations(&world)
+            .into_iter()
+            .find(|(generation, _)| generation.is_some_and(|newer| u64::from(newer) > known));
+        if let Some((_, newer)) = newer {
+            touch(&world, 1, 2 * back + 1);
+            assert_eq!(world.run(faults(Faults::none())).unwrap().touched, 1);
+            let length = fs::metadata(&newer).unwrap().len();
+            fs::write(&newer, vec![0; usize::try_from(length).unwrap()]).unwrap();
+            unknown += 1;
+        }
+        let report = world.run_checked(faults(Faults::none()), true).unwrap();
+        assert_eq!((report.unchanged, generations(&world).len()), (200, 1), "{back}");
+    }
+    assert!(unknown > 3, "{unknown}");
 }
 
 #[test]

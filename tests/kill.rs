@@ -387,7 +387,10 @@ fn a_clone_of_an_exfat_drive_taken_at_any_instant_of_a_run_is_repaired() {
 
 /// Waits until the run stages files, or has written a batch to its index; or is over.
 fn wait_until_it_works(run: &mut Run, records: &Path, number: u32, latest: Duration) {
-    let length = || fs::metadata(records.join("index")).map_or(0, |index| index.len());
+    let places = ["index", "index-a/index", "index-b/index"].map(|place| records.join(place));
+    let length = || -> u64 {
+        places.iter().map(|place| fs::metadata(place).map_or(0, |index| index.len())).sum()
+    };
     let before = length();
     let latest = u64::try_from(latest.as_micros()).unwrap();
     while run.0.try_wait().unwrap().is_none() {

@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "what fails here fails the test"
 )]
 
@@ -19,17 +20,25 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use bkm_agent::drive::faults::Faults;
+use bkm_agent::repository::{Repository, layout};
+use support::edits::set_mtime;
 use support::loop_drive::LoopDrive;
-use support::scene::{first_state, rules, second_state};
+use support::scene::{first_state, rules, second_state, write};
 use support::world::{World, words};
 
 const SECTOR: usize = 512;
 
 /// Paths in a batch, so that a run has several.
 const BATCH: usize = 12;
+
+/// The same where little but the index is looked at.
+const LARGE_BATCH: usize = 60;
+
+/// Operations at the end of a run in which the index is appended to for the last time and written anew.
+const LAST: u64 = 17;
 
 /// The sectors in which two images differ.
 fn differing(one: &[u8], two: &[u8]) -> Vec<usize> {
@@ -50,17 +59,17 @@ struct CutOff {
     dirty: Vec<usize>,
 }
 
-/// Cuts off a run on a copy of `before` after `k` operations; `None` if the run came to its end.
-fn cut_off(world: &World, before: &Path, place: &Path, k: u64) -> Option<CutOff> {
+/// Cuts off a run on a copy of the drive after `k` operations; `None` if the run came to its end.
+fn cut_off(start: &Start, place: &Path, batch: usize, k: u64) -> Option<CutOff> {
     let image = place.join("run.img");
-    copy(before, &image);
+    copy(&start.before, &image);
     let durable = Arc::new(Mutex::new(fs::read(&image).unwrap()));
     let ended = {
         let drive = LoopDrive::of_image(&image, &place.join("run"), "exfat").unwrap();
-        let world = world.at(drive.point());
+        let world = start.world.at(drive.point());
         let (kept, from) = (Arc::clone(&durable), image.clone());
         let last = Arc::new(AtomicU64::new(0));
-        let faults = Faults::stop_after(k).with_batches_of(BATCH).after_sync(move || {
+        let faults = Faults::stop_after(k).with_batches_of(batch).after_sync(move || {
             // What the driver wrote and the kernel has is on the "device" after a sync.
             last.fetch_add(1, Ordering::SeqCst);
             *kept.lock().unwrap() = fs::read(&from).unwrap();
@@ -143,60 +152,151 @@ enum Checked {
     Unreadable,
 }
 
+/// A drive with a first run on it, its source changed since.
+struct Start {
+    world: World,
+    before: PathBuf,
+}
+
+/// Makes one in `place`; `more` files are mirrored and touched beside the scene's. Says why it cannot.
+fn start(place: &Path, more: u32) -> Result<Start, String> {
+    let before = place.join("before.img");
+    File::create(&before).unwrap().set_len(8 << 20).unwrap();
+    match Command::new("mkfs.exfat").arg(&before).output() {
+        Ok(made) => assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr)),
+        Err(_) => return Err("mkfs.exfat is missing".to_owned()),
+    }
+    let source = place.join("source");
+    fs::create_dir(&source).unwrap();
+    first_state(&source);
+    let touch_more = |time: i64| {
+        for number in 0..more {
+            let path = format!("m/more/{number}");
+            write(&source, &path, "");
+            set_mtime(&source.join(path), (time, 0));
+        }
+    };
+    touch_more(1_600_000_000);
+    let drive = LoopDrive::of_image(&before, &place.join("first"), "exfat")?;
+    let mut world = World::new(&source, drive.point(), rules(false)).one_worker();
+    let report = world.run(None).unwrap();
+    world.check_run(&report);
+    second_state(&source);
+    touch_more(1_600_000_002);
+    world.set_rules(rules(true));
+    Ok(Start { world, before })
+}
+
+/// What came of all images of a test.
+#[derive(Default)]
+struct Sum {
+    runs: u32,
+    sectors: usize,
+    images: u32,
+    lost: usize,
+    unreadable: u32,
+}
+
+impl Sum {
+    /// Adds an image of the run that was cut off after `k` operations, without the sector `gone`.
+    fn add(&mut self, start: &Start, place: &Path, cut: &CutOff, k: u64, gone: usize) {
+        let image = place.join("torn.img");
+        without(cut, &[gone], &image);
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            check(&start.world, &image, place)
+        }));
+        match checked {
+            Ok(Checked::Repaired { lost: more }) => self.lost += more,
+            Ok(Checked::Unreadable) => self.unreadable += 1,
+            Err(why) => {
+                println!("failed at operation {k}, without the sector {gone}");
+                std::panic::resume_unwind(why);
+            }
+        }
+        self.images += 1;
+    }
+
+    fn print(&self) {
+        println!(
+            "{} images of {} runs, each without one of {} sectors in flight: {} versions in flight were lost; \
+             {} images stayed unreadable after fsck.exfat",
+            self.images, self.runs, self.sectors, self.lost, self.unreadable
+        );
+    }
+}
+
 #[test]
 fn sectors_that_are_lost_with_the_plug_cost_nothing_that_was_there_before() {
     let per_operation = support::number("BKM_SECTORS", 2);
     let outer = support::scratch();
     let place = outer.path();
-    let before = place.join("before.img");
-    File::create(&before).unwrap().set_len(8 << 20).unwrap();
-    match Command::new("mkfs.exfat").arg(&before).output() {
-        Ok(made) => assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr)),
-        Err(_) => return println!("skipped: mkfs.exfat is missing"),
-    }
-    let source = place.join("source");
-    fs::create_dir(&source).unwrap();
-    first_state(&source);
-    let world = {
-        let drive = match LoopDrive::of_image(&before, &place.join("first"), "exfat") {
-            Ok(drive) => drive,
-            Err(why) => return println!("skipped: {why}"),
-        };
-        let mut world = World::new(&source, drive.point(), rules(false)).one_worker();
-        let report = world.run(None).unwrap();
-        world.check_run(&report);
-        second_state(&source);
-        world.set_rules(rules(true));
-        world
+    let start = match start(place, 0) {
+        Ok(start) => start,
+        Err(why) => return println!("skipped: {why}"),
     };
-    let (mut images, mut sectors, mut lost, mut unreadable) = (0, 0, 0, 0);
+    let mut sum = Sum::default();
     let mut k = 0;
-    while let Some(cut) = cut_off(&world, &before, place, k) {
-        sectors += cut.dirty.len();
-        for number in 0..per_operation {
-            let one = spread(k, cut.dirty.len()) + number as usize;
-            let gone: Vec<usize> = cut.dirty.iter().cycle().skip(one).take(1).copied().collect();
-            let image = place.join("torn.img");
-            without(&cut, &gone, &image);
-            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                check(&world, &image, place)
-            }));
-            match checked {
-                Ok(Checked::Repaired { lost: more }) => lost += more,
-                Ok(Checked::Unreadable) => unreadable += 1,
-                Err(why) => {
-                    println!("failed at operation {k}, without the sectors {gone:?}");
-                    std::panic::resume_unwind(why);
-                }
-            }
-            images += 1;
+    while let Some(cut) = cut_off(&start, place, BATCH, k) {
+        sum.sectors += cut.dirty.len();
+        let first = spread(k, cut.dirty.len());
+        for gone in cut.dirty.iter().cycle().skip(first).take(per_operation as usize) {
+            sum.add(&start, place, &cut, k, *gone);
         }
+        sum.runs += 1;
         k += 7;
     }
-    println!(
-        "{images} images of {} runs, each without one of {sectors} sectors in flight: {lost} versions in \
-         flight were lost; {unreadable} images stayed unreadable after fsck.exfat",
-        k / 7
-    );
-    assert!(images > 4 * unreadable, "{unreadable} of {images}");
+    sum.print();
+    assert!(sum.images > 4 * sum.unreadable, "{} of {}", sum.unreadable, sum.images);
+}
+
+#[test]
+fn sectors_that_are_lost_while_the_index_is_written_anew_or_appended_to_cost_no_index() {
+    let per_operation = support::number("BKM_SECTORS", 5);
+    let outer = support::scratch();
+    let place = outer.path();
+    // So many that both runs write it anew.
+    let start = match start(place, 120) {
+        Ok(start) => start,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let (appends, operations) = {
+        let image = place.join("whole.img");
+        copy(&start.before, &image);
+        let drive = LoopDrive::of_image(&image, &place.join("whole"), "exfat").unwrap();
+        let world = start.world.at(drive.point());
+        let generation = || Repository::read_index(&world.tree()).unwrap().1.generation;
+        assert_eq!(generation(), 2, "the first run did not write it anew");
+        let [_, index, _] = layout::INDEX_PLACES.map(|place| world.repository().join(place));
+        let last = Mutex::new(fs::read(&index).unwrap());
+        let appends = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&appends);
+        let faults = Arc::new_cyclic(|faults: &Weak<Faults>| {
+            let faults = Weak::clone(faults);
+            Faults::none().with_batches_of(LARGE_BATCH).after_sync(move || {
+                let (mut last, now) = (last.lock().unwrap(), fs::read(&index).unwrap_or_default());
+                if *last != now && !now.is_empty() {
+                    // Written, and not synced yet.
+                    kept.lock().unwrap().push(faults.upgrade().unwrap().count() - 1);
+                    *last = now;
+                }
+            })
+        });
+        world.run(Some(Arc::clone(&faults))).unwrap();
+        assert_eq!(generation(), 3, "the run did not write it anew");
+        (std::mem::take(&mut *appends.lock().unwrap()), faults.count())
+    };
+    assert!(appends.len() > 4, "{appends:?}");
+    let mut sum = Sum::default();
+    let last = operations.saturating_sub(LAST)..operations;
+    for k in appends.into_iter().filter(|k| !last.contains(k)).chain(last.clone()) {
+        let cut = cut_off(&start, place, LARGE_BATCH, k).unwrap();
+        sum.sectors += cut.dirty.len();
+        // First come the lists of clusters, the bitmap and the folders; the first sector is never there.
+        for gone in cut.dirty.iter().filter(|sector| **sector != 0).take(per_operation as usize) {
+            sum.add(&start, place, &cut, k, *gone);
+        }
+        sum.runs += 1;
+    }
+    sum.print();
+    assert_eq!((sum.lost, sum.unreadable), (0, 0), "nothing but the index was in flight");
 }

@@ -34,9 +34,6 @@ pub(super) const BASE_CHUNK: usize = 4096;
 /// So many changes may follow the base of a small index before it is compacted.
 const SLACK: u64 = 64;
 
-/// The same on a drive without a journal, where replacing the index is not as safe as appending to it.
-const SLACK_DISPLACE: u64 = 20_000;
-
 /// One frame of the log.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Frame {
@@ -495,8 +492,8 @@ impl Index {
     /// Whether so much follows the base that a new one pays. Reading what follows takes several times as long, so
     /// after a first run it does; it is written once per half of it that follows, so the cost per change stays
     /// constant.
-    pub(super) fn wants_compaction(&self, keeping: Keeping) -> bool {
-        !self.unclosed && outweighs(self.behind, self.records.len() as u64, keeping)
+    pub(super) fn wants_compaction(&self) -> bool {
+        !self.unclosed && outweighs(self.behind, self.records.len() as u64)
     }
 
     pub(super) fn compacted(&mut self) {
@@ -505,12 +502,8 @@ impl Index {
 }
 
 /// Whether so many changes are worth writing a base of so many records anew.
-fn outweighs(behind: u64, records: u64, keeping: Keeping) -> bool {
-    behind
-        > match keeping {
-            Keeping::Hardlink => records / 2 + SLACK,
-            Keeping::Displace => records + records / 2 + SLACK_DISPLACE,
-        }
+fn outweighs(behind: u64, records: u64) -> bool {
+    behind > records / 2 + SLACK
 }
 
 #[cfg(test)]
@@ -519,12 +512,9 @@ mod tests {
 
     #[test]
     fn a_base_is_written_anew_when_half_of_it_and_the_slack_follow_it() {
-        let pays = |behind, records| outweighs(behind, records, Keeping::Hardlink);
-        assert!(!pays(SLACK, 0));
-        assert!(pays(SLACK + 1, 0));
-        assert!(!pays(500_000 + SLACK, 1_000_000));
-        assert!(pays(500_001 + SLACK, 1_000_000));
-        assert!(!outweighs(1_520_000, 1_000_000, Keeping::Displace));
-        assert!(outweighs(1_520_001, 1_000_000, Keeping::Displace));
+        assert!(!outweighs(SLACK, 0));
+        assert!(outweighs(SLACK + 1, 0));
+        assert!(!outweighs(500_000 + SLACK, 1_000_000));
+        assert!(outweighs(500_001 + SLACK, 1_000_000));
     }
 }

@@ -18,8 +18,10 @@ pub const META: &str = ".bkm";
 pub const FORMAT: &str = ".bkm/format.json";
 /// Base, journal and deltas of what is in the mirror.
 pub const INDEX: &str = ".bkm/index";
-/// The name that the next base gets where a rename could lose the index; then the other way round.
-pub const INDEX_TOO: &str = ".bkm/index-2";
+/// Where it can be: drives without a journal have each new base in a folder of its own, in turn. There the
+/// entry of the file is the first of its folder, so that it lies in one sector; one of exFAT that lies in two
+/// and is written by halves, as at each append, is removed by a check of the file system with all it has.
+pub const INDEX_PLACES: [&str; 3] = [INDEX, ".bkm/index-a/index", ".bkm/index-b/index"];
 /// The two-slot stamp.
 pub const STAMP: &str = ".bkm/stamp";
 /// The mark that ties it to one computer and one file system.
@@ -56,6 +58,12 @@ const LEAVING: &str = "old-";
 
 /// Name of a file in the staging area: see [`is_stage_name`].
 pub type StageName = String;
+
+/// What of [`META`] the index at `place` takes: the folder that it has for itself, or the file.
+pub fn index_entry(place: &str) -> &Path {
+    let file = Path::new(place);
+    file.parent().filter(|folder| *folder != Path::new(META)).unwrap_or(file)
+}
 
 /// The path of a staged file.
 pub fn staged(name: &str) -> PathBuf {

@@ -25,6 +25,9 @@ pub(super) const MAX_PAYLOAD: usize = 256 << 20;
 /// not read to its end.
 const MAX_LOG: u64 = 8 << 30;
 
+/// Bytes of room for appends that even a small log takes.
+const LEAST_ROOM: u64 = 64 << 10;
+
 /// An open log at its end, ready to append.
 #[derive(Debug)]
 pub(super) struct LogWriter<'t> {
@@ -56,12 +59,16 @@ impl<'t> LogWriter<'t> {
         Ok(Self { file, generation, next_number: 1, end: HEADER as u64 })
     }
 
-    /// Goes on behind what [`read`] found, and cuts off a torn tail.
-    pub(super) fn resume(mut file: DriveFile<'t>, from: &LogEnd) -> Result<Self, TreeError> {
-        if file.stat()?.size > from.end {
-            file.set_len(from.end)?;
-        }
-        Ok(Self { file, generation: from.generation, next_number: from.next_number, end: from.end })
+    /// Goes on behind what [`read`] found. A torn tail, or room that was taken, is written over.
+    pub(super) fn resume(file: DriveFile<'t>, from: &LogEnd) -> Self {
+        Self { file, generation: from.generation, next_number: from.next_number, end: from.end }
+    }
+
+    /// Takes room for appends, as much as the log has now and a little more: they change nothing then of what
+    /// the file system knows of the file but its time.
+    pub(super) fn take_room(&mut self) -> Result<(), TreeError> {
+        let to = self.end.saturating_mul(2).saturating_add(LEAST_ROOM);
+        self.file.take_room(self.end, to)
     }
 
     /// Appends one frame; durable only after [`LogWriter::sync`].
@@ -277,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_tail_is_cut_off_at_every_length() {
+    fn a_torn_tail_is_written_over_at_every_length() {
         let (dir, tree) = log_of(&[b"one", b"two", b"three"]);
         let path = dir.path().join(NAME);
         let whole = std::fs::read(&path).unwrap();
@@ -287,7 +294,7 @@ mod tests {
             let (payloads, end) = read_all(&tree, Some((7, two_end as u64))).unwrap();
             assert_eq!(payloads, [b"one", b"two"], "cut to {len}");
             let file = tree.open_record_file(Path::new(NAME), false).unwrap();
-            LogWriter::resume(file, &end).unwrap().append(b"four").unwrap();
+            LogWriter::resume(file, &end).append(b"four").unwrap();
             let (payloads, _) = read_all(&tree, None).unwrap();
             assert_eq!(payloads, [&b"one"[..], b"two", b"four"], "cut to {len}, then appended");
         }

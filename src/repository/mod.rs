@@ -112,7 +112,7 @@ enum Prepared<'t> {
 
 impl<'t> Repository<'t> {
     /// Opens the repository in `tree`; `None` if the folder is empty or has none. Takes the lock, and
-    /// changes nothing but a torn tail of the index.
+    /// changes nothing.
     pub fn open(tree: &'t Tree) -> Result<Option<Self>, RepositoryError> {
         if format::read(tree)?.is_none() {
             return Ok(None);
@@ -128,7 +128,7 @@ impl<'t> Repository<'t> {
         let (index, end, stamp, log_name) = read_records(tree)?;
         is_folder(tree, layout::MIRROR)?;
         let file = tree.open_record_file(Path::new(log_name), false).map_err(record_error)?;
-        let log = LogWriter::resume(file, &end)?;
+        let log = LogWriter::resume(file, &end);
         Ok(Some(Self { tree, format, index, log, log_name, stamp, browse: None, _lock: lock }))
     }
 
@@ -415,11 +415,10 @@ impl<'t> Repository<'t> {
         })
     }
 
-    /// Writes the stamp, the last thing of a run, and compacts the index if that pays.
+    /// Writes the stamp, the last thing of a run, and compacts the index before if that pays.
     pub fn stamp_run(&mut self, time_ns: i64, rules: [u8; 32]) -> Result<(), RepositoryError> {
-        if self.index.wants_compaction(self.format.keeps_versions) {
-            self.compact()?;
-        }
+        let pays = self.index.wants_compaction();
+        let replaced = if pays { self.compact()? } else { None };
         self.stamp = Stamp {
             counter: self.stamp.counter.saturating_add(1),
             time_ns,
@@ -429,56 +428,72 @@ impl<'t> Repository<'t> {
         };
         reserve::with_room(self.tree, || {
             Ok(stamp::write(self.tree, &self.stamp).map_err(record_error)?.sync()?)
-        })
+        })?;
+        // Only now the new one is the index.
+        replaced.map_or(Ok(()), |old| remove_index(self.tree, old))
     }
 
-    /// Writes the index anew; a drive without the room for that keeps the one it has.
-    fn compact(&mut self) -> Result<(), RepositoryError> {
+    /// Writes the index anew; a drive without the room for that keeps the one it has. Returns where the old
+    /// one is, if it is to be removed after the stamp.
+    fn compact(&mut self) -> Result<Option<&'static str>, RepositoryError> {
         match self.write_anew() {
             Err(e) if e.is_full() => {
-                self.tree.remove_file(&layout::staged(BASE))?;
-                if self.format.keeps_versions == Keeping::Displace {
-                    self.tree.remove_file(Path::new(self.spare_index()))?;
+                match self.format.keeps_versions {
+                    Keeping::Hardlink => {
+                        self.tree.remove_file(&layout::staged(BASE))?;
+                    }
+                    Keeping::Displace => remove_index(self.tree, self.next_place())?,
                 }
-                Ok(())
+                Ok(None)
             }
             other => other,
         }
     }
 
     /// Writes the index anew. Without a journal a rename over it could leave none, or a second name for what
-    /// is in use: there the new one gets a name of its own, and the old one goes when that is durable.
-    fn write_anew(&mut self) -> Result<(), RepositoryError> {
+    /// is in use: there the new one gets a place of its own, and is the index once the stamp says so.
+    fn write_anew(&mut self) -> Result<Option<&'static str>, RepositoryError> {
         let generation = self.log.generation().saturating_add(1);
+        let mut replaced = None;
         match self.format.keeps_versions {
             Keeping::Hardlink => self.log = write_base(self.tree, &self.index, generation)?,
             // What is left of an earlier try is not touched before the file system was checked.
-            Keeping::Displace if self.has_spare_index()? => return Ok(()),
+            Keeping::Displace if self.has_spare_index()? => return Ok(None),
             Keeping::Displace => {
-                let (old, new) = (Path::new(self.log_name), self.spare_index());
-                let log = write_base_at(self.tree, &self.index, generation, Path::new(new))?;
-                self.tree.sync()?;
-                (self.log, self.log_name) = (log, new);
-                self.tree.remove_file(old)?;
+                let place = self.next_place();
+                self.log = write_base_apart(self.tree, &self.index, generation, place)?;
+                replaced = Some(std::mem::replace(&mut self.log_name, place));
             }
         }
         self.index.compacted();
-        Ok(())
+        Ok(replaced)
     }
 
-    fn spare_index(&self) -> &'static str {
-        if self.log_name == layout::INDEX { layout::INDEX_TOO } else { layout::INDEX }
+    /// Where a new base goes on a drive without a journal.
+    fn next_place(&self) -> &'static str {
+        let [_, one, other] = layout::INDEX_PLACES;
+        if self.log_name == one { other } else { one }
+    }
+
+    /// Where the index is not.
+    fn spare_places(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let here = self.log_name;
+        layout::INDEX_PLACES.into_iter().filter(move |place| *place != here)
     }
 
     fn has_spare_index(&self) -> Result<bool, RepositoryError> {
-        Ok(self.tree.stat(Path::new(self.spare_index()))?.is_some())
+        for place in self.spare_places() {
+            if self.tree.stat(layout::index_entry(place))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Removes what is left of an index that was not finished, or was replaced. Only after a check of the
     /// file system.
     pub fn remove_spare_index(&self) -> Result<(), RepositoryError> {
-        self.tree.remove_file(Path::new(self.spare_index()))?;
-        Ok(())
+        self.spare_places().try_for_each(|place| remove_index(self.tree, place))
     }
 
     /// Appends a frame that ends what is in flight, and makes it durable.
@@ -620,30 +635,70 @@ pub fn now_ns() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
-/// Reads index and stamp; says which file the index is. Where two are there (`compact`), the newer one
-/// counts if it is whole.
+/// Reads index and stamp; says which file the index is. Where two are there (`compact`), it is the one that the
+/// stamp knows: a newer one may look whole and lie where the drive has room for others.
 fn read_records(tree: &Tree) -> Result<(Index, log::LogEnd, Stamp, &'static str), RepositoryError> {
     let stamp = stamp::read(tree).map_err(record_error)?.unwrap_or_default();
-    let (mut newest, mut failed) = (None, None);
-    for name in [layout::INDEX, layout::INDEX_TOO] {
+    let rank = |end: &log::LogEnd| (end.generation == stamp.generation, end.generation);
+    let (mut best, mut failed) = (None, None);
+    for name in layout::INDEX_PLACES {
         let Some(file) = tree.open_file(Path::new(name)).map_err(record_error)? else { continue };
         match Index::read(&file, Some((stamp.generation, stamp.synced))) {
             Ok((index, end)) => {
-                let is_newer = |other: &(_, log::LogEnd, _)| other.1.generation < end.generation;
-                if newest.as_ref().is_none_or(is_newer) {
-                    newest = Some((index, end, name));
+                let is_better = |other: &(_, log::LogEnd, _)| rank(&other.1) < rank(&end);
+                if best.as_ref().is_none_or(is_better) {
+                    best = Some((index, end, name));
                 }
             }
             Err(e) => failed = Some(e),
         }
     }
-    match (newest, failed) {
-        // One that the stamp knows was finished is not to be replaced by the one before it.
-        (Some((_, end, _)), Some(e)) if end.generation < stamp.generation => Err(e),
-        (Some((index, end, name)), _) => Ok((index, end, stamp, name)),
-        (None, Some(e)) => Err(e),
-        (None, None) => Err(RepositoryError::Damaged("its index is missing".to_owned())),
+    match best {
+        Some((index, end, name)) if end.generation >= stamp.generation => {
+            Ok((index, end, stamp, name))
+        }
+        // One that was replaced does not stand in for the one after it: it knows nothing of the runs since.
+        _ => {
+            Err(failed
+                .unwrap_or_else(|| RepositoryError::Damaged("its index is missing".to_owned())))
+        }
     }
+}
+
+/// Removes the index at `place` with the folder that it has for itself. That is durable before anything can
+/// take the room: a torn removal leaves it a name.
+fn remove_index(tree: &Tree, place: &str) -> Result<(), RepositoryError> {
+    let entry = layout::index_entry(place);
+    // A FUSE driver keeps a file that is open somewhere under another name until it is closed (as in a program
+    // that is just being started). What is there after that waits for a check.
+    for _ in 0..2 {
+        match tree.stat(entry)? {
+            None => return Ok(()),
+            Some(found) if found.file_type.is_dir() => match remove_all(tree, entry, 0) {
+                Err(RepositoryError::Drive(e)) if e.is(Errno::NOTEMPTY) || e.is(Errno::EXIST) => {}
+                other => other?,
+            },
+            Some(_) => drop(tree.remove_file(entry)?),
+        }
+        tree.sync()?;
+    }
+    Ok(())
+}
+
+/// Writes a new index to a place with a folder of its own, where nothing may be, and makes it durable.
+fn write_base_apart<'t>(
+    tree: &'t Tree,
+    index: &Index,
+    generation: u64,
+    place: &str,
+) -> Result<LogWriter<'t>, RepositoryError> {
+    tree.create_folder(layout::index_entry(place), 0o700, None)?;
+    let mut log = write_base_at(tree, index, generation, Path::new(place))?;
+    // A file of exFAT that grows where others lie gets a list of all its clusters, and is lost with that.
+    log.take_room()?;
+    log.sync()?;
+    tree.sync()?;
+    Ok(log)
 }
 
 /// Writes a new index beside the old one and puts it in its place.
@@ -654,13 +709,14 @@ fn write_base<'t>(
 ) -> Result<LogWriter<'t>, RepositoryError> {
     let staged = layout::staged(BASE);
     tree.remove_file(&staged)?;
-    let log = write_base_at(tree, index, generation, &staged)?;
+    let mut log = write_base_at(tree, index, generation, &staged)?;
+    log.sync()?;
     tree.rename_over(&staged, Path::new(layout::INDEX))?;
     tree.sync()?;
     Ok(log)
 }
 
-/// Writes a new index to a file that must not be there, and makes its content durable.
+/// Writes a new index to a file that must not be there; durable only after [`LogWriter::sync`].
 fn write_base_at<'t>(
     tree: &'t Tree,
     index: &Index,
@@ -671,7 +727,6 @@ fn write_base_at<'t>(
     for frame in index.base_frames() {
         log.append(&encode(&frame)?)?;
     }
-    log.sync()?;
     Ok(log)
 }
 

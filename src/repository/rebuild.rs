@@ -18,7 +18,7 @@ use super::record::Record;
 use super::stamp::Stamp;
 use super::{
     RepositoryError, Status, browse, is_ours, layout, lock, place_of_catalog, python, read_records,
-    remove_all, stamp, write_base,
+    remove_all, stamp, write_base, write_base_apart,
 };
 use crate::drive::tree::{Tree, TreeError};
 use crate::relpath::RelPath;
@@ -115,9 +115,13 @@ impl<'t> Workshop<'t> {
 
     /// The sound part of the index, or of the one that a repair that was cut off had moved away.
     fn prefix(&self) -> Index {
-        let moved =
-            self.earlier.iter().rev().map(|number| layout::before_repair(*number).join("index"));
-        let places = [layout::INDEX, layout::INDEX_TOO].map(PathBuf::from).into_iter().chain(moved);
+        let moved = self.earlier.iter().rev().map(|number| layout::before_repair(*number));
+        let folders = std::iter::once(PathBuf::from(layout::META)).chain(moved);
+        let places = folders.flat_map(|folder| {
+            let within =
+                |place| Path::new(place).strip_prefix(layout::META).unwrap_or(Path::new(""));
+            layout::INDEX_PLACES.map(|place| folder.join(within(place)))
+        });
         for place in places {
             if let Ok(Some(file)) = self.tree.open_file(&place) {
                 let index = Index::read_prefix(&file);
@@ -173,14 +177,22 @@ impl<'t> Workshop<'t> {
             done.push(format!("the folders' times of {n} follow their order again"));
         }
         if !same_index {
-            self.move_away(Path::new(layout::INDEX), &aside)?;
-            self.move_away(Path::new(layout::INDEX_TOO), &aside)?;
+            for place in layout::INDEX_PLACES {
+                self.move_away(layout::index_entry(place), &aside)?;
+            }
             self.move_away(Path::new(layout::STAMP), &aside)?;
             let files = new.records.len() as u64;
             let rewritten = new.catalogs.iter().map(|catalog| catalog.sequence);
             let revisions = old.index.revisions_after(rewritten);
             let index = Index::rebuilt(new.records, new.increments, new.next_sequence, revisions);
-            let log = write_base(tree, &index, old.generation.saturating_add(1))?;
+            let generation = old.generation.saturating_add(1);
+            let log = match new.keeping {
+                Keeping::Hardlink => write_base(tree, &index, generation)?,
+                Keeping::Displace => {
+                    let [_, apart, _] = layout::INDEX_PLACES;
+                    write_base_apart(tree, &index, generation, apart)?
+                }
+            };
             let stamp =
                 Stamp { generation: log.generation(), synced: log.end(), ..old.stamp.clone() };
             stamp::write(tree, &stamp)?.sync()?;
