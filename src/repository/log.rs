@@ -59,9 +59,17 @@ impl<'t> LogWriter<'t> {
         Ok(Self { file, generation, next_number: 1, end: HEADER as u64 })
     }
 
-    /// Goes on behind what [`read`] found. A torn tail, or room that was taken, is written over.
-    pub(super) fn resume(file: DriveFile<'t>, from: &LogEnd) -> Self {
-        Self { file, generation: from.generation, next_number: from.next_number, end: from.end }
+    /// Goes on behind what [`read`] found. `clean`: the last run came to its end there, so that what is behind is
+    /// room that was taken. Else it is cut off: a frame behind a torn one would count once that is replaced.
+    pub(super) fn resume(
+        mut file: DriveFile<'t>,
+        from: &LogEnd,
+        clean: bool,
+    ) -> Result<Self, TreeError> {
+        if !clean && file.stat()?.size > from.end {
+            file.set_len(from.end)?;
+        }
+        Ok(Self { file, generation: from.generation, next_number: from.next_number, end: from.end })
     }
 
     /// Takes room for appends, as much as the log has now and a little more: they change nothing then of what
@@ -284,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_tail_is_written_over_at_every_length() {
+    fn a_torn_tail_is_cut_off_at_every_length() {
         let (dir, tree) = log_of(&[b"one", b"two", b"three"]);
         let path = dir.path().join(NAME);
         let whole = std::fs::read(&path).unwrap();
@@ -294,7 +302,8 @@ mod tests {
             let (payloads, end) = read_all(&tree, Some((7, two_end as u64))).unwrap();
             assert_eq!(payloads, [b"one", b"two"], "cut to {len}");
             let file = tree.open_record_file(Path::new(NAME), false).unwrap();
-            LogWriter::resume(file, &end).append(b"four").unwrap();
+            LogWriter::resume(file, &end, false).unwrap().append(b"four").unwrap();
+            assert_eq!(std::fs::read(&path).unwrap().len(), two_end + FRAME_HEADER + 4);
             let (payloads, _) = read_all(&tree, None).unwrap();
             assert_eq!(payloads, [&b"one"[..], b"two", b"four"], "cut to {len}, then appended");
         }

@@ -112,7 +112,7 @@ enum Prepared<'t> {
 
 impl<'t> Repository<'t> {
     /// Opens the repository in `tree`; `None` if the folder is empty or has none. Takes the lock, and
-    /// changes nothing.
+    /// changes nothing but a torn tail of the index.
     pub fn open(tree: &'t Tree) -> Result<Option<Self>, RepositoryError> {
         if format::read(tree)?.is_none() {
             return Ok(None);
@@ -128,7 +128,8 @@ impl<'t> Repository<'t> {
         let (index, end, stamp, log_name) = read_records(tree)?;
         is_folder(tree, layout::MIRROR)?;
         let file = tree.open_record_file(Path::new(log_name), false).map_err(record_error)?;
-        let log = LogWriter::resume(file, &end);
+        let clean = (end.generation, end.end) == (stamp.generation, stamp.synced);
+        let log = LogWriter::resume(file, &end, clean)?;
         Ok(Some(Self { tree, format, index, log, log_name, stamp, browse: None, _lock: lock }))
     }
 
