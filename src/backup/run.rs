@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::adopt::{self, Takeover};
 use super::execute::{self, Done, execute};
@@ -564,10 +564,16 @@ impl Run<'_> {
     }
 }
 
-/// Frees what is large on a thread of its own: with many files it takes a time that the user would wait for
-/// the end of the run. Where there is no thread to be had, it is freed here.
+/// Frees what is large on a thread of its own, a moment later: with many files it takes a time that the user would
+/// wait for the end of the run, and other threads that need memory meanwhile wait for it. Where there is no thread
+/// to be had, it is freed here.
 fn free_later(large: impl Send + 'static) {
-    let _handle = std::thread::Builder::new().name("bkm-free".to_owned()).spawn(|| drop(large));
+    const A_MOMENT: Duration = Duration::from_millis(200);
+    let free = move || {
+        std::thread::sleep(A_MOMENT);
+        drop(large);
+    };
+    let _handle = std::thread::Builder::new().name("bkm-free".to_owned()).spawn(free);
 }
 
 /// Whether an error says that the drive may have lost what was written to it.
