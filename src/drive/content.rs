@@ -100,7 +100,7 @@ pub fn copy(
     // How far `to` may be as it should, and how long it is.
     let (mut kept, mut to_len) = (there, there);
     let mut behind = WriteBehind::new(to.pace());
-    let len = each_piece(from, size, sparse, stop, |piece| {
+    let copied = each_piece(from, size, sparse, stop, |piece| {
         match piece {
             Piece::Hole(len, offset) => {
                 hash_zeros(&mut hasher, len);
@@ -122,7 +122,11 @@ pub fn copy(
             }
         }
         Ok(())
-    })?;
+    });
+    // In any case: the drive is not left while it is waited for.
+    let synced = behind.finish(to);
+    let len = copied?;
+    synced?;
     // A hole at the end, or a longer part of before.
     if to_len != len {
         to.set_len(len)?;

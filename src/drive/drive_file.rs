@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rustix::fs::{FallocateFlags, Mode};
 use rustix::io::Errno;
@@ -23,6 +25,10 @@ pub struct DriveFile<'t> {
     pub(super) tree: &'t Tree,
     pub(super) path: PathBuf,
 }
+
+/// A sync that goes on by itself.
+#[derive(Debug)]
+pub struct SyncLater(JoinHandle<(io::Result<()>, Instant)>);
 
 impl DriveFile<'_> {
     /// The open file, for reading.
@@ -96,6 +102,24 @@ impl DriveFile<'_> {
         self.op("sync", File::sync_data)?;
         self.tree.tell_synced();
         Ok(())
+    }
+
+    /// Begins to wait until what it has now is on the device: what is written meanwhile need not wait for that.
+    pub fn sync_later(&mut self) -> Result<SyncLater, TreeError> {
+        self.tree.step("sync", &self.path)?;
+        let file = self.file.try_clone().map_err(|e| self.error("sync", e))?;
+        let wait = move || (file.sync_data(), Instant::now());
+        let waiting = std::thread::Builder::new().name("bkm-sync".to_owned()).spawn(wait);
+        Ok(SyncLater(waiting.map_err(|e| self.error("sync", e))?))
+    }
+
+    /// Waits for what [`DriveFile::sync_later`] began; returns when that was done.
+    pub fn synced(&mut self, later: SyncLater) -> Result<Instant, TreeError> {
+        // A panic over there is a panic here.
+        let (done, at) = later.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        done.map_err(|e| self.error("sync", e))?;
+        self.tree.tell_synced();
+        Ok(at)
     }
 
     /// How fast its drive writes.

@@ -13,7 +13,7 @@ use std::time::Instant;
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 
-use super::drive_file::DriveFile;
+use super::drive_file::{DriveFile, SyncLater};
 use super::pace::Pace;
 use super::tree::TreeError;
 
@@ -70,19 +70,31 @@ fn is_cached(file: &File) -> bool {
 }
 
 /// Lets what is written to a large file go to the drive at once, and waits for the drive whenever it was
-/// given half of what its pace allows: several files may be written at a time.
+/// given a quarter of what its pace allows, while the next quarter is written: several files may be written at a
+/// time.
 pub(super) struct WriteBehind {
     most: u64,
     unsynced: u64,
     /// Where in the file writing to the drive has not begun.
     started: u64,
-    begun: Instant,
+    /// When the drive had all of it.
+    since: Instant,
+    syncing: Option<Syncing>,
+}
+
+/// What the drive is waited for.
+struct Syncing {
+    later: SyncLater,
+    bytes: u64,
+    /// Where in the file it ends.
+    end: u64,
 }
 
 impl WriteBehind {
     /// For a file to which nothing was written yet.
     pub(super) fn new(pace: &Pace) -> Self {
-        Self { most: pace.bytes() / 2, unsynced: 0, started: 0, begun: Instant::now() }
+        let most = pace.bytes() / 4;
+        Self { most, unsynced: 0, started: 0, since: Instant::now(), syncing: None }
     }
 
     /// `len` bytes were written, up to the offset `end`.
@@ -99,11 +111,23 @@ impl WriteBehind {
             self.started = end;
         }
         if self.unsynced >= self.most {
-            to.sync()?;
-            drop_cached(to.file(), 0, end);
-            to.pace().learn(self.unsynced, self.begun.elapsed());
-            *self = Self { started: end, ..Self::new(to.pace()) };
+            self.finish(to)?;
+            let bytes = std::mem::take(&mut self.unsynced);
+            self.syncing = Some(Syncing { later: to.sync_later()?, bytes, end });
+            self.started = end;
+            self.most = to.pace().bytes() / 4;
         }
+        Ok(())
+    }
+
+    /// Waits for what the drive was given a quarter ago. To be called in the end as well: an error of the drive
+    /// is told once.
+    pub(super) fn finish(&mut self, to: &mut DriveFile<'_>) -> Result<(), TreeError> {
+        let Some(Syncing { later, bytes, end }) = self.syncing.take() else { return Ok(()) };
+        let done = to.synced(later)?;
+        drop_cached(to.file(), 0, end);
+        to.pace().learn(bytes, done - self.since);
+        self.since = done;
         Ok(())
     }
 }
