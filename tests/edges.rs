@@ -375,7 +375,7 @@ fn holes_and_what_is_staged_already_are_not_asked_for_room() {
     write(&world, "large", content);
     fs::File::create(world.source.join("sparse")).unwrap().set_len(300 * MIB).unwrap();
     // Cut off when most of the large file is staged: what is free now is less than its size.
-    let faults = Arc::new(Faults::stop_after(80));
+    let faults = Arc::new(Faults::stop_after(90));
     assert!(world.run(Some(faults)).is_err());
     let staged = fs::read_dir(world.repository().join(".bkm/stage")).unwrap();
     let staged: u64 = staged.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
