@@ -9,6 +9,7 @@
 //! does not pass.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 
 use super::RepositoryError;
 use crate::drive::drive_file::DriveFile;
@@ -24,6 +25,9 @@ pub(super) const MAX_PAYLOAD: usize = 256 << 20;
 /// Largest log that is read, in bytes: that of some 40 million files. A drive that feigns an endless file is
 /// not read to its end.
 const MAX_LOG: u64 = 8 << 30;
+
+/// Bytes behind the end that are looked at: a run that was cut off before its second sync wrote there.
+const LOOKED_AT: usize = 64 << 10;
 
 /// Bytes of room for appends that even a small log takes.
 const LEAST_ROOM: u64 = 64 << 10;
@@ -59,15 +63,19 @@ impl<'t> LogWriter<'t> {
         Ok(Self { file, generation, next_number: 1, end: HEADER as u64 })
     }
 
-    /// Goes on behind what [`read`] found. `clean`: the last run came to its end there, so that what is behind is
-    /// room that was taken. Else it is cut off: a frame behind a torn one would count once that is replaced.
+    /// Goes on behind what [`read`] found. `clean`: the last run came to its end there, so that zeros behind it are
+    /// room that was taken. All else is cut off: a frame behind a torn one would count once that is replaced.
     pub(super) fn resume(
         mut file: DriveFile<'t>,
         from: &LogEnd,
         clean: bool,
     ) -> Result<Self, TreeError> {
-        if !clean && file.stat()?.size > from.end {
-            file.set_len(from.end)?;
+        if file.stat()?.size > from.end {
+            let mut behind = vec![0; LOOKED_AT];
+            file.file().read_at(&mut behind, from.end).map_err(|e| file.error("read", e))?;
+            if !clean || behind.iter().any(|byte| *byte != 0) {
+                file.set_len(from.end)?;
+            }
         }
         Ok(Self { file, generation: from.generation, next_number: from.next_number, end: from.end })
     }
@@ -260,7 +268,6 @@ mod tests {
     use super::*;
     use crate::drive::tree::Tree;
     use std::fs::OpenOptions;
-    use std::os::unix::fs::FileExt as _;
     use std::path::Path;
 
     const NAME: &str = "index";
@@ -302,10 +309,27 @@ mod tests {
             let (payloads, end) = read_all(&tree, Some((7, two_end as u64))).unwrap();
             assert_eq!(payloads, [b"one", b"two"], "cut to {len}");
             let file = tree.open_record_file(Path::new(NAME), false).unwrap();
-            LogWriter::resume(file, &end, false).unwrap().append(b"four").unwrap();
+            // A run that begins behind a clean end can be cut off as well.
+            LogWriter::resume(file, &end, len % 2 == 0).unwrap().append(b"four").unwrap();
             assert_eq!(std::fs::read(&path).unwrap().len(), two_end + FRAME_HEADER + 4);
             let (payloads, _) = read_all(&tree, None).unwrap();
             assert_eq!(payloads, [&b"one"[..], b"two", b"four"], "cut to {len}, then appended");
+        }
+    }
+
+    #[test]
+    fn room_stays_only_behind_a_clean_end() {
+        for (clean, length) in [(true, 100 << 10), (false, 0)] {
+            let (dir, tree) = log_of(&[b"one"]);
+            let path = dir.path().join(NAME);
+            let mut whole = std::fs::read(&path).unwrap();
+            let sound = whole.len();
+            whole.resize(sound + (100 << 10), 0);
+            std::fs::write(&path, &whole).unwrap();
+            let (_, end) = read_all(&tree, Some((7, sound as u64))).unwrap();
+            let file = tree.open_record_file(Path::new(NAME), false).unwrap();
+            drop(LogWriter::resume(file, &end, clean).unwrap());
+            assert_eq!(std::fs::read(&path).unwrap().len(), sound + length, "clean: {clean}");
         }
     }
 
