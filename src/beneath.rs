@@ -1,7 +1,6 @@
 //! Opens files beneath an open folder: no symbolic link on the way is followed, and nothing leads out.
 //!
-//! The one place that calls openat2. Called by `drive::tree`, for what lies on a drive, and by
-//! `select::source`.
+//! The one place that calls openat2.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

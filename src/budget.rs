@@ -3,8 +3,7 @@
 //! What is decoded can be a hundred times as large in memory as on the drive. So every path and every
 //! element of an inner list is paid for while it is decoded, from a budget that depends on this
 //! computer's memory. Decoders are derived and take no arguments: the budget is the thread's, for the
-//! time of [`within`]. Called by `relpath`, `repository` and
-//! `history`.
+//! time of [`within`].
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

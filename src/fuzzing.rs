@@ -1,8 +1,8 @@
 //! Every parser of what others write, behind one function that takes any bytes: the drive's records, the
 //! kernel's list of mounts, profiles, rules and masks.
 //!
-//! Each function panics where its parser breaks a promise. Only in tests: called by the targets in
-//! `fuzz/` and by the test below, which runs what they once found. See `docs/testing.md`.
+//! Each function panics where its parser breaks a promise. Only in tests: the targets in `fuzz/` run it, and
+//! the test below runs what they once found. See `docs/testing.md`.
 
 #![allow(clippy::panic, clippy::missing_panics_doc, reason = "a finding is told by a panic")]
 

@@ -1,6 +1,4 @@
 //! Figures as people read them: sizes, durations, counts. For texts only; nothing parses them.
-//!
-//! Called by `notify` and `cli`.
 
 /// `bytes` in decimal units with two to three digits, as file managers show them: `3.4 MB`, `250 kB`.
 pub fn size(bytes: u64) -> String {

@@ -1,6 +1,6 @@
 //! An error with its causes, as one line for people.
 //!
-//! Messages of this program do not repeat their cause; this joins them. Called by `cli` and `agent`.
+//! Messages of this program do not repeat their cause; this joins them.
 
 use std::error::Error;
 

@@ -2,7 +2,7 @@
 //! run, and what is remembered of the drive.
 //!
 //! A drive that is refused gets nothing: no hook runs and nothing is written to it. It mounts and unmounts
-//! nothing. Called by `agent` and the `run` command; blocks for as long as the run takes.
+//! nothing. It blocks for as long as the run takes.
 
 use crate::backup::place::Place;
 use crate::backup::{self, Options, RunError, RunReport};

@@ -1,6 +1,6 @@
 //! The languages that texts for people are in, and which of them the user reads.
 //!
-//! It knows no text itself. Called by `notify`, and by `repository` for what explains the drive.
+//! It knows no text itself.
 
 /// A language that the program writes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

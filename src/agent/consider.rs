@@ -1,6 +1,6 @@
 //! Which profiles an attach is for, and whether each is due: pure, on the values of [`World`].
 //!
-//! It queues profiles and says why it does or does not; it starts nothing. Called by `attach`.
+//! It queues profiles and says why it does or does not; it starts nothing.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Whether a profile is due: pure arithmetic on times.
 //!
-//! Called by `attach`. Clocks jump: a last run that lies in the future counts as long ago.
+//! Clocks jump: a last run that lies in the future counts as long ago.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What the agent does on blocking threads: mounting, running, letting go of a drive.
 //!
 //! Each function may block for as long as a dying drive does, so none is called on the event loop's
-//! thread. Called by the event loop in `agent`; `run` lets go of a drive in the same way.
+//! thread.
 
 use std::io::Read as _;
 use std::panic::AssertUnwindSafe;

@@ -2,8 +2,7 @@
 //! pair, below the state folder.
 //!
 //! It is a memory, not a record: losing it costs a backup that comes too early, never data. A file
-//! that cannot be read is reported and counts as absent. Called by `agent`, and by the commands
-//! `run` and `status`.
+//! that cannot be read is reported and counts as absent.
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _};

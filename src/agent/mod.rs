@@ -2,7 +2,6 @@
 //!
 //! [`run`] is the event loop on one thread. It decides nothing (that is `attach`) and never blocks
 //! (that is `jobs`, on threads of their own): it carries out actions and reports what came of them.
-//! Called by the `daemon` command.
 
 pub mod attach;
 mod consider;

@@ -1,6 +1,6 @@
 //! The profiles as the agent uses them: read anew when their files change, the last good one of each kept.
 //!
-//! It reads profile files and nothing else. Called by `session`.
+//! It reads profile files and nothing else.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

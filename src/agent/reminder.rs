@@ -1,7 +1,7 @@
 //! When to remind the user that a backup has become old: pure arithmetic on times.
 //!
 //! One reminder for each time that a profile's last complete run, on whichever drive, becomes older than
-//! its `remind_after`; silence otherwise. Called by `session` and the `status` command.
+//! its `remind_after`; silence otherwise.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Runs a recording of a plug-in through the state machine, without any drive.
 //!
 //! Mounting succeeds and no backup is made; what this computer knows (profiles, last runs) comes from the
-//! caller. It touches nothing. Called by `why --replay`.
+//! caller. It touches nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

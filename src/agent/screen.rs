@@ -1,7 +1,7 @@
 //! What the user sees of a plug-in, and what he answers by a notification's buttons.
 //!
-//! It chooses texts and hands them over; nothing here waits for the notification service. Called by `report`
-//! and `session`, on the event loop's thread.
+//! It chooses texts and hands them over; nothing here waits for the notification service. All of it runs on
+//! the event loop's thread.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What the event loop holds for each attach, and how it carries out the actions of `attach`.
 //!
-//! Called by the event loop in `agent`, on its one thread.
+//! All of it runs on the event loop's one thread.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

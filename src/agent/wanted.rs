@@ -1,6 +1,4 @@
 //! Whether a profile is for a drive, as far as this computer knows without looking at the drive.
-//!
-//! Called by `session` for the state machine, and by `why`.
 
 use super::event::{Tie, Wanted, drive_of};
 use crate::config::{Pairing, Profile};

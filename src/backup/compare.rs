@@ -1,7 +1,5 @@
 //! Compares a scan with the index: what is new, changed, gone, or has to be looked at. Pure: values in,
 //! values out.
-//!
-//! Called by `plan`.
 
 use crate::relpath::RelPath;
 use crate::repository::record::Record;

@@ -7,7 +7,7 @@
 //! Such drives (FAT, exFAT) have no journal: after a pulled plug a file can have two names or none, and its
 //! space may count as free. So a batch that was in flight is always taken back, never finished; whatever it
 //! brought or left is set aside, not unlinked, until the file system was checked. What is put back is
-//! recognised by its hash. Called by `execute` and `recover`.
+//! recognised by its hash.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Reads what a comparison could not decide: the content and attributes of suspects, and whether a
 //! path that appeared is one that vanished.
 //!
-//! It reads the source and nothing else. Called by `plan`.
+//! It reads the source and nothing else.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -2,7 +2,7 @@
 //!
 //! One sync of the file system per batch does two jobs: it makes the batch before durable in its place
 //! and this one's content in the staging area. Only then this batch's frame is written to the index, so
-//! the log never says more than the drive has. Called by `run`.
+//! the log never says more than the drive has.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;

@@ -3,8 +3,8 @@
 //!
 //! No version is made and no recorded hash changes: the content is staged as a fresh file, hashed while it
 //! is copied, and takes the place of each damaged name in a batch that is journalled as those of a run are.
-//! A damaged file is never written to. Called by `cli` with what `history::verify` found; a batch that was
-//! cut off is ended by `recover`.
+//! A damaged file is never written to. What is damaged is found by `verify`; a batch that was cut off is
+//! ended by `recover`.
 
 use std::collections::BTreeSet;
 use std::fs::File;

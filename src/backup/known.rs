@@ -1,7 +1,7 @@
 //! What the index knows, for a scan that is to leave out what is as it was.
 //!
 //! The index is read while the source is scanned: neither waits for the other's disk. What the scan finds before
-//! the index is there it lists, and `compare` decides on it by the same rule. Called by `run`.
+//! the index is there it lists, and `compare` decides on it by the same rule.
 
 use std::ops::Range;
 use std::sync::OnceLock;

@@ -2,7 +2,7 @@
 //! that is not mounted and a wiped folder all look like this.
 //!
 //! Pure: figures in, a decision out. Moves, new files and changes of attributes alone are no part of the
-//! figures. Called by `run`.
+//! figures.
 
 use crate::config::MassChange;
 

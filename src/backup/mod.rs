@@ -1,7 +1,7 @@
 //! One run: scan, compare, plan, stage, publish, commit, report.
 //!
 //! It reads the source, writes to the repository alone, and tells what it does through [`Monitor`]. It
-//! knows nothing of terminals, notifications or udev events. Called by `agent` and `cli`.
+//! knows nothing of terminals or notifications.
 
 mod adopt;
 mod compare;

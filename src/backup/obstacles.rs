@@ -1,7 +1,7 @@
 //! What somebody put or changed in the mirror, found before a batch is written to the index.
 //!
 //! It only looks. What cannot be published is taken out of the batch and named as a problem of its path:
-//! once a batch is in the index it has to go through, so nothing may stop it there. Called by `execute`.
+//! once a batch is in the index it has to go through, so nothing may stop it there.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,8 +2,7 @@
 //! there is never replaced by a folder of the same name.
 //!
 //! It creates the repository's folder and nothing in it (that is `repository`), and remembers on this
-//! computer which file system a folder without a drive was on. Called by `run` and, for reading, by
-//! `cli`.
+//! computer which file system a folder without a drive was on.
 
 use std::path::{Path, PathBuf};
 

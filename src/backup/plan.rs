@@ -3,7 +3,7 @@
 //!
 //! Order: what stands in the way of another kind of entry leaves first; folders, moves and records
 //! come next; then content; what vanished leaves last, so that a file that was moved in a way we do not
-//! see is on the drive at every moment. Called by `run`.
+//! see is on the drive at every moment.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,7 +3,7 @@
 //!
 //! Every step states what must be at both ends and stops with an error if something else is there;
 //! doing a step again does no harm, so the same code finishes a batch that the power cut off. It never
-//! writes content and never touches what it did not expect. Called by `execute` and `recover`.
+//! writes content and never touches what it did not expect.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Ends what an interrupted run left: finishes the batch that was in flight or takes it back, closes its
 //! increment, and clears the staging area.
 //!
-//! Called by `run` before a plan is made. What it does is safe to be cut off and done again.
+//! It comes before a plan is made. What it does is safe to be cut off and done again.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -1,6 +1,4 @@
 //! What one run did, in the shape that `run --json` prints and `status` remembers.
-//!
-//! Called by `backup`, `agent` and `cli`.
 
 use std::path::PathBuf;
 

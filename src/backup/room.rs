@@ -1,8 +1,8 @@
 //! How much room on the drive a plan or a batch takes: bytes in allocation units, and inodes.
 //!
 //! Estimates, rather too high than too low; nothing is written here. What a run replaces counts as if it
-//! stayed: the new version is whole before the old one leaves, and deletions come last. Called by `run`
-//! before anything is written, and by `execute` before each batch.
+//! stayed: the new version is whole before the old one leaves, and deletions come last. A run asks before
+//! anything is written, and again before each batch.
 
 use std::collections::HashSet;
 use std::fmt;

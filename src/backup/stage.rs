@@ -1,7 +1,7 @@
 //! Brings content into the staging area, ready to be published: copied and hashed from the source, or
 //! as one more link to a file of the mirror.
 //!
-//! It creates files below `.bkm/stage` only. Called by `execute`, from several threads.
+//! It creates files below `.bkm/stage` only. Several threads stage at the same time.
 
 use std::fs::File;
 use std::io;

@@ -1,7 +1,7 @@
 //! What a catalog says, as it is kept on this computer: one version of a file after the other, small, and
 //! read without copying.
 //!
-//! It only turns catalogs into this form and back; the file is `file`. Used by `catalogs` and `history`.
+//! It only turns catalogs into this form and back; the file is `file`.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,7 @@
 //! The file that keeps a repository's catalogs on this computer: one chapter for each increment.
 //!
 //! It is a cache: what is torn, damaged or of another version is never believed, and never more than a reason
-//! to read the drive again. Looking at the chapters' heads reads nothing of their entries. Called by
-//! `catalogs`.
+//! to read the drive again. Looking at the chapters' heads reads nothing of their entries.
 //!
 //! ```text
 //! file     = magic, frame of Whose, chapters

@@ -1,6 +1,6 @@
 //! The bars of `list --detailed`: how much each run brought, beside the one that brought most.
 //!
-//! Called by `list`. (The bar of something that goes on is `progress`.)
+//! The bar of something that goes on is `progress`.
 
 use std::io::stdout;
 

@@ -1,6 +1,6 @@
 //! Whether a device has a file system that can take a backup, and what would help if it has none.
 //!
-//! It never formats: it names the command. Called by `pair`.
+//! It never formats: it names the command.
 
 use std::path::Path;
 

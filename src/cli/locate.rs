@@ -1,6 +1,4 @@
 //! Finds what a command works on: the profile, its drive, its repository.
-//!
-//! Called by the commands that read a repository, and by `run`.
 
 use std::path::{Path, PathBuf};
 

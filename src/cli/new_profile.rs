@@ -1,6 +1,6 @@
 //! The profile that a drive is to be paired with: one that is there, or a new one for a folder.
 //!
-//! It writes nothing; the new profile's text is written once the drive is paired. Called by `pair`.
+//! It writes nothing; the new profile's text is written once the drive is paired.
 
 use std::path::{Path, PathBuf};
 

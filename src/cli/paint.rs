@@ -1,6 +1,4 @@
 //! Colours, on a terminal only.
-//!
-//! Called by the commands that print lists.
 
 use std::io::IsTerminal as _;
 

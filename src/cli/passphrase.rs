@@ -1,6 +1,6 @@
 //! Asks for a passphrase, without showing it.
 //!
-//! From the terminal, or where standard input is none, its first line: for scripts. Called by `pair`.
+//! From the terminal, or where standard input is none, its first line: for scripts.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 

@@ -1,6 +1,4 @@
 //! The progress bar: files and bytes done, rate and time left, on a terminal only.
-//!
-//! Called by `run` and `restore`.
 
 use std::io::{IsTerminal as _, stderr};
 use std::sync::atomic::{AtomicU64, Ordering};

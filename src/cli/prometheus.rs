@@ -1,7 +1,7 @@
 //! `status --prometheus`: what is remembered, in the text format 0.0.4 of Prometheus. The names of the
 //! metrics are documented in `docs/monitoring.md` and are kept.
 //!
-//! A reader drops the whole file for one series that is there twice, so none is. Called by `status`.
+//! A reader drops the whole file for one series that is there twice, so none is.
 
 use std::collections::HashSet;
 use std::fmt::{Display, Write as _};

@@ -1,6 +1,4 @@
 //! What a restore did, or would do, in words.
-//!
-//! Called by `restore`.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,8 +1,7 @@
 //! The repositories that a question about the past is put to: those that are here, and those that this computer
 //! keeps the catalogs of.
 //!
-//! It brings what is kept up to date where it can; a question is never refused because that did not work. Called by
-//! `list`, `search` and `versions`.
+//! It brings what is kept up to date where it can; a question is never refused because that did not work.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

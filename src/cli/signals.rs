@@ -1,6 +1,4 @@
 //! Ctrl-C and SIGTERM: the first asks for a stop at the next safe point, the second ends at once.
-//!
-//! Called by the commands that take long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

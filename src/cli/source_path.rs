@@ -1,6 +1,4 @@
 //! Paths of the command line as paths below a source.
-//!
-//! Called by the commands that take paths of the source.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Reads a JSON object field by field and knows the line of each: the errors of serde alone would not
 //! tell the field.
 //!
-//! It knows nothing of what a profile means. Called by `raw`.
+//! It knows nothing of what a profile means.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,7 +1,6 @@
 //! Profile files: where they lie, and how one is read.
 //!
-//! The folders come from the caller (`state_dir::profile_dirs` gives this computer's). Called by `cli`
-//! and `agent`.
+//! The folders come from the caller (`state_dir::profile_dirs` gives this computer's).
 
 use std::ffi::OsStr;
 use std::fs::File;

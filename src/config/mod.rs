@@ -1,7 +1,7 @@
 //! Profiles: which drive, which source, which files.
 //!
 //! A profile file is parsed to a raw form and then checked once into [`Profile`]; nothing else of the
-//! program sees the raw form. Called by `cli` and `agent`.
+//! program sees the raw form.
 
 mod error;
 mod json;

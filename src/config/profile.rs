@@ -1,6 +1,6 @@
 //! From a profile as written to a valid one: what the fields mean, and which of them go together.
 //!
-//! Pure: what it needs of this computer (home, user, host name) comes in as a value. Called by `load`.
+//! Pure: what it needs of this computer (home, user, host name) comes in as a value.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;

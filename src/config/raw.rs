@@ -1,6 +1,6 @@
 //! A profile as written: every field's type is checked, its meaning is not.
 //!
-//! Called by `profile`, which gives it meaning; nothing else sees this form.
+//! `profile` gives it meaning; nothing else sees this form.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! What a profile selects at this moment: a scan of its source, without looking at any drive.
 //!
-//! It only reads. Called by the `check` command.
+//! It only reads.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,7 +1,7 @@
 //! Shows a folder in the user's file manager.
 //!
 //! By message, so that the file manager runs as the desktop's own and not with the limits of this service.
-//! Called by `agent`, on a thread where it may block.
+//! It blocks until the file manager answered.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;

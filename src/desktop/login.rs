@@ -1,7 +1,7 @@
 //! logind: sleep that is announced and can be delayed, and sessions that become active.
 //!
 //! One connection to the system bus for as long as the agent runs; nothing is asked for in between, so it
-//! wakes nobody. Without logind the agent works as on a computer that never sleeps. Called by `agent`.
+//! wakes nobody. Without logind the agent works as on a computer that never sleeps.
 
 use std::time::Duration;
 

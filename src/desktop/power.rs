@@ -1,6 +1,6 @@
 //! Whether the computer runs on battery, as the kernel tells it.
 //!
-//! It reads `/sys/class/power_supply` alone. Called by `agent`.
+//! It reads `/sys/class/power_supply` alone.
 
 use std::fs;
 use std::path::Path;

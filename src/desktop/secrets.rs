@@ -2,8 +2,7 @@
 //!
 //! They are looked up by the UUID of the encrypted device. The session is a plain one: the message bus is
 //! local to the user. The agent never lets a dialog come up, so a locked keyring counts as none; only
-//! [`store`], which somebody asked for, may. A passphrase is never logged. Called by the agent's jobs and the
-//! `pair` command, on threads where they may block.
+//! [`store`], which somebody asked for, may. A passphrase is never logged. Its calls may block.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What the file system of a drive can do, found by trying it.
 //!
 //! It creates and removes a few empty files in a folder of the caller's and nothing else; it never goes by
-//! the name of a file system. Called by `repository`.
+//! the name of a file system.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;

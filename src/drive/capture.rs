@@ -1,7 +1,7 @@
 //! Reads recordings of `udevadm monitor --udev --property`, so that real plug-ins can be replayed.
 //!
 //! A recording is a text that somebody sends or that lies in `tests/udev-captures`: anything may be in it,
-//! and nothing of it reaches a device. Called by `why --replay` and by tests.
+//! and nothing of it reaches a device.
 
 use std::ffi::OsString;
 

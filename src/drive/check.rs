@@ -2,7 +2,7 @@
 //!
 //! These have no journal: what was in flight when the plug was pulled may be half there, and its space may
 //! count as free. It reads one sector of a device that nobody has mounted, and leaves repairing to the file
-//! system's own program. Called by `mount`.
+//! system's own program.
 
 use std::fs::File;
 use std::io::Read as _;

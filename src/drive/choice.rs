@@ -1,6 +1,6 @@
 //! Which of a device's mounts is used: pure, from the kernel's list of mounts.
 //!
-//! Called by `mount`, which proves the choice by what it opens.
+//! `mount` proves the choice by what it opens.
 
 use std::path::Path;
 

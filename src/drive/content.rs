@@ -1,6 +1,6 @@
 //! Reads content in bounded pieces, hashing it, and writes it if wanted. Keeps holes.
 //!
-//! Knows nothing of what the content is for. Called by `backup` and `history`.
+//! Knows nothing of what the content is for.
 
 use std::cell::RefCell;
 use std::fs::File;

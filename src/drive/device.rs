@@ -2,7 +2,6 @@
 //!
 //! It owns the meaning of udev's properties. Nothing of libudev leaves this folder: its types belong
 //! to one thread. Labels and serials come from the drive and are shown only through `sanitize`.
-//! Called by `drive::monitor`, `agent` and `cli`.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;

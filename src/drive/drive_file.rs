@@ -1,7 +1,7 @@
 //! A file of the drive that is open for writing.
 //!
 //! Made by `Tree` alone, which decides what may be opened; every operation here can be made to fail by
-//! tests, as those of the tree. Called by `repository`, `backup` and `history`.
+//! tests, as those of the tree.
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -1,7 +1,6 @@
 //! Which programs hold a mount busy: for the message that it cannot be unmounted.
 //!
-//! It reads `/proc` alone, so a user sees his own programs only. Nothing on the drive is opened. Called by
-//! `mount`.
+//! It reads `/proc` alone, so a user sees his own programs only. Nothing on the drive is opened.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Opening and closing encrypted drives: through UDisks2, or as root with `cryptsetup`.
 //!
-//! Keys come in as bytes and go nowhere else: not into a log, nor into the arguments of a program. Called by
-//! the agent's jobs and the `run` command; blocks for as long as the key takes (seconds, by design of LUKS).
+//! Keys come in as bytes and go nowhere else: not into a log, nor into the arguments of a program. It blocks
+//! for as long as the key takes (seconds, by design of LUKS).
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //! unmounted by the next.
 //!
 //! One small file per mount in the user's runtime folder, which ends with the session as the mounts do.
-//! Losing it costs nothing but that the drive stays mounted. Called by `mount`.
+//! Losing it costs nothing but that the drive stays mounted.
 
 use std::path::PathBuf;
 

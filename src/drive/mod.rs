@@ -1,6 +1,6 @@
 //! Drives: what udev tells of them, how they are mounted, and operations on their files.
 //!
-//! Called by `agent`, `cli`, `repository` and `backup`. It knows nothing of the repository's format.
+//! It knows nothing of the repository's format.
 
 pub mod ability;
 pub mod attributes;

@@ -3,7 +3,7 @@
 //! The thread waits in one level-triggered `poll(2)` without a time limit, so it costs nothing while
 //! nothing happens. It must never lose an event in silence: when the kernel dropped some (its buffer
 //! was full), everything that is present is told anew. libudev's objects are made, used and dropped
-//! in that thread; only plain values leave it. Called by `agent`.
+//! in that thread; only plain values leave it.
 
 use std::fs::File;
 use std::io;

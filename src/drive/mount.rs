@@ -1,9 +1,8 @@
 //! Finding and making mounts.
 //!
 //! It hands out a drive only as an open handle that was checked to be the device's own mount: a path
-//! alone may lead to the computer's disk once a drive is gone. Letting go of it is `unmount`. Called by `agent`,
-//! `cli` and `backup`; everything here may block for as long as the device does, so the agent calls it from
-//! blocking threads.
+//! alone may lead to the computer's disk once a drive is gone. Letting go of it is `unmount`. Everything here
+//! may block for as long as the device does, so the agent does it on blocking threads.
 
 use std::ffi::CStr;
 use std::fs::DirBuilder;

@@ -1,7 +1,7 @@
 //! Reads `/proc/self/mountinfo`, the kernel's own list of mounts, byte by byte.
 //!
 //! It must never stumble over a mount point that is not UTF-8 or holds spaces: labels come from
-//! drives. Pure but for [`read`]; called by `drive::mount`, `agent` and `cli`.
+//! drives. Pure but for [`read`].
 
 use std::ffi::OsString;
 use std::fs::File;

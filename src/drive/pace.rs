@@ -1,8 +1,8 @@
 //! How much a drive is given before it is waited for: as much as it takes in four seconds, as measured.
 //!
 //! So a pulled plug costs seconds of work on a slow stick as on a fast disk, the last sync is quick, and
-//! what is told as copied is on the drive soon. It touches nothing. Called by `backup` for batches, and by
-//! `content` for large files.
+//! what is told as copied is on the drive soon. It touches nothing. Batches and large files are paced
+//! by it alike.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

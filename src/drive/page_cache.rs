@@ -2,8 +2,7 @@
 //! there for the drive.
 //!
 //! It reads and writes no content: it advises the kernel, and waits for the drive. What it cannot advise
-//! is as it was without it. Called by `content`, and by `tree` for files that a batch's sync brought to the
-//! drive.
+//! is as it was without it.
 
 use std::fs::File;
 use std::io::IoSliceMut;

@@ -6,7 +6,7 @@
 //! (openat2), and the last component is acted on in its opened parent folder. Paths are relative to the
 //! handle. It never resolves a path from `/`, never opens a published file for writing, and never
 //! replaces a file unless asked by name ([`Tree::rename_over`]). Tests inject faults here
-//! ([`super::faults`]). Called by `repository`, `backup` and `history`.
+//! ([`super::faults`]).
 
 mod error;
 mod folders;

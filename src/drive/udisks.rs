@@ -4,7 +4,6 @@
 //! Each call makes a connection to the system bus and a small runtime for it (some 2 ms), so that commands
 //! and the agent's blocking jobs use it alike; it blocks, within a time limit, and must not be called on the
 //! event loop's thread. It never lets a dialog come up: a background service does not ask for passwords.
-//! Called by `mount` and `luks`.
 
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
 //! Letting go of mounts, and whether a drive can be pulled.
 //!
 //! It must never unmount anything but the mount it was given, nor call a drive free of which it cannot know
-//! that. Called by `agent`, `cli` and `mount`; may block for as long as the device does.
+//! that. It may block for as long as the device does.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,6 @@
 //! Goes through the files of a folder on the drive, whatever lies there.
 //!
 //! It only looks, follows no link and enters no mount, and goes on after a folder that cannot be listed.
-//! Called by `verify`, `repair`, `prune` and `adopt`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! Whether this user may write to the backup's place on a drive, and what mends it if not.
 //!
 //! A freshly formatted ext4 or btrfs belongs to root: the desktop mounts it for the user, who then may write
-//! nothing there. It only looks. Called by `job` before a run, and by the `pair` command.
+//! nothing there. It only looks.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! What differs between two points in time, or between one and the source now.
 //!
 //! Files and links, not folders, and tracked ones alone: increments list no others. Comparing is pure; for
-//! the source, only files are read whose size and time leave it open. Called by `cli`.
+//! the source, only files are read whose size and time leave it open.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;

@@ -1,6 +1,6 @@
 //! What the records say must be on the drive, and where: one value per version of a file, link or folder.
 //!
-//! Pure: it looks at nothing. Called by `verify` and `repair`.
+//! Pure: it looks at nothing.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

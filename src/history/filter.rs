@@ -1,7 +1,6 @@
 //! What a search is for: masks, folders, sizes, times. Values in, yes or no out.
 //!
-//! A filter that is not understood is an error that says what is right, never left out. Called by the
-//! `search` command.
+//! A filter that is not understood is an error that says what is right, never left out.
 
 use std::fmt;
 

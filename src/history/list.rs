@@ -1,6 +1,4 @@
 //! The increments of a repository, for people and programs.
-//!
-//! Called by `cli`.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Reads what a repository keeps: lists increments, searches them, rebuilds a point in time, restores, verifies.
 //!
-//! Only `repair` writes to a repository, and its records alone. Called by `cli`.
+//! Only `repair` changes a repository, and `verify` where it writes down hashes that were missing.
 
 pub mod diff;
 mod expected;

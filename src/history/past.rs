@@ -1,7 +1,7 @@
 //! The versions of one repository, from what this computer keeps of its catalogs or from the drive.
 //!
 //! It hands them on one by one and holds no more than one catalog; what it cannot believe of the kept ones it
-//! reads from the drive, or says. Used by `list`, `versions` and the `search` command.
+//! reads from the drive, or says.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

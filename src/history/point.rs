@@ -1,6 +1,4 @@
 //! Which increment `--at` means. Pure.
-//!
-//! Called by `restore`.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;

@@ -1,6 +1,4 @@
 //! The backed-up tree at a point in time: from the index for now, from the catalogs for then.
-//!
-//! Called by `restore`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Every version of one file, also under the names that it had before.
 //!
-//! It holds the versions of that file alone. Called by the `versions` command.
+//! It holds the versions of that file alone.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! What a hook is told: `BKM_…` in its environment, and one JSON object on its standard input.
 //!
-//! The names are documented in `docs/profiles.md` and are kept. Called by `hooks`.
+//! The names are documented in `docs/profiles.md` and are kept.
 
 use std::ffi::OsString;
 use std::process::Command;

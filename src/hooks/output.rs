@@ -1,6 +1,4 @@
 //! What a hook prints, as lines for the log, and no more of them than a log bears.
-//!
-//! Called by `hooks`.
 
 use std::mem;
 

@@ -2,7 +2,7 @@
 //! ignore SIGTERM, or leave children that hold its output open.
 //!
 //! It blocks its thread, but for no longer than the limits allow, unless the kernel holds the program
-//! where SIGKILL does not reach it (in a drive that dies). Called by `hooks`.
+//! where SIGKILL does not reach it (in a drive that dies).
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _, Seek as _, Write as _};

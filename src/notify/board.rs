@@ -2,8 +2,8 @@
 //! is updated.
 //!
 //! Passing texts are shown at most once a second for each notification; of those that come faster
-//! the last one waits for its turn and the others are dropped. It never drops another text. Called by
-//! `notify`; talks to the service through `service` and hears of the user through `ear`.
+//! the last one waits for its turn and the others are dropped. It never drops another text. It talks to the
+//! service through `service` and hears of the user through `ear`.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! Every message has a key and, for each language, a text or one text for each plural form. `{name}`
 //! in a text is replaced by a value. Values come from drives, files and errors, so each passes through
-//! `sanitize`: nothing here may make two lines of one value, or panic. Called by `texts` and `figures`.
+//! `sanitize`: nothing here may make two lines of one value, or panic.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

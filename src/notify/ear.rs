@@ -9,7 +9,7 @@
 //! that the bus shows these two signals of the notification service to, whoever they are for
 //! (`BecomeMonitor`, which a session bus allows its own user), before anything is shown. It is open
 //! only while notifications are. It sees the answers to other programs' notifications too, and must
-//! not keep them; it can send nothing. Called by `service`.
+//! not keep them; it can send nothing.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,6 +1,6 @@
 //! Sizes and durations in the units of the notification's language: `3,4 МБ`, `2 мин 3 с`.
 //!
-//! Rounding is that of `human`; only its words and decimal mark are exchanged. Called by `texts`.
+//! Rounding is that of `human`; only its words and decimal mark are exchanged.
 
 use crate::human;
 use crate::language::Language;

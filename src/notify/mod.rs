@@ -2,7 +2,7 @@
 //!
 //! A notification service that is missing, slow or broken never holds up or fails a run: everything
 //! is handed to a task of its own (`board`), and the first failure is one line in the log. While
-//! nothing is shown there is no timer and no connection. Called by `agent`.
+//! nothing is shown there is no timer and no connection.
 
 mod board;
 mod catalogue;

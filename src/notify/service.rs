@@ -5,7 +5,7 @@
 //! notification and follows the number that the service gives. `update` enters a runtime of its own,
 //! which panics inside ours, so it runs on a thread where it may block. What the service can do is not
 //! asked by notify-rust: its connection for that lives on the runtime of `update`, which closes nothing
-//! until somebody enters it again. Called by `board`.
+//! until somebody enters it again.
 
 use std::time::Duration;
 

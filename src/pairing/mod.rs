@@ -2,7 +2,7 @@
 //!
 //! [`admit`] looks at a mounted drive before a run and writes nothing; [`Admission::confirm`] writes the
 //! mark on first use, and what this computer remembers, after it. What decides is `verdict`, which is pure.
-//! A drive that is refused is not written to. Called by `agent` and `cli`; it knows nothing of either.
+//! A drive that is refused is not written to. It knows nothing of the agent or the command line.
 
 mod secret;
 mod store;

@@ -1,7 +1,6 @@
 //! This computer's secret, and what is proved with it.
 //!
 //! The secret never leaves the computer and is never printed; on drives are only hashes keyed with it.
-//! Called by `pairing`.
 
 use std::fs::File;
 use std::io::{self, Read as _};

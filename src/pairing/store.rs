@@ -2,7 +2,7 @@
 //!
 //! Below `<state folder>/pairing`: `secret` and one `<profile>.json` each, for this user alone. Unlike the
 //! agent's memory it is no cache: what cannot be read is an error, never taken as absent, since that would
-//! pair whatever is plugged in next. Called by `pairing` and `cli`.
+//! pair whatever is plugged in next.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _};

@@ -1,7 +1,7 @@
 //! Whether a drive is the one that it seems to be: pure, from what the profile asks for, what this computer
 //! remembers, and what lies on the drive.
 //!
-//! Called by `pairing`; every cell of its table is a test.
+//! Every cell of its table is a test.
 
 use super::store::Paired;
 use crate::config::{Dist, Pairing, Profile};

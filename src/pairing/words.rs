@@ -1,7 +1,6 @@
 //! What is said of a drive that is used or refused, to the person at the keyboard.
 //!
 //! One text for the notification and the command line. Labels and names from drives are made safe here.
-//! Called by `pairing`.
 
 use std::error::Error;
 use std::path::Path;

@@ -2,7 +2,7 @@
 //!
 //! `format.json` comes last, so that a takeover that was cut off is begun again. The tool's increments and
 //! their JSON files are not touched: our catalogs of them lie in `.bkm/adopted`. What they say is found out
-//! by `backup::adopt`. Called by `backup`.
+//! by `backup::adopt`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

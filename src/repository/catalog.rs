@@ -1,8 +1,8 @@
 //! The catalog: the JSON in an increment that lists its files.
 //!
 //! Its fields are a superset of the Python backup-manager's (`docs/format.md`, "Catalog"). What is
-//! read back comes from a drive and is checked field by field; nothing in it is used as a path but through [`RelPath`]. Called by `repository`
-//! and `history`.
+//! read back comes from a drive and is checked field by field; nothing in it is used as a path but through
+//! [`RelPath`].
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,6 @@
 //! A catalog as a file of the drive: written to the staging area, read back within bounds.
 //!
-//! It knows nothing of what a catalog says (that is `catalog`) and puts none in its place (`repository`).
-//! Called by `repository` and `history`.
+//! What a catalog says is the business of `catalog`; it is put in its place by `repository`.
 
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};

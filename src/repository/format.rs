@@ -1,5 +1,4 @@
-//! `format.json`: says that a folder is a repository and which version of the format it has. Called by
-//! `repository`.
+//! `format.json`: says that a folder is a repository and which version of the format it has.
 
 use std::io::Read as _;
 use std::path::Path;

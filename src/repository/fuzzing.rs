@@ -1,7 +1,7 @@
 //! The parsers of what lies on a drive, as fuzz targets and their regression inputs call them: any bytes
 //! are read or refused as damage, and what was read keeps what `trust` promises.
 //!
-//! Only in tests. Called by `crate::fuzzing`.
+//! Only in tests.
 
 #![allow(clippy::panic, reason = "a finding is told by a panic")]
 

@@ -4,7 +4,7 @@
 //! before its files are published, and tells everything needed to publish them; the next frame is only
 //! written when that batch is published and synced. So at any moment at most the log's last batch can
 //! be unfinished ([`Index::pending`]), and finishing it again does no harm. See `docs/format.md`,
-//! "Index". Called by `repository`, `backup` and, for reading, `history`.
+//! "Index".
 
 mod change;
 mod open;

@@ -1,7 +1,7 @@
 //! Where things lie in a repository, and what increments are called.
 //!
 //! The only place that spells these names. It makes paths relative to the repository and touches
-//! nothing. Called by the rest of `repository`, `backup` and `history`.
+//! nothing.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! One run per repository at a time: a lock that dies with its holder.
 //!
 //! The lock file stays empty, so that taking it writes nothing to the drive; who holds it is read
-//! from `/proc/locks`. Called by `repository`.
+//! from `/proc/locks`.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! An append log: frames with length, number and checksum behind a header.
 //!
 //! It owns how a torn tail is told from damage; what the frames mean is the index's business. A frame
-//! that was synced is never written again. Called by `index`.
+//! that was synced is never written again.
 //!
 //! A header is the magic, the generation and a checksum; a frame is `length u32 | number u64 |
 //! checksum 16 bytes | payload`, little-endian, numbers counting from 1. Checksums are BLAKE3, cut to

@@ -2,7 +2,7 @@
 //!
 //! It knows where the mark lies and how it is written, not whom it convinces (that is `crate::pairing`).
 //! Whoever made the drive may have written anything here: what is read is bounded, and its texts are shown
-//! only through `sanitize`. Called by `pairing` and `cli`.
+//! only through `sanitize`.
 
 use std::io::Read as _;
 use std::path::Path;

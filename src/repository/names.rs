@@ -2,7 +2,7 @@
 //!
 //! Pure: it makes names and touches nothing. An escaped name stays readable, carries a hash of the true
 //! one, and is recorded (`Record::stored`, `stored_as` in the catalog), so that a restore never has to
-//! guess. See `docs/format.md`, "Names on the drive". Called by `backup`.
+//! guess. See `docs/format.md`, "Names on the drive".
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;

@@ -1,7 +1,7 @@
 //! `README.txt` in the repository, and the shorter one beside it: how to get files back by hand.
 //!
 //! In English, and behind that in the user's language if it is another one. Written once: whoever edits a
-//! text owns it, so one that is there is never replaced. Called by `repository` and `backup::place`.
+//! text owns it, so one that is there is never replaced.
 
 use std::path::Path;
 

@@ -3,7 +3,6 @@
 //! What was read from the index's base stays in the sorted lists it came in: for a million files a tree would
 //! take twice the memory, and building and freeing one was a third of the time of a run that finds no changes.
 //! What is new lies in a tree beside it. A record of the base keeps its number for as long as this lives.
-//! Called by `index`, and by those who read the records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;

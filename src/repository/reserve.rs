@@ -4,7 +4,6 @@
 //! It is made with the repository and grows with what the run in hand has yet to write. That it cannot grow
 //! fails a run only where what it is for would not fit either. It is never given up for content: who calls
 //! [`with_room`] sees to it that nothing is being staged, which would take the room before its purpose does.
-//! Called by `repository` and `backup`.
 
 use std::path::Path;
 

@@ -1,8 +1,7 @@
 //! The two-slot stamp: what a run without changes writes, and how far the index is known to be
 //! durable.
 //!
-//! Two slots, a block apart, written in turn: a torn write hits one and leaves the other. Called by
-//! `repository`.
+//! Two slots, a block apart, written in turn: a torn write hits one and leaves the other.
 
 use std::io::Read as _;
 use std::path::Path;

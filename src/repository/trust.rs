@@ -2,8 +2,7 @@
 //! once, when it is read.
 //!
 //! Names in them become paths, and sequences decide which version is the newer, so neither is taken
-//! unchecked, however sound the checksums: who made the drive can compute those. Pure. Called by `index`
-//! and `repository`.
+//! unchecked, however sound the checksums: who made the drive can compute those. Pure.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,7 @@
 //! Which files of the source are backed up: rules → one decision per path, and the scan that applies
 //! them.
 //!
-//! It reads the source and never writes; it knows nothing of drives. Called by `backup` and by the
-//! `check` command.
+//! It reads the source and never writes; it knows nothing of drives.
 
 mod pattern;
 pub mod rules;

@@ -1,7 +1,7 @@
 //! One pattern of a profile: its text, checked and brought into the one form that globset compiles.
 //!
 //! It owns the limits that keep a hostile or mistaken pattern from costing memory or stack, and it
-//! must hand nothing to globset that it has not checked. Called by `rules` alone.
+//! must hand nothing to globset that it has not checked.
 
 use globset::{Glob, GlobBuilder};
 

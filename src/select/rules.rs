@@ -1,8 +1,7 @@
 //! The rules of a profile, compiled, and the decision for one path.
 //!
 //! Pure: paths in, decisions out. It must never need more than the folder's scope and the path itself,
-//! so that a scan can decide at each entry and leave excluded folders unopened. Called by `config`
-//! (which compiles), `scan` (which decides) and `backup` (which keeps the fingerprint).
+//! so that a scan can decide at each entry and leave excluded folders unopened.
 //!
 //! What the rules mean:
 //!

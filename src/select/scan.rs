@@ -1,8 +1,7 @@
 //! Lists what the rules select in the source: the result's form, and how it is put together.
 //!
 //! The walk itself is in `walk`. It must never leave something out in silence: what is not in
-//! `entries` for another reason than the rules is in `problems` or `notes`. Called by `backup` and by
-//! `config::summary`.
+//! `entries` for another reason than the rules is in `problems` or `notes`.
 
 use std::io;
 use std::ops::Range;

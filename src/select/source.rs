@@ -1,8 +1,7 @@
 //! The source: one folder, opened once, and everything below it reached through that handle.
 //!
 //! It only reads. No symbolic link below the root is ever followed, and no path leads outside: every
-//! name is resolved by openat2 beneath the root, with links refused. Called by `scan` and by `backup`
-//! (which opens what it copies and reads attributes).
+//! name is resolved by openat2 beneath the root, with links refused.
 
 use std::ffi::OsStr;
 use std::io;

@@ -3,7 +3,6 @@
 //! Each folder is a job of the thread pool, opened beneath the source's root when its turn comes:
 //! no more handles are open than there are threads, however deep or wide the tree is, and a link that
 //! is swapped in for a folder is refused. Folders in which nothing can be selected are not opened.
-//! Called by `scan` alone.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;

@@ -1,7 +1,7 @@
 //! The Python tool's increments as increments of ours: what their JSON files say, compared with what lies
 //! there.
 //!
-//! It only reads. Called by `adopt`.
+//! It only reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,7 +1,6 @@
 //! The records of what lies in the mirror of the Python tool's repository.
 //!
 //! Each is such that the run that follows looks at the file again: its change time is unknown. It only reads.
-//! Called by `adopt`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -4,7 +4,6 @@
 //! rest: it compares the content of each file with the source, copies what differs, and lists every tracked
 //! file in its increment. The tool's increments and JSON files are only read. Nothing but `.bkm` is written,
 //! and in the mirror alone files get an inode of their own that have a name outside of the repository.
-//! Called by `run`.
 
 mod increments;
 mod mirror;

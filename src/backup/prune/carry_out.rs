@@ -3,7 +3,6 @@
 //!
 //! Doing any of it again does no harm, so it also finishes one that was cut off, where a rename is whole or did
 //! not happen (elsewhere: `torn`). It touches nothing that is not what the record says; that is told, and left.
-//! Called by `prune` and `recover`.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

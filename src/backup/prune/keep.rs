@@ -1,7 +1,7 @@
 //! Which increments the profile's retention keeps, and why. Pure.
 //!
 //! It decides, and removes nothing. The newest complete increment stays whatever the rules say, and so does
-//! what is no point in time as long as the complete one after it stays. Called by `prune`.
+//! what is no point in time as long as the complete one after it stays.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //! that every later point in time is what it was. Pure.
 //!
 //! An entry of an increment that goes survives where a later point in time shows it; an increment that stays
-//! keeps all that it lists. Called by `plan`.
+//! keeps all that it lists.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -3,8 +3,7 @@
 //! What later points in time still need moves to the next increment that stays, every reference to what goes is
 //! written anew, and `restore --at` any increment that stays brings the same as before. Never the newest complete
 //! increment goes. All of it is one record in the index before the first file moves, so that one that was cut off
-//! is finished by the next run (`carry_out`, and where the drive has no journal `torn`). Called by `run`, by
-//! `recover`, and by the commands `prune` and `delete`.
+//! is finished by the next run (`carry_out`, and where the drive has no journal `torn`).
 
 pub(super) mod carry_out;
 pub mod keep;

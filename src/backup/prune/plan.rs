@@ -3,7 +3,7 @@
 //!
 //! It reads all catalogs in their order and looks at the files of what goes. It changes nothing but that it
 //! stages the new catalogs, if it is to. What lies in an increment that goes and was not put there by the backup
-//! ends it. Called by `prune`.
+//! ends it.
 
 mod displaced;
 mod files;

@@ -3,7 +3,7 @@
 //! A rename that was in flight may have left a file under both names or under none. So of the moves that are not
 //! known to be durable the version is recognised by its hash, and what else lies at either end is set aside, not
 //! unlinked; a catalog is copied from what was staged; and what goes is set aside as well, until the file system
-//! was checked. Called by `recover`.
+//! was checked.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

@@ -1,7 +1,6 @@
 //! What a file or link on the drive tells: its content, its attributes, and the record that fits it.
 //!
-//! It only reads, and nothing of the drive is changed. Called by `repair`'s parts, for the mirror and for the
-//! increments.
+//! It only reads, and nothing of the drive is changed.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,6 +1,6 @@
 //! The tracked tree as the increments' catalogs tell it, and the deletions that follow from what it lacks.
 //!
-//! It works on catalogs in memory: nothing of the drive is changed. Called by `repair` and its parts.
+//! It works on catalogs in memory: nothing of the drive is changed.
 
 use std::collections::{BTreeMap, HashMap};
 

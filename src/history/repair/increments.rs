@@ -1,6 +1,6 @@
 //! The increments on the drive, their order, and the catalogs of those that lost theirs.
 //!
-//! It only reads: what it rebuilds is written with the index, by `repository::rebuild`. Called by `repair`.
+//! It only reads: what it rebuilds is written with the index, by `repository::rebuild`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The records of what lies in the mirror, and of what should.
 //!
 //! It makes folders that the mirror lacks, and gives a file that only an increment has its name there back;
-//! what is there is never changed or removed. Called by `repair` once the increments are known.
+//! what is there is never changed or removed. The increments must be known first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@
 //! No file of the user's is changed or removed; where the mirror lacks a file that an increment has, it gets
 //! that one's name back. What still is readable is used: first the old index as far as it is sound, then
 //! sound catalogs, then the files themselves. The rules by which a record is chosen: the next run must go
-//! through, copy nothing that is unchanged, and list what no increment lists yet. Called by `cli`.
+//! through, copy nothing that is unchanged, and list what no increment lists yet.
 
 mod files;
 mod fold;

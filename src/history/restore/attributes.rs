@@ -1,7 +1,7 @@
 //! Gives what is restored its attributes: owner, mode, times, extended attributes, ACLs.
 //!
 //! What cannot be given back is a problem with a name, found by looking at what is there afterwards: file
-//! systems and rights differ, and few say no. It never gives a set-id bit unasked. Called by `restore`.
+//! systems and rights differ, and few say no. It never gives a set-id bit unasked.
 
 use super::Restorer;
 use crate::drive::attributes::Attributes;

@@ -1,6 +1,6 @@
 //! What is to be restored: paths, masks, or everything.
 //!
-//! It only picks, and says so when there is nothing to pick. Called by `restore` and `cli`.
+//! It only picks, and says so when there is nothing to pick.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 

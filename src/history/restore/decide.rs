@@ -1,7 +1,6 @@
 //! What is to be done with a file or link, by what is at the destination.
 //!
-//! It only looks. What exists is the same if its content is: size first, then the hash. Called by
-//! `restore`.
+//! It only looks. What exists is the same if its content is: size first, then the hash.
 
 use std::fs::File;
 

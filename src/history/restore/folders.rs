@@ -2,7 +2,7 @@
 //!
 //! A folder that was made here has a mode that folders do not have by chance, [`UNFINISHED`], until it gets
 //! its own after all that is in it. So a restore that goes on after another was killed knows which
-//! folders are not done. It never goes through a link. Called by `restore`.
+//! folders are not done. It never goes through a link.
 
 use super::{Existing, Failure, Restorer, reason_of};
 use crate::drive::tree::Found;

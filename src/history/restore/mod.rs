@@ -3,7 +3,7 @@
 //! It writes below the destination alone, through the same module that keeps drive operations beneath
 //! an open handle, so that no symbolic link there or in the backup leads it elsewhere. A file gets its
 //! name when it is whole and its hash was checked; what exists is compared first and only replaced if
-//! asked. It can be cut off at any instant: the same restore again goes on. Called by `cli`.
+//! asked. It can be cut off at any instant: the same restore again goes on.
 
 mod attributes;
 mod beside;

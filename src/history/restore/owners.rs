@@ -1,7 +1,7 @@
 //! Other owners than at backup time: `--map-owner` and `--map-group`.
 //!
 //! It only maps numbers. Set-id bits do not come along to another owner: that is seen to where they are
-//! set. Called by `restore` and `cli`.
+//! set.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! Puts a file or link in its place: whole, checked, with its attributes, by a rename.
 //!
 //! Until then it has a name of ours beside its place, the same at each try, so that a restore which was
-//! cut off goes on with the part that is there, and leaves nothing behind. Called by `restore`.
+//! cut off goes on with the part that is there, and leaves nothing behind.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,7 +1,7 @@
 //! Writes a restore as a POSIX shell script, to be run where this program is not.
 //!
 //! Names come from a drive: each is quoted whole, and none is ever a word of the script. Where a version
-//! lies is decided here, since a shell has no hashes. Called by `cli`.
+//! lies is decided here, since a shell has no hashes.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

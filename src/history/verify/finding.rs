@@ -1,6 +1,6 @@
 //! What verifying finds: the kinds of damage, one finding, and all of them together.
 //!
-//! It only holds them: it reads nothing of the drive. Called by `verify`, and by `cli` to show them.
+//! It only holds them: it reads nothing of the drive.
 
 use std::path::{Path, PathBuf};
 

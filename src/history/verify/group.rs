@@ -1,6 +1,6 @@
 //! Puts together what is one damaged file: names those that share it, and finds sound copies to heal it from.
 //!
-//! It only looks, and heals nothing: that is `backup::heal`. Called by `verify` once all versions were judged.
+//! It only looks, and heals nothing: that is `backup::heal`. It comes after all versions were judged.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Compares what lies on the drive with what the records say: every version of the mirror and of the
 //! increments, its presence and size, and (unless quick) its content.
 //!
-//! It only reads, each file once however many names it has, and one catalog at a time. Called by `cli`.
+//! It only reads, each file once however many names it has, and one catalog at a time.
 
 mod finding;
 mod group;

@@ -2,7 +2,6 @@
 //! protected against bit rot.
 //!
 //! Only our own catalogs are written, with a record in the index, so that what was made of them is made anew.
-//! Called by `cli` after a check.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! Reads and hashes files of the drive: each once, few at the same time, and in the order in which they lie.
 //!
-//! It judges nothing, and writes nothing. Called by `verify`, and by `repair` through [`hash_files`].
+//! It judges nothing, and writes nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

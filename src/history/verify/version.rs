@@ -1,6 +1,6 @@
 //! Judges versions: where one can lie, whether it is sound at one of these places, and what is wrong if not.
 //!
-//! It only reads, and heals nothing. Called by `verify` with what the records expect.
+//! It only reads, and heals nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@
 //! whether the drive can be pulled, `waiting` what has to happen before it starts, `trouble` what keeps
 //! it from starting. Names come from drives and files and are sanitised by the catalogue; they are not
 //! escaped for markup here, since only the notification service knows whether it reads markup. Reasons
-//! that errors give are English in every language, as in the log. Called by `agent`.
+//! that errors give are English in every language, as in the log.
 
 mod ended;
 mod trouble;

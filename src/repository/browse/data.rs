@@ -1,7 +1,7 @@
 //! What the page is told: one script for each increment, made of its catalog, and one that lists them.
 //!
 //! Names come from the source and may be anything; here they become JSON texts that hold no character which
-//! HTML or a script could take for its own. Nothing is written here. Called by `browse`, and by tests that want a long history.
+//! HTML or a script could take for its own. Nothing is written here.
 
 use std::borrow::Cow;
 

@@ -3,7 +3,7 @@
 //!
 //! All of it is made of the catalogs and can be removed at any time; [`refresh`] brings it in line with the
 //! index, and writes only what is not there. It is never read back, and whatever keeps it from being written
-//! but an error of the drive costs the page alone, never the run. Called by `repository`.
+//! but an error of the drive costs the page alone, never the run.
 
 pub mod data;
 

@@ -1,7 +1,7 @@
 //! What the Python tool's JSON files say, as tolerantly as can be: a list of files by path or one after the
 //! other, figures that are missing, names that are not UTF-8.
 //!
-//! Any bytes are read or passed over; what is decoded is paid for. Called by `python`.
+//! Any bytes are read or passed over; what is decoded is paid for.
 
 use std::fmt;
 use std::io;

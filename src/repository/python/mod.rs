@@ -2,7 +2,7 @@
 //! its JSON files say of them.
 //!
 //! All of it comes from a drive: paths go through [`RelPath`], what is decoded is paid for, and what does
-//! not have the tool's shape is passed over. It writes nothing. Called by `adoption` and `backup::adopt`.
+//! not have the tool's shape is passed over. It writes nothing.
 
 mod json;
 

@@ -1,7 +1,7 @@
 //! What takes over a version that lies at one place alone, on drives without hard links.
 //!
 //! Its content is with the increment that brought it, or in the mirror; whoever lists it later only points
-//! there. So when that increment goes, the version moves to the first one that stays and lists it. Called by `plan`.
+//! there. So when that increment goes, the version moves to the first one that stays and lists it.
 
 use std::collections::HashSet;
 

@@ -1,6 +1,6 @@
 //! The files of what goes: which of them are the backup's, which move, and whether their way is free.
 //!
-//! It only looks. What is not as the catalog lists it ends the plan. Called by `plan`.
+//! It only looks. What is not as the catalog lists it ends the plan.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
