@@ -1,8 +1,7 @@
 //! Which profiles' runs were stopped because too much vanished or changed: until the user has looked, no old
 //! version of theirs is removed.
 //!
-//! One empty file for each such profile, below the state folder. Set and cleared by `job`, asked by the commands
-//! that remove.
+//! One empty file for each such profile, below the state folder.
 
 use std::io;
 use std::path::{Path, PathBuf};

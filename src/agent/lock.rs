@@ -1,7 +1,7 @@
 //! One agent per state folder: two would back up to one drive in turn and let go of it under each other.
 //!
 //! The agent for the whole computer holds a second one, which everybody may look at, so that the agents of
-//! users leave its profiles to it. A lock dies with its holder. Taken by `agent`, looked at by `why`.
+//! users leave its profiles to it. A lock dies with its holder.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;

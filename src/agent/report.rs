@@ -1,7 +1,7 @@
 //! What is said of each plug-in: to the log, to what is remembered, and to the user.
 //!
-//! One line of log for each state. Names and labels come from drives and are sanitised here. Called
-//! by `session`, on the event loop's thread.
+//! One line of log for each state. Names and labels come from drives and are sanitised here. All of it
+//! runs on the event loop's thread.
 
 use super::event::{AttachId, MountOutcome, Release};
 use super::jobs::{NotMounted, Progress, Released, Stage};

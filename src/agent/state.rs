@@ -1,7 +1,7 @@
 //! The states of a plug-in, in the words of log, `status` and `why`.
 //!
 //! Pure: a state knows its word, what is to be said with it, and what the user can do about it. It never
-//! formats what comes from a drive without `sanitize`. Made by `attach` and `report`, kept by `trail`.
+//! formats what comes from a drive without `sanitize`.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! What became of the last plug-ins, step by step: kept on this computer for `bkm-agent why`.
 //!
 //! One small file with the last [`KEPT`] attaches. It is a memory, not a record: a file that cannot be
-//! read counts as empty, and writing it is not waited for. Written by `report`, read by the `why` command.
+//! read counts as empty, and writing it is not waited for.
 
 use std::collections::VecDeque;
 use std::io::Read as _;

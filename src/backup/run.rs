@@ -1,7 +1,7 @@
 //! The order of one run, from opening the source to the stamp.
 //!
 //! The drive is not written to before the source was scanned, the plan made and its room checked; the
-//! one exception is ending what an interrupted run left. Called through `backup`.
+//! one exception is ending what an interrupted run left.
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;

@@ -3,8 +3,7 @@
 //!
 //! A cache below the state folder, made from the drives' catalogs and thrown away whenever it does not fit
 //! them: what is wrong with it is never an error of a run, and never believed. What it has of an increment is
-//! keyed by everything the index says of that one, and its revision. Brought up to date by `job` after a run
-//! and by the commands that read a repository; read by `history`.
+//! keyed by everything the index says of that one, and its revision.
 
 pub mod entry;
 mod file;

@@ -1,7 +1,6 @@
 //! Why a profile cannot be used, worded for the person who wrote it.
 //!
-//! Every error names the file and, where there is one, the line and the field. Made by the other
-//! modules of `config`; shown by `cli` and `agent`.
+//! Every error names the file and, where there is one, the line and the field.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
 //! Owner, mode, times and extended attributes as they are set on files of a drive.
 //!
-//! What a file system cannot hold is in the repository's record; not setting it is no failure. Called
-//! by `tree` and `drive_file`.
+//! What a file system cannot hold is in the repository's record; not setting it is no failure.
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;

@@ -1,6 +1,6 @@
 //! Why a repository cannot be used, in words for the person at the keyboard.
 //!
-//! It only tells, and tries nothing again. Made by `repository` and those who call it; shown by `cli`.
+//! It only tells, and tries nothing again.
 
 use std::io;
 use std::path::PathBuf;

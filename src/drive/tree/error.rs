@@ -1,6 +1,6 @@
 //! What a failed operation on the drive says: what, on which path, and why.
 //!
-//! It only tells; nothing is tried again here. Made by `tree` and `drive_file`; asked by all who call them.
+//! It only tells; nothing is tried again here.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
 //! The operations on folders of the drive: making, listing and removing them, and their attributes.
 //!
-//! As all operations of a tree they stay beneath its handle and follow no link. Called through [`Tree`] by
-//! `repository`, `backup` and `history`.
+//! As all operations of a tree they stay beneath its handle and follow no link.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;

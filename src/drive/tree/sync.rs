@@ -1,6 +1,6 @@
 //! What a tree does with the file system as a whole: it syncs it, asks what it is and how much room it has.
 //!
-//! It changes no file. Called through [`Tree`] by `repository` and `backup`, and by `drive_file`.
+//! It changes no file.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

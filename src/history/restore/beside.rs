@@ -1,7 +1,6 @@
 //! The names that `--keep-both` gives to what is restored beside what exists.
 //!
-//! Pure. A name says when the version is from, so that restoring it again comes to the same name. Called
-//! by `decide`.
+//! Pure. A name says when the version is from, so that restoring it again comes to the same name.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};

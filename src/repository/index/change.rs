@@ -1,7 +1,6 @@
 //! The changes of the mirror that a batch makes, as the index tells them before they are published.
 //!
-//! Their layout is part of the format: nothing in it may change without a new version number. Made by
-//! `backup`, applied by `index`.
+//! Their layout is part of the format: nothing in it may change without a new version number.
 
 use serde::{Deserialize, Serialize};
 

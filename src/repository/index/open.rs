@@ -1,7 +1,7 @@
 //! The increment in hand: how it is named, what its catalog will list, and how it ends.
 //!
 //! It only holds that: what a change makes of it is up to `index`, which alone fills it. [`RunMark`] and
-//! [`Closing`] are part of the format. Read by `repository`, `backup` and `history`.
+//! [`Closing`] are part of the format.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,7 @@
 //! What removes increments, or some versions of one, as the index tells it before it is done.
 //!
 //! It is whole: everything that is moved, removed or written anew is named, so that one that was cut off can
-//! be finished with nothing but this. The layout is part of the format. Made by `backup::prune`, applied to
-//! the records by `index`.
+//! be finished with nothing but this. The layout is part of the format.
 
 use std::path::PathBuf;
 
