@@ -13,12 +13,16 @@
 
 use std::path::Path;
 
-use bkm_agent::drive::tree::Tree;
-use bkm_agent::relpath::RelPath;
-use bkm_agent::repository::index::{Batch, Change, Closing, RunMark};
-use bkm_agent::repository::record::{Content, Meta, Record};
-use bkm_agent::repository::{Repository, Status, layout};
-use bkm_agent::select::Category;
+use bkm_agent::fs::tree::handle::Tree;
+use bkm_agent::model::entry::Category;
+use bkm_agent::model::relpath::RelPath;
+use bkm_agent::repository::handle::Repository;
+use bkm_agent::repository::index::change::{Batch, Change};
+use bkm_agent::repository::index::increment::RunMark;
+use bkm_agent::repository::index::open::Closing;
+use bkm_agent::repository::index::record::{Content, Meta, Record};
+use bkm_agent::repository::layout;
+use bkm_agent::repository::status::Status;
 use jiff::{Timestamp, ToSpan as _};
 
 /// Paths of a batch, as a run has them.

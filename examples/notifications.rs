@@ -6,11 +6,15 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bkm_agent::backup::RunReport;
-use bkm_agent::notify::texts::{self, Ended, Progress, Removal, Run, Text};
-use bkm_agent::notify::{Language, Notifications};
-use bkm_agent::problem::Problem;
-use bkm_agent::relpath::RelPath;
+use bkm_agent::backup::report::RunReport;
+use bkm_agent::model::problem::Problem;
+use bkm_agent::model::relpath::RelPath;
+use bkm_agent::notify::notifications::Notifications;
+use bkm_agent::notify::texts::ended::{self, Ended, Removal, Run};
+use bkm_agent::notify::texts::progress::{self, Progress};
+use bkm_agent::notify::texts::text::Text;
+use bkm_agent::notify::texts::trouble;
+use bkm_agent::text::language::Language;
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
@@ -44,10 +48,10 @@ fn sample(name: &str, language: Language) -> Option<Text> {
     };
     let finished = |problems: Vec<Problem>, removal| {
         let ended = Ended::Complete(Box::new(RunReport { problems, ..report.clone() }));
-        texts::ended(language, drive, &[Run { profile, ended: &ended, known: &[] }], removal)
+        ended::ended(language, drive, &[Run { profile, ended: &ended, known: &[] }], removal)
     };
     Some(match name {
-        "started" => texts::started(language, profile, drive),
+        "started" => progress::started(language, profile, drive),
         "progress" => {
             let how_far = Progress::Copying {
                 bytes: 395_000_000,
@@ -55,7 +59,7 @@ fn sample(name: &str, language: Language) -> Option<Text> {
                 files: 98,
                 of_files: 217,
             };
-            texts::progress(language, profile, drive, &how_far)
+            progress::progress(language, profile, drive, &how_far)
         }
         "finished" => finished(Vec::new(), Removal::Safe),
         "eject-first" => finished(Vec::new(), Removal::EjectFirst),
@@ -69,7 +73,7 @@ fn sample(name: &str, language: Language) -> Option<Text> {
             ];
             finished(problems.into_iter().flatten().collect(), Removal::Safe)
         }
-        "refused" => texts::refused(
+        "refused" => trouble::refused(
             language,
             profile,
             drive,

@@ -10,10 +10,10 @@ use jiff::tz::TimeZone;
 
 use crate::drive::mountinfo;
 use crate::history::filter::{Filter, Folder, Wish};
-use crate::history::restore::Selection;
-use crate::relpath::RelPath;
-use crate::repository::fuzzing as records;
-use crate::select::rules::{Decider, DirectoryPriority, RawRules, Rules};
+use crate::model::relpath::RelPath;
+use crate::repository::fuzzing;
+use crate::restore::selection::Selection;
+use crate::source::rules::{Decider, DirectoryPriority, RawRules, Rules};
 
 /// Name and function of a target.
 pub type Target = (&'static str, fn(&[u8]));
@@ -38,42 +38,42 @@ pub const TARGETS: [Target; 14] = [
 
 /// `.bkm/index`, as it is.
 pub fn index(bytes: &[u8]) {
-    records::index(bytes);
+    fuzzing::index(bytes);
 }
 
 /// `.bkm/index` with sound checksums: payloads behind their lengths.
 pub fn frames(bytes: &[u8]) {
-    records::frames(bytes);
+    fuzzing::frames(bytes);
 }
 
 /// A catalog.
 pub fn catalog(bytes: &[u8]) {
-    records::catalog(bytes);
+    fuzzing::catalog(bytes);
 }
 
 /// JSON of the Python tool.
 pub fn python(bytes: &[u8]) {
-    records::python(bytes);
+    fuzzing::python(bytes);
 }
 
 /// `.bkm/format.json`.
 pub fn format(bytes: &[u8]) {
-    records::format(bytes);
+    fuzzing::format(bytes);
 }
 
 /// `.bkm/stamp`.
 pub fn stamp(bytes: &[u8]) {
-    records::stamp(bytes);
+    fuzzing::stamp(bytes);
 }
 
 /// `.bkm/pairing`.
 pub fn pairing(bytes: &[u8]) {
-    records::mark(bytes);
+    fuzzing::mark(bytes);
 }
 
 /// A line of `/proc/locks`.
 pub fn lock(bytes: &[u8]) {
-    records::lock_line(&String::from_utf8_lossy(bytes), 131);
+    fuzzing::lock_line(&String::from_utf8_lossy(bytes), 131);
 }
 
 /// Paths and their keys in JSON: each path has one key, each key one path.
@@ -102,9 +102,9 @@ pub fn mountinfo(bytes: &[u8]) {
 /// A profile.
 pub fn profile(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
-        && let Err(error) = crate::config::check_text(text)
+        && let Err(error) = crate::config::check::check_text(text)
     {
-        let words = crate::in_words::in_words(&error);
+        let words = crate::text::error_chain::in_words(&error);
         assert!(!words.chars().any(char::is_control), "{words:?}");
     }
 }
@@ -138,7 +138,8 @@ pub fn rules(bytes: &[u8]) {
 
 /// What this computer keeps of catalogs: as it is, and as frames with sound checksums.
 pub fn kept(bytes: &[u8]) {
-    let _seen = crate::catalogs::fuzzing::file(bytes) + crate::catalogs::fuzzing::frames(bytes);
+    let _seen = crate::state::catalogs::file::fuzzing::file(bytes)
+        + crate::state::catalogs::file::fuzzing::frames(bytes);
 }
 
 /// Filters of a search, one a line: mask, folder, size and time each; the last line is matched.

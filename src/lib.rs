@@ -1,32 +1,28 @@
 //! bkm-agent: plug in a drive and the backup starts by itself.
 //!
-//! The library is usable without the binary. Arrows point down: `cli` and `agent` call `backup` and
-//! `history`; these call `select`, `repository` and `drive`; the small modules at the root serve all.
+//! The library is usable without the binary. Folders are by subject and stand on floors: a folder uses only those
+//! below its own. `docs/architecture.md` has the table, and a test holds the code to it.
 
 pub mod agent;
-pub mod atomic_file;
 pub mod backup;
-mod beneath;
-mod budget;
-pub mod catalogs;
 pub mod cli;
 pub mod config;
 pub mod desktop;
 pub mod drive;
-pub mod frozen;
+pub mod fs;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod history;
-pub mod hooks;
-pub mod human;
-pub mod in_words;
+pub mod host;
+pub mod integrity;
 pub mod job;
-pub mod language;
+pub mod model;
 pub mod notify;
 pub mod pairing;
-pub mod problem;
-pub mod relpath;
+pub mod prune;
 pub mod repository;
-pub mod sanitize;
-pub mod select;
-pub mod state_dir;
+pub mod restore;
+pub mod source;
+pub mod state;
+pub mod text;
+pub mod transaction;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bkm_agent::cli::main()
+    bkm_agent::cli::commands::main()
 }

@@ -21,8 +21,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::repository::format::{self, Keeping};
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::repository::format;
+use bkm_agent::repository::versioning::Keeping;
 use rustix::io::Errno;
 use support::python_tool;
 use support::world::{World, words};

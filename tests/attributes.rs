@@ -20,9 +20,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::history::restore::How;
+use bkm_agent::fs::faults::Faults;
 use bkm_agent::history::timeline;
+use bkm_agent::restore::options::How;
 use common::home::Home;
 use rustix::fs::XattrFlags;
 use support::edits::set_mtime;

@@ -19,11 +19,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use bkm_agent::backup::prune::Wish;
-use bkm_agent::relpath::RelPath;
-use bkm_agent::repository::browse::{self, data};
-use bkm_agent::repository::catalog::{Catalog, CatalogEntry, EntryCategory};
-use bkm_agent::repository::format::Keeping;
+use bkm_agent::model::relpath::RelPath;
+use bkm_agent::prune::removal::Wish;
+use bkm_agent::repository::catalog::document::{Catalog, CatalogEntry, EntryCategory};
+use bkm_agent::repository::page::{data, refresh};
+use bkm_agent::repository::versioning::Keeping;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
@@ -436,7 +436,7 @@ fn synthetic(folder: &Path, files: u64, runs: u64) {
     }
     let list = data::list(Keeping::Hardlink, (1..=runs).map(|run| (run, 0))).unwrap();
     fs::write(folder.join("browse/list.js"), list).unwrap();
-    for (path, text) in browse::PAGE {
+    for (path, text) in refresh::PAGE {
         fs::write(folder.join(path), text).unwrap();
     }
 }
@@ -467,7 +467,7 @@ fn catalog_of(
         backup_name: name,
         backup_timestamp: format!("{}+01:00", time.strftime("%Y-%m-%dT%H:%M:%S")),
         sequence,
-        status: bkm_agent::repository::Status::Complete,
+        status: bkm_agent::repository::status::Status::Complete,
         file_catalog: files.map(entry).collect(),
         folders: BTreeMap::new(),
         removed_folders: Vec::new(),
@@ -475,8 +475,8 @@ fn catalog_of(
         gone: Vec::new(),
         problems: Vec::new(),
         notes: Vec::new(),
-        summary: bkm_agent::repository::catalog::Summary::default(),
-        statistics: bkm_agent::repository::catalog::Statistics::default(),
+        summary: bkm_agent::repository::catalog::document::Summary::default(),
+        statistics: bkm_agent::repository::catalog::document::Statistics::default(),
     }
 }
 
@@ -703,7 +703,7 @@ fn pretty(folder: &Path) {
     }
     let list = data::list(Keeping::Hardlink, (1..=runs.len() as u64).map(|run| (run, 0))).unwrap();
     fs::write(folder.join("browse/list.js"), list).unwrap();
-    for (path, text) in browse::PAGE {
+    for (path, text) in refresh::PAGE {
         fs::write(folder.join(path), text).unwrap();
     }
 }

@@ -13,10 +13,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bkm_agent::backup::{Monitor, RunError};
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::drive::tree::Tree;
-use bkm_agent::repository::catalog::EntryCategory;
+use bkm_agent::backup::error::RunError;
+use bkm_agent::backup::options::Monitor;
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::fs::tree::handle::Tree;
+use bkm_agent::repository::catalog::document::EntryCategory;
 use rustix::fs::XattrFlags;
 use support::bench::Bench;
 use support::edits::set_mtime;
@@ -25,9 +26,9 @@ use support::profile;
 use support::world::words;
 
 /// Everything is tracked but what lies below the folders `mirrored`.
-fn tracked_but(mirrored: &[&str]) -> bkm_agent::select::rules::RawRules {
+fn tracked_but(mirrored: &[&str]) -> bkm_agent::source::rules::RawRules {
     let list = |rules: &[&str]| rules.iter().map(|&r| r.to_owned()).collect();
-    bkm_agent::select::rules::RawRules {
+    bkm_agent::source::rules::RawRules {
         track_dirs: list(&["t"]),
         track_files: list(&["*"]),
         include_dirs: list(mirrored),
@@ -162,7 +163,7 @@ fn a_file_that_stops_being_tracked_keeps_the_version_that_an_increment_relies_on
         bench.write("f", "tracked");
         let first = bench.increment();
         // From now on only mirrored.
-        let mirrored = bkm_agent::select::rules::RawRules {
+        let mirrored = bkm_agent::source::rules::RawRules {
             track_dirs: vec!["t".to_owned()],
             include_dirs: vec!["m".to_owned()],
             include_files: vec!["f".to_owned()],

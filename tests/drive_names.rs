@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use bkm_agent::drive::ability::Names;
+use bkm_agent::fs::probe::Names;
 use bkm_agent::history::timeline;
 use bkm_agent::repository::names::fold;
 use support::bench::Bench;

@@ -9,8 +9,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::repository::{Repository, layout};
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::repository::handle::Repository;
+use bkm_agent::repository::layout;
 use support::edits::{delete, mtime, set_mtime};
 use support::loop_drive::LoopDrive;
 use support::profile;
@@ -57,7 +58,7 @@ fn a_file_that_was_changed_with_its_time_set_back_and_renamed_is_copied() {
 }
 
 /// What the last run said of `path`.
-fn problem(report: &bkm_agent::backup::RunReport, path: &str) -> Option<String> {
+fn problem(report: &bkm_agent::backup::report::RunReport, path: &str) -> Option<String> {
     let found = report.problems.iter().find(|problem| problem.path.to_key() == path)?;
     Some(found.reason.clone())
 }

@@ -18,9 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
 
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::repository::format::Keeping;
-use bkm_agent::repository::record::{Content, Record};
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::repository::index::record::{Content, Record};
+use bkm_agent::repository::versioning::Keeping;
 use rustix::io::Errno;
 use support::scene::{first_state, rules, second_state};
 use support::snapshot::Snapshot;

@@ -22,9 +22,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bkm_agent::backup::{RunError, RunReport};
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::repository::record::Content;
+use bkm_agent::backup::error::RunError;
+use bkm_agent::backup::report::RunReport;
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::repository::index::record::Content;
 use rustix::fs::{FallocateFlags, fallocate};
 use support::edits::delete;
 use support::loop_drive::LoopDrive;

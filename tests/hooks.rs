@@ -21,7 +21,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bkm_agent::hooks::{self, At};
+use bkm_agent::job::hooks::calls;
+use bkm_agent::job::hooks::event::At;
 use common::drive::Drive;
 use common::home::Home;
 use common::{udevd, wait_for};
@@ -321,7 +322,8 @@ fn output_is_logged_line_by_line_and_a_flood_of_it_is_cut() {
                  yes | head -n 1000000; echo last";
     let home = home_with(&json!({ "before": shell(flood) }));
     let profile =
-        bkm_agent::config::load_file(&home.at("config/bkm-agent/profiles/docs.json")).unwrap();
+        bkm_agent::config::load::load_file(&home.at("config/bkm-agent/profiles/docs.json"))
+            .unwrap();
     let at = At { device: None, mount_point: None, repository: Path::new("/r") };
     let log = Log::default();
     let writer = log.clone();
@@ -331,7 +333,7 @@ fn output_is_logged_line_by_line_and_a_flood_of_it_is_cut() {
         .without_time()
         .finish();
     tracing::subscriber::with_default(subscriber, || {
-        hooks::before(&profile, &at, &AtomicBool::new(false)).unwrap();
+        calls::before(&profile, &at, &AtomicBool::new(false)).unwrap();
     });
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<&str> = log.lines().collect();

@@ -21,9 +21,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::relpath::RelPath;
-use bkm_agent::repository::record::Content;
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::model::relpath::RelPath;
+use bkm_agent::repository::index::record::Content;
 use support::edits::delete;
 use support::loop_drive::LoopDrive;
 use support::profile;

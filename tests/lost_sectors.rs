@@ -22,8 +22,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::repository::{Repository, layout};
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::repository::handle::Repository;
+use bkm_agent::repository::layout;
 use support::edits::set_mtime;
 use support::loop_drive::LoopDrive;
 use support::scene::{first_state, rules, second_state, write};

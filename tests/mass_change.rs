@@ -19,9 +19,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use bkm_agent::backup::{RunError, RunReport};
-use bkm_agent::config::MassChange;
-use bkm_agent::drive::faults::Faults;
+use bkm_agent::backup::error::RunError;
+use bkm_agent::backup::report::RunReport;
+use bkm_agent::config::profile::MassChange;
+use bkm_agent::fs::faults::Faults;
 use common::home::{Home, tree};
 use serde_json::json;
 use support::edits::set_mtime;

@@ -16,7 +16,7 @@ mod support;
 
 use std::path::Path;
 
-use bkm_agent::select::rules::RawRules;
+use bkm_agent::source::rules::RawRules;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use support::edits::{Edit, Editor, any_edit};

@@ -19,10 +19,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bkm_agent::config::MassChange;
-use bkm_agent::drive::faults::Faults;
+use bkm_agent::config::profile::MassChange;
+use bkm_agent::fs::faults::Faults;
 use bkm_agent::history::timeline;
-use bkm_agent::select::rules::RawRules;
+use bkm_agent::source::rules::RawRules;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use support::edits::{Edit, Editor, NASTY, any_edit};

@@ -18,8 +18,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bkm_agent::notify::texts::{self, Act, Ended, Progress, Removal, Run, Text};
-use bkm_agent::notify::{Language, Notifications};
+use bkm_agent::notify::notifications::Notifications;
+use bkm_agent::notify::texts::ended::{self, Ended, Removal, Run};
+use bkm_agent::notify::texts::progress::{self, Progress};
+use bkm_agent::notify::texts::text::{Act, Text};
+use bkm_agent::notify::texts::{trouble, waiting};
+use bkm_agent::text::language::Language;
 use common::desktop::{Bus, Desktop, Service, Shown};
 use tokio::sync::mpsc::UnboundedReceiver;
 use zbus::Variant;
@@ -113,18 +117,18 @@ async fn chosen(choices: &mut UnboundedReceiver<(u64, Act)>) -> (u64, Act) {
 }
 
 fn started() -> Text {
-    texts::started(Language::English, "docs", "PHOTOS")
+    progress::started(Language::English, "docs", "PHOTOS")
 }
 
 fn copying(files: u64) -> Text {
     let how_far = Progress::Copying { bytes: files, of_bytes: 100, files, of_files: 100 };
-    texts::progress(Language::English, "docs", "PHOTOS", &how_far)
+    progress::progress(Language::English, "docs", "PHOTOS", &how_far)
 }
 
 fn finished(removal: Removal) -> Text {
     let ended = Ended::Complete(Box::default());
     let run = Run { profile: "docs", ended: &ended, known: &[] };
-    texts::ended(Language::English, "<PHOTOS>", &[run], removal)
+    ended::ended(Language::English, "<PHOTOS>", &[run], removal)
 }
 
 #[test]
@@ -157,7 +161,7 @@ fn one_notification_shows_a_whole_run_with_hints_and_buttons() {
         assert!(line.contains(buttons) && line.contains(r#""urgency": 1"#), "{line}");
         assert!(!line.contains(r#""value""#) && line.contains("&lt;PHOTOS&gt;"), "{line}");
 
-        let refused = texts::refused(Language::English, "docs", "PHOTOS", "Why.", "What to do.");
+        let refused = trouble::refused(Language::English, "docs", "PHOTOS", "Why.", "What to do.");
         notifications.show(8, refused);
         settled(&notifications).await;
         let Shown { replaces, line, .. } = only(&service, 3);
@@ -402,7 +406,7 @@ fn what_is_forgotten_leaves_no_connection() {
             only_sockets(before).await;
         }
         // One that stays and has no buttons keeps its own connection, and nothing that listens.
-        notifications.show(2, texts::overdue(Language::English, "docs", None));
+        notifications.show(2, waiting::overdue(Language::English, "docs", None));
         notifications.show(1, started());
         settled(&notifications).await;
         notifications.forget(1);

@@ -21,8 +21,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bkm_agent::backup::{Monitor, RunError, RunReport};
-use bkm_agent::config::MassChange;
+use bkm_agent::backup::error::RunError;
+use bkm_agent::backup::options::Monitor;
+use bkm_agent::backup::report::RunReport;
+use bkm_agent::config::profile::MassChange;
 use common::home::Home;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use serde_json::json;
@@ -57,7 +59,7 @@ fn write(path: &Path, content: impl AsRef<[u8]>) {
 }
 
 /// What the report lists, as `path: reason`.
-fn said(list: &[bkm_agent::problem::Problem]) -> Vec<String> {
+fn said(list: &[bkm_agent::model::problem::Problem]) -> Vec<String> {
     list.iter().map(|one| format!("{}: {}", one.path, one.reason)).collect()
 }
 

@@ -18,10 +18,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use bkm_agent::backup::prune::{PruneError, Wish};
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::relpath::RelPath;
-use bkm_agent::repository::Status;
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::model::relpath::RelPath;
+use bkm_agent::prune::error::PruneError;
+use bkm_agent::prune::removal::Wish;
+use bkm_agent::repository::status::Status;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use support::edits::{Edit, Editor, any_edit};
@@ -53,7 +54,7 @@ fn going(world: &World, mask: u16) -> BTreeSet<u64> {
 fn play(
     folder: &std::path::Path,
     links: bool,
-    rules: &[bkm_agent::select::rules::RawRules],
+    rules: &[bkm_agent::source::rules::RawRules],
     history: &History,
 ) {
     let (source, drive) = (folder.join("source"), folder.join("drive"));
@@ -90,7 +91,7 @@ fn play(
     world.check_points();
 }
 
-fn check(links: bool, cases: u32, rules: &[bkm_agent::select::rules::RawRules]) {
+fn check(links: bool, cases: u32, rules: &[bkm_agent::source::rules::RawRules]) {
     let config = Config {
         cases: support::number("BKM_MODEL_CASES", cases),
         failure_persistence: None,

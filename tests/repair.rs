@@ -22,11 +22,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::history::repair::{Repaired, Tools, repair};
-use bkm_agent::history::verify::Damage;
-use bkm_agent::repository::format::Keeping;
-use bkm_agent::select::rules::RawRules;
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::integrity::repair::repairer::{Repaired, Tools};
+use bkm_agent::integrity::repair::run::repair;
+use bkm_agent::integrity::verify::finding::Damage;
+use bkm_agent::repository::versioning::Keeping;
+use bkm_agent::source::rules::RawRules;
 use common::home::Home;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};

@@ -17,9 +17,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use bkm_agent::drive::tree::Tree;
-use bkm_agent::history::restore::{self, Action, Existing, How, Restored, Selection};
+use bkm_agent::fs::tree::handle::Tree;
 use bkm_agent::history::timeline::{self, Versions};
+use bkm_agent::restore::options::{Existing, How};
+use bkm_agent::restore::report::{Action, Restored};
+use bkm_agent::restore::run;
+use bkm_agent::restore::selection::Selection;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use support::edits::{Edit, Editor, any_edit};
@@ -33,19 +36,12 @@ fn over(world: &World, versions: &Versions, to: &Path, existing: Existing) -> Re
     let all = Selection::new(Vec::new(), &[]).unwrap();
     let (stop, how) = (AtomicBool::new(false), How { existing, ..How::default() });
     let before = Snapshot::of(to);
-    let looked = restore::preview(
-        &repository,
-        versions,
-        &all,
-        Some(&destination),
-        how.clone(),
-        &stop,
-        &|_| {},
-    )
-    .unwrap();
+    let looked =
+        run::preview(&repository, versions, &all, Some(&destination), how.clone(), &stop, &|_| {})
+            .unwrap();
     assert_eq!(before.differences(&Snapshot::of(to), true), "", "looking wrote something");
     let done =
-        restore::restore(&repository, versions, &all, &destination, how, &stop, &|_| {}).unwrap();
+        run::restore(&repository, versions, &all, &destination, how, &stop, &|_| {}).unwrap();
     let count = |actions: &[Action]| {
         looked.steps.iter().filter(|step| actions.contains(&step.action)).count() as u64
     };

@@ -15,10 +15,10 @@ use std::path::Path;
 use std::process::Command;
 
 use bkm_agent::drive::device::Device;
-use bkm_agent::drive::mount::{self, By, MountError};
+use bkm_agent::drive::mount::{self, MountError};
+use bkm_agent::drive::mounted::By;
 use bkm_agent::drive::udisks::{self, UdisksError};
-use bkm_agent::drive::unmount;
-use bkm_agent::drive::{luks, writable};
+use bkm_agent::drive::{luks, unmount, writable};
 use common::drive::Drive;
 use common::services::{self, Bus};
 use common::udevd::Udev;

@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bkm_agent::backup::heal::{self, HealError};
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::history::verify::Verified;
-use bkm_agent::repository::Repository;
-use bkm_agent::select::Source;
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::integrity::heal::{self, HealError};
+use bkm_agent::integrity::verify::finding::Verified;
+use bkm_agent::repository::handle::Repository;
+use bkm_agent::source::open::Source;
 use common::home::Home;
 use support::profile::all_tracked;
 use support::snapshot::Snapshot;

@@ -10,10 +10,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bkm_agent::drive::faults::Faults;
+use bkm_agent::fs::faults::Faults;
 use bkm_agent::history::timeline;
-use bkm_agent::relpath::RelPath;
-use bkm_agent::repository::{Repository, layout};
+use bkm_agent::model::relpath::RelPath;
+use bkm_agent::repository::handle::Repository;
+use bkm_agent::repository::layout;
 use rustix::io::Errno;
 use support::profile;
 use support::world::World;

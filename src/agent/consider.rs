@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use super::due;
-use super::event::{Action, Tie, Timer, World};
-use super::one_attach::{Attach, Phase, state};
-use super::state::State;
-use crate::config::OnBattery;
+use crate::agent::attach::{Attach, Phase, state};
+use crate::agent::due;
+use crate::agent::event::{Action, Timer, World};
+use crate::agent::state::State;
+use crate::config::profile::OnBattery;
+use crate::pairing::wanted::Tie;
 
 /// How often a drive that waits for mains power looks whether it is there; nothing else wakes the agent
 /// then, and only while such a drive is plugged in.
@@ -77,7 +78,7 @@ pub(super) fn consider(
     };
     let last = (world.last_complete)(name, &attach.device);
     if let Some(wait) = due::not_before(profile, last, world.now) {
-        let when = crate::human::duration(wait.as_secs_f64());
+        let when = crate::text::human::duration(wait.as_secs_f64());
         say(State::NotDue(format!("next backup in {when} at the earliest")));
         if let Some(after) = due::every_after(profile, last, world.now) {
             out.push(Action::SetTimer(attach.id, Timer::Every(name.to_owned()), after));

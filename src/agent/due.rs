@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::Profile;
+use crate::config::profile::Profile;
 
 /// How long the profile's `min_interval` still forbids a run; `None` if a run is due.
 pub fn not_before(profile: &Profile, last: Option<Timestamp>, now: Timestamp) -> Option<Duration> {

@@ -1,13 +1,15 @@
-//! What goes into the state machine of `attach` and what comes out of it: plain values.
+//! What goes into the state machine of `controller` and what comes out of it: plain values.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::state::State;
-use crate::config::{After, Dist, DriveMatch, Profile};
+use crate::agent::state::State;
+use crate::config::profile::Profile;
 use crate::drive::device::Device;
 use crate::drive::monitor::Action as Happened;
+use crate::job::drive::{Release, Unopened};
+use crate::pairing::wanted::Wanted;
 
 /// Names one attach for as long as the agent runs; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,15 +44,6 @@ pub enum Input {
     Reloaded,
     /// The agent is to end.
     Stop,
-}
-
-/// Why a locked drive was not unlocked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unopened {
-    /// It may not be done now.
-    NotAuthorised,
-    /// There is no key, or it does not fit; in words.
-    No(String),
 }
 
 /// What came of mounting.
@@ -138,58 +131,6 @@ pub enum Action {
     Forget(AttachId),
 }
 
-/// How to let go of a drive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
-    /// Unmount it if we mounted it.
-    AsFound,
-    /// Unmount it whoever mounted it, as far as we may.
-    Unmount,
-    /// The same, and cut its power.
-    PowerOff,
-    /// Leave it mounted.
-    Keep,
-    /// Leave it mounted for now: the run goes on later.
-    Pause,
-    /// It is gone: take a mount of ours away at once.
-    Gone,
-}
-
-impl From<After> for Release {
-    fn from(after: After) -> Self {
-        match after {
-            After::Keep => Self::Keep,
-            After::Unmount => Self::Unmount,
-            After::PowerOff => Self::PowerOff,
-            After::AsFound => Self::AsFound,
-        }
-    }
-}
-
-/// That a profile is for a drive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// By what it was recognised, in words.
-    pub by: String,
-    /// How it is tied to the profile.
-    pub tie: Tie,
-}
-
-/// How a drive is tied to a profile, as far as this computer knows without looking at the drive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tie {
-    /// The profile does not pair.
-    Off,
-    /// It is paired; since when, in words.
-    Known(String),
-    /// The profile has no drive yet, and takes the first that matches.
-    First,
-    /// The profile has other drives: what is on this one decides.
-    Unknown,
-    /// The profile takes only paired drives, and this is none.
-    Missing,
-}
-
 /// What the state machine may know beside its inputs.
 pub struct World<'a> {
     /// The valid profiles.
@@ -211,13 +152,5 @@ pub struct World<'a> {
 impl World<'_> {
     pub(super) fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().find(|profile| profile.name == name)
-    }
-}
-
-/// Which drive a profile is for; `None` for one without a drive.
-pub fn drive_of(profile: &Profile) -> Option<&DriveMatch> {
-    match &profile.dist {
-        Dist::Drive { drive, .. } => Some(drive),
-        Dist::Folder(_) => None,
     }
 }

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::event::drive_of;
-use crate::config::{self, Profile};
+use crate::config::load;
+use crate::config::profile::{Profile, drive_of};
 
 /// The profiles in use, and what is wrong with the files of the others.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Profiles {
         let before = std::mem::take(&mut self.list);
         let known = std::mem::take(&mut self.broken);
         let mut news = Vec::new();
-        for profile in config::load_all(dirs) {
+        for profile in load::load_all(dirs) {
             match profile {
                 Ok(profile) if drive_of(&profile).is_none() => tracing::info!(
                     profile = profile.name,
@@ -47,7 +47,7 @@ impl Profiles {
                 ),
                 Ok(profile) => self.list.push(profile),
                 Err(error) => {
-                    let why = crate::in_words::in_words(&error);
+                    let why = crate::text::error_chain::in_words(&error);
                     let file = error.file().map(PathBuf::from).unwrap_or_default();
                     let good = before.iter().find(|profile| profile.file == file);
                     self.list.extend(good.cloned());

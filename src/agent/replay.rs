@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::attach::Attaches;
-use super::event::{
-    Action, AttachId, Input, MountOutcome, RunOutcome, Timer, Unopened, Wanted, World,
-};
-use super::state::State;
-use super::trail::Record;
-use crate::config::Profile;
+use crate::agent::attach_log::Record;
+use crate::agent::controller::Attaches;
+use crate::agent::event::{Action, AttachId, Input, MountOutcome, RunOutcome, Timer, World};
+use crate::agent::state::State;
+use crate::config::profile::Profile;
 use crate::drive::device::Device;
 use crate::drive::monitor::Action as Happened;
+use crate::job::drive::Unopened;
+use crate::pairing::wanted::Wanted;
 
 /// What this computer knows beside the recording.
 pub struct Known<'a> {
@@ -102,10 +102,10 @@ impl Replay<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::event::Tie;
     use crate::agent::test_profile;
-    use crate::config::DriveMatch;
     use crate::drive::capture;
+    use crate::model::drive_match::DriveMatch;
+    use crate::pairing::wanted::Tie;
 
     #[test]
     fn recordings_say_what_would_happen() {

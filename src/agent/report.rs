@@ -3,13 +3,14 @@
 //! One line of log for each state. Names and labels come from drives and are sanitised here. All of it
 //! runs on the event loop's thread.
 
-use super::event::{AttachId, MountOutcome, Release};
-use super::jobs::{NotMounted, Progress, Released, Stage};
-use super::session::{Agent, DoneRun};
-use super::state::{Mark, State};
-use crate::drive::mount::Mounted;
-use crate::human;
-use crate::notify::texts::{Ended, Removal, Trouble};
+use crate::agent::event::{AttachId, MountOutcome};
+use crate::agent::jobs::{Progress, Stage};
+use crate::agent::session::{Agent, DoneRun};
+use crate::agent::state::{Mark, State};
+use crate::drive::mounted::Mounted;
+use crate::job::drive::{NotMounted, Release, Released};
+use crate::notify::texts::ended::{Ended, Removal, Trouble};
+use crate::text::human;
 
 impl Agent {
     /// Says a state of the attach, of one profile or of all that it concerns.
@@ -47,7 +48,8 @@ impl Agent {
             return;
         };
         let device = session.device.node.display();
-        let label = crate::sanitize::line(session.device.label.as_deref().unwrap_or_default());
+        let label =
+            crate::text::sanitize::line(session.device.label.as_deref().unwrap_or_default());
         let (profile, word, detail) = (profile.unwrap_or_default(), state.word(), state.detail());
         let dash = if detail.is_empty() { "" } else { ": " };
         if state.mark() == Mark::Out && !matches!(state, State::NotOurs | State::NotDue(_)) {
@@ -150,7 +152,7 @@ impl Agent {
                     "complete"
                 );
                 for problem in &report.problems {
-                    let reason = crate::sanitize::line(&problem.reason);
+                    let reason = crate::text::sanitize::line(&problem.reason);
                     tracing::warn!(profile, "{}: {reason}", problem.path);
                 }
                 let problems = match report.problems.len() as u64 {
@@ -199,7 +201,7 @@ impl Agent {
         let why = released.error.clone().unwrap_or_default();
         if !why.is_empty() {
             let device = session.device.node.display().to_string();
-            tracing::warn!(%device, "{}", crate::sanitize::line(&why));
+            tracing::warn!(%device, "{}", crate::text::sanitize::line(&why));
         }
         if runs.is_empty() && !ejecting {
             return;

@@ -1,4 +1,4 @@
-//! What the event loop holds for each attach, and how it carries out the actions of `attach`.
+//! What the event loop holds for each attach, and how it carries out the actions of `controller`.
 //!
 //! All of it runs on the event loop's one thread.
 
@@ -12,25 +12,26 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
-use super::Settings;
-use super::attach::Attaches;
-use super::event::{Action, AttachId, Input, Release, RunOutcome, Tie, Timer, Unopened, World};
-use super::jobs::{self, NotMounted, Progress, Released};
-use super::memory::Store;
-use super::profiles::Profiles;
-use super::reminder::{Reminder, reminder};
-use super::state::State;
-use super::trail::Trail;
-use super::wanted::wanted;
-use crate::config::Profile;
+use crate::agent::attach_log::Trail;
+use crate::agent::controller::Attaches;
+use crate::agent::event::{Action, AttachId, Input, RunOutcome, Timer, World};
+use crate::agent::jobs::{self, Progress};
+use crate::agent::profiles::Profiles;
+use crate::agent::reminder::{Reminder, reminder};
+use crate::agent::settings::Settings;
+use crate::agent::state::State;
+use crate::config::profile::Profile;
 use crate::desktop::power;
 use crate::drive::device::Device;
-use crate::drive::mount::{self, By, Mounted, Place};
-use crate::drive::unmount;
-use crate::notify::Notifications;
-use crate::notify::texts::{Ended, Removal, Trouble};
-use crate::pairing::Pairings;
-use crate::problem::Problem;
+use crate::drive::mounted::{By, Mounted, Place};
+use crate::drive::{mount, unmount};
+use crate::job::drive::{self, NotMounted, Release, Released, Unopened};
+use crate::model::problem::Problem;
+use crate::notify::notifications::Notifications;
+use crate::notify::texts::ended::{Ended, Removal, Trouble};
+use crate::pairing::store::Pairings;
+use crate::pairing::wanted::{Tie, wanted};
+use crate::state::memory::Store;
 
 /// The longest sleep until an `every` is over. The kernel's timer stands still while the computer
 /// sleeps, so the clock is looked at once in a while; only where a profile has `every`.
@@ -130,9 +131,9 @@ impl Agent {
 
     fn load_profiles(&mut self) {
         let mut dirs = self.settings.profile_dirs.clone();
-        if !self.settings.system && super::lock::system_is_held() {
+        if !self.settings.system && crate::agent::lock::system_is_held() {
             // They are that agent's: two would back up to one drive in turn.
-            dirs.retain(|dir| dir != crate::state_dir::system_profiles());
+            dirs.retain(|dir| dir != crate::host::dirs::system_profiles());
         }
         for broken in self.profiles.load(&dirs) {
             self.show_broken(&broken);
@@ -181,11 +182,11 @@ impl Agent {
     /// One line for `systemctl status`.
     pub(super) fn status(&self) -> String {
         let (attached, running) = self.attaches.figures();
-        let drives = crate::human::count(attached as u64, "drive", "drives");
+        let drives = crate::text::human::count(attached as u64, "drive", "drives");
         match running {
             0 => format!("Waiting; {drives} with a profile attached"),
             n => {
-                let runs = crate::human::count(n as u64, "backup", "backups");
+                let runs = crate::text::human::count(n as u64, "backup", "backups");
                 format!("{runs} running; {drives} with a profile attached")
             }
         }
@@ -254,7 +255,7 @@ impl Agent {
                     move || {
                         let gone = || Unopened::No("its profile was taken away".to_owned());
                         let unlocked = profile.ok_or_else(gone);
-                        Message::Unlocked(id, unlocked.and_then(|p| jobs::unlock(&device, &p)))
+                        Message::Unlocked(id, unlocked.and_then(|p| drive::unlock(&device, &p)))
                     },
                     move || Message::Unlocked(id, Err(Unopened::No(LOST.to_owned()))),
                 );
@@ -264,7 +265,7 @@ impl Agent {
                 let mut ties = ties.filter_map(|p| wanted(p, &device, &self.pairings));
                 let known = ties.any(|wanted| matches!(wanted.tie, Tie::Known(_) | Tie::Off));
                 self.start(
-                    move || Message::Mounted(attach, jobs::mount(&device, make, known)),
+                    move || Message::Mounted(attach, drive::mount(&device, make, known)),
                     move || Message::Mounted(attach, Err(NotMounted::Failed(LOST.to_owned()))),
                 );
             }
@@ -349,7 +350,7 @@ impl Agent {
         let device = session.device.clone();
         self.start(
             move || {
-                let released = jobs::release(mounted, place.as_ref(), &device, how, lock);
+                let released = drive::release(mounted, place.as_ref(), &device, how, lock);
                 Message::Released(id, how, released)
             },
             move || {

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::config::{After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile};
-use crate::select::rules::{RawRules, Rules};
+use crate::config::profile::{After, Dist, Hooks, MassChange, OnBattery, Pairing, Profile};
+use crate::model::drive_match::DriveMatch;
+use crate::source::rules::{RawRules, Rules};
 
 /// A profile of all of `/source` for the drive that `drive` describes.
 pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
@@ -26,6 +27,6 @@ pub(crate) fn drive(name: &str, drive: DriveMatch) -> Profile {
         browse: true,
         mass_change: MassChange::default(),
         rules: Rules::new(&RawRules::default()).unwrap(),
-        retention: crate::config::Retention::default(),
+        retention: crate::config::profile::Retention::default(),
     }
 }

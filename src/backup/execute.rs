@@ -4,29 +4,32 @@
 //! and this one's content in the staging area. Only then this batch's frame is written to the index, so
 //! the log never says more than the drive has.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::plan::{Action, Plan, Planned, Work};
-use super::room::Need;
-use super::stage::{self, Staged, Stager};
-use super::{RunError, displace, obstacles, publish};
-use crate::drive::pace;
-use crate::drive::tree::{Tree, TreeError};
-use crate::problem::Problem;
-use crate::relpath::RelPath;
-use crate::repository::format::Keeping;
-use crate::repository::index::{Batch, Change, RunMark};
-use crate::repository::{self, Repository, RepositoryError, layout, reserve};
-
-/// Most paths in one batch: bounds the journal's frame and the folder of staged files.
-pub(super) const BATCH_PATHS: usize = 4096;
+use crate::backup::conflicts;
+use crate::backup::error::RunError;
+use crate::backup::plan::space::Need;
+use crate::backup::plan::work::{Action, Plan, Planned, Work};
+use crate::backup::stage::{Staged, Stager};
+use crate::fs::write_rate;
+use crate::model::problem::Problem;
+use crate::model::relpath::RelPath;
+use crate::repository::error::RepositoryError;
+use crate::repository::handle::Repository;
+use crate::repository::index::change::{Batch, Change};
+use crate::repository::index::increment::RunMark;
+use crate::repository::versioning::Keeping;
+use crate::repository::{layout, reserve};
+use crate::transaction::staged::{clear_staged, remove_left};
+use crate::transaction::{displaced, linked};
 
 /// The same, and the most bytes, where all that a pulled plug finds in flight is done again.
 const DISPLACE_PATHS: usize = 512;
+
 const DISPLACE_BYTES: u64 = 32 << 20;
 
 /// What was done.
@@ -134,9 +137,9 @@ fn next_batch<'s>(
 /// What it costs the drive, in bytes.
 fn cost(work: &Work<'_>) -> u64 {
     let path = match work {
-        Work::Copy(_) => pace::PATH,
+        Work::Copy(_) => write_rate::PATH,
         // Names alone, many of which share a block.
-        Work::Reuse(_) | Work::Note(_) | Work::Change(_) => pace::NAME,
+        Work::Reuse(_) | Work::Note(_) | Work::Change(_) => write_rate::NAME,
     };
     (work.paths() as u64 * path).saturating_add(work.bytes())
 }
@@ -187,7 +190,7 @@ fn begin(
     let tree = repository.tree();
     let format = repository.format();
     let (changes, problems) =
-        obstacles::take_out_blocked(tree, repository.index(), format, changes, &mut state.blocked)?;
+        conflicts::take_out_blocked(tree, repository.index(), format, changes, &mut state.blocked)?;
     if changes.is_empty() {
         return Ok(problems);
     }
@@ -223,10 +226,10 @@ fn publish_pending(
         let occupied = match repository.format().keeps_versions {
             Keeping::Hardlink => {
                 let again = again.then_some(repository.format().names);
-                publish::publish(tree, index, batch, set_owner, again)?
+                linked::publish(tree, index, batch, set_owner, again)?
             }
             Keeping::Displace => {
-                displace::publish(tree, index, batch, &mut state.published)?;
+                displaced::publish(tree, index, batch, &mut state.published)?;
                 // The next batch begins anew.
                 let published = std::mem::take(&mut state.published);
                 state.left = published.left;
@@ -258,19 +261,6 @@ fn finish_full(
     Ok(finished)
 }
 
-/// Removes what is staged for later from the staging area, but for large files, which the next run goes on
-/// with.
-pub(super) fn clear_staged(repository: &Repository<'_>) -> Result<(), RepositoryError> {
-    let changes = repository.index().pending().map_or(&[][..], |batch| &batch.changes);
-    let mut pending: HashSet<&str> = changes.iter().filter_map(Change::stage).collect();
-    if let Some((prune, _)) = repository.index().pruning() {
-        pending.extend(prune.rewritten.iter().map(|catalog| catalog.stage.as_str()));
-    }
-    repository::clear_stage(repository.tree(), |name| {
-        stage::is_part(name) || layout::is_leaving(name) || pending.contains(name)
-    })
-}
-
 /// What is carried from batch to batch.
 #[derive(Default)]
 struct Batches {
@@ -279,17 +269,9 @@ struct Batches {
     /// Staging names of what left the mirror with the batch before.
     left: Vec<String>,
     /// How far the batch in hand is published (displace).
-    published: displace::Published,
+    published: displaced::Published,
     /// Bytes of the catalog of what is in the index.
     catalog: u64,
-}
-
-/// Removes what left the mirror, now that its leaving is durable.
-pub(super) fn remove_left(tree: &Tree, left: &mut Vec<String>) -> Result<(), TreeError> {
-    for name in left.drain(..) {
-        tree.remove_file(&layout::staged(&name))?;
-    }
-    Ok(())
 }
 
 fn stage_one(work: &Work<'_>, stager: &Stager<'_>) -> Result<Staged, RunError> {

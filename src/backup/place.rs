@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::RunError;
-use crate::config::Profile;
+use crate::backup::error::RunError;
+use crate::config::profile::Profile;
 use crate::drive::device;
-use crate::drive::mount::Mounted;
-use crate::drive::tree::Tree;
+use crate::drive::mounted::Mounted;
+use crate::fs::tree::handle::Tree;
+use crate::host::{atomic_file, dirs};
 use crate::repository::readme;
-use crate::{atomic_file, state_dir};
 
 /// Where the repository is or is to be.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl Place<'_> {
     /// Opens the folder; `None` if there is none.
     pub fn existing(&self) -> Result<Option<Tree>, RunError> {
         match self {
-            Self::Drive(mounted, path) => Ok(Tree::of_drive(mounted)?.subtree(path)?),
+            Self::Drive(mounted, path) => Ok(mounted.tree()?.subtree(path)?),
             Self::Folder(path) => match Tree::open(path) {
                 Ok(tree) => Ok(Some(tree)),
                 Err(e) if e.is(rustix::io::Errno::NOENT) => Ok(None),
@@ -54,7 +54,7 @@ impl Place<'_> {
     /// Free space where the folder is or is to be made.
     pub(super) fn space(&self) -> Result<rustix::fs::StatVfs, RunError> {
         match self {
-            Self::Drive(mounted, _) => Ok(Tree::of_drive(mounted)?.space()?),
+            Self::Drive(mounted, _) => Ok(mounted.tree()?.space()?),
             Self::Folder(path) => Ok(above(path)?.0.space()?),
         }
     }
@@ -64,7 +64,7 @@ impl Place<'_> {
     pub fn create(&self, private: bool) -> Result<Tree, RunError> {
         let mode = if private { 0o700 } else { 0o755 };
         let (parent, folder) = match self {
-            Self::Drive(mounted, path) => (Tree::of_drive(mounted)?, *path),
+            Self::Drive(mounted, path) => (mounted.tree()?, *path),
             Self::Folder(path) => above(path)?,
         };
         if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
@@ -95,7 +95,8 @@ fn above(path: &Path) -> Result<(Tree, &Path), RunError> {
 /// The folder of a profile without a drive; for one with a drive, its place on the drive.
 pub fn folder_of(profile: &Profile) -> PathBuf {
     match &profile.dist {
-        crate::config::Dist::Folder(path) | crate::config::Dist::Drive { path, .. } => path.clone(),
+        crate::config::profile::Dist::Folder(path)
+        | crate::config::profile::Dist::Drive { path, .. } => path.clone(),
     }
 }
 
@@ -179,5 +180,5 @@ fn memory_file(profile: &Profile) -> PathBuf {
     use std::os::unix::ffi::OsStrExt as _;
     let hash = blake3::hash(profile.file.as_os_str().as_bytes()).to_hex();
     let name = format!("{}-{}.json", profile.name, hash.get(..8).unwrap_or_default());
-    state_dir::state_dir().join("folders").join(name)
+    dirs::state_dir().join("folders").join(name)
 }

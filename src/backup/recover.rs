@@ -8,17 +8,22 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::displace::Undo;
-use super::execute;
-use super::prune::{self, PruneError};
-use super::publish;
-use super::stage;
-use crate::drive::tree::Tree;
-use crate::problem::Problem;
-use crate::repository::format::Keeping;
-use crate::repository::index::{Closing, Index};
-use crate::repository::{self, Repository, RepositoryError, Status, layout, reserve};
-use crate::select::scan::Scan;
+use crate::backup::stage;
+use crate::fs::tree::handle::Tree;
+use crate::model::problem::Problem;
+use crate::prune::error::PruneError;
+use crate::prune::{execute, recover};
+use crate::repository::error::RepositoryError;
+use crate::repository::handle::Repository;
+use crate::repository::index::contents::Index;
+use crate::repository::index::open::Closing;
+use crate::repository::status::Status;
+use crate::repository::versioning::Keeping;
+use crate::repository::{layout, reserve, staging};
+use crate::source::scan::Scan;
+use crate::text::clock;
+use crate::transaction::undo::Undo;
+use crate::transaction::{linked, staged};
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -52,7 +57,7 @@ pub(super) fn recover(
         match repository.format().keeps_versions {
             Keeping::Hardlink => {
                 // What no batch needs makes room.
-                execute::clear_staged(repository)?;
+                staged::clear_staged(repository)?;
                 reserve::with_room(tree, || finish(repository, how))?;
                 finish_pruning(repository)?;
             }
@@ -84,7 +89,7 @@ pub(super) fn recover(
         return Ok(recovered);
     }
     let wanted = how.wanted();
-    repository::clear_stage(tree, |name| wanted.contains(name))?;
+    staging::clear_stage(tree, |name| wanted.contains(name))?;
     recovered.any = true;
     Ok(recovered)
 }
@@ -104,7 +109,7 @@ fn has_folder(tree: &Tree, staged: &[OsString]) -> Result<bool, RepositoryError>
 fn finish(repository: &mut Repository<'_>, how: &Recovery<'_>) -> Result<(), RepositoryError> {
     if let Some(batch) = repository.index().pending() {
         let names = Some(repository.format().names);
-        publish::publish(repository.tree(), repository.index(), batch, how.set_owner, names)?;
+        linked::publish(repository.tree(), repository.index(), batch, how.set_owner, names)?;
     }
     repository.finish_batch();
     Ok(())
@@ -117,7 +122,7 @@ fn finish_pruning(repository: &mut Repository<'_>) -> Result<(), RepositoryError
         return Ok(());
     }
     let never = AtomicBool::new(false);
-    match prune::carry_out::finish(repository, &never) {
+    match execute::finish(repository, &never) {
         Err(PruneError::Repository(e)) => Err(e),
         // Nothing else is said once it is in the index.
         _ => Ok(()),
@@ -137,7 +142,7 @@ fn take_back(
     }
     let tree = repository.tree();
     let mut undo = Undo::begin(tree)?;
-    let mut pruned = prune::torn::finish(repository, &mut undo)?;
+    let mut pruned = recover::finish(repository, &mut undo)?;
     if let Some(batch) = repository.index().pending() {
         undo.take_back(repository.index(), batch, repository.format().names)?;
     }
@@ -216,9 +221,9 @@ fn remove_ours(tree: &Tree, folder: &Path) -> Result<bool, RepositoryError> {
         if !is_folder {
             tree.remove_file(&path)?;
         } else if name.to_str().is_some_and(layout::is_ours_alone) {
-            repository::remove_all(tree, &path, 0)?;
+            staging::remove_all(tree, &path, 0)?;
         } else {
-            all &= prune::carry_out::remove_empty(tree, &path)?;
+            all &= execute::remove_empty(tree, &path)?;
         }
     }
     if all {
@@ -231,14 +236,14 @@ impl Recovery<'_> {
     /// Staging names of the parts of large files that the source still has as they were.
     fn wanted(&self) -> BTreeSet<String> {
         let large = self.scan.entries.iter().filter(|e| e.stat.size >= stage::RESUMABLE);
-        large.map(|entry| stage::part_name(&entry.path, &entry.stat)).collect()
+        large.map(|entry| staged::part_name(&entry.path, &entry.stat)).collect()
     }
 }
 
 /// The time for the folder of the next increment, in seconds: now, but later than those before, since
 /// the Python tool orders increments by it. Even, since FAT keeps even seconds only.
 pub(super) fn next_folder_time(index: &Index) -> i64 {
-    let now = repository::now_ns().div_euclid(1_000_000_000);
+    let now = clock::now_ns().div_euclid(1_000_000_000);
     let last = index.increments().last().map_or(i64::MIN, |i| i.folder_time_s);
     let later = now.max(last.saturating_add(1));
     later.saturating_add(later.rem_euclid(2))

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::Planned;
-use crate::catalogs::Revised;
-use crate::problem::Problem;
-use crate::repository::catalog::Catalog;
+use crate::backup::plan::work::Planned;
+use crate::model::problem::Problem;
+use crate::repository::catalog::document::Catalog;
+use crate::repository::index::history::Revised;
 
 /// What one run did. Files below are files and symbolic links; folders are not counted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -7,30 +7,42 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use super::adopt::{self, Takeover};
-use super::execute::{self, Done, execute};
-use super::known::Known;
-use super::mass_change::{self, Losses};
-use super::place::{self, Place};
-use super::plan::{Plan, Work, plan};
-use super::prune::{self, PruneError, Wish};
-use super::recover::{Recovery, next_folder_time, recover};
-use super::room::{self, Free, Need};
-use super::stage::{self, Stager};
-use super::{Options, RunError, RunReport};
-use crate::config::{Dist, Profile};
+use crate::backup::adopt::takeover::{self, Takeover};
+use crate::backup::error::RunError;
+use crate::backup::execute::{self, Done, execute};
+use crate::backup::options::Options;
+use crate::backup::place::{self, Place};
+use crate::backup::plan::known::Known;
+use crate::backup::plan::mass_change::{self, Losses};
+use crate::backup::plan::planner::plan;
+use crate::backup::plan::space::{self, Free, Need};
+use crate::backup::plan::work::{Plan, Work};
+use crate::backup::recover::{Recovery, next_folder_time, recover};
+use crate::backup::report::RunReport;
+use crate::backup::stage::{self, Stager};
+use crate::config::profile::{Dist, Profile};
 use crate::drive::device::Device;
-use crate::drive::mount::Mounted;
-use crate::drive::tree::Tree;
-use crate::problem::Problem;
-use crate::repository::adoption;
+use crate::drive::mounted::Mounted;
+use crate::fs::tree::handle::Tree;
+use crate::model::entry::Kind;
+use crate::model::problem::Problem;
+use crate::prune::error::PruneError;
+use crate::prune::removal::{self, Wish};
+use crate::repository::error::RepositoryError;
 use crate::repository::format::{self, Format};
-use crate::repository::index::{Closing, Index, RunMark};
-use crate::repository::record::Record;
-use crate::repository::{self, Repository, RepositoryError, Status, layout, reserve, stamp::Stamp};
-use crate::select::Kind;
-use crate::select::scan::{self, Scan, ScanOptions, scan};
-use crate::select::source::Source;
+use crate::repository::handle::Repository;
+use crate::repository::index::contents::Index;
+use crate::repository::index::increment::RunMark;
+use crate::repository::index::open::Closing;
+use crate::repository::index::record::Record;
+use crate::repository::index::stamp::Stamp;
+use crate::repository::status::Status;
+use crate::repository::{adoption, layout, reserve};
+use crate::source::entry::{self, ScanOptions};
+use crate::source::open::Source;
+use crate::source::scan::{Scan, scan};
+use crate::text::clock;
+use crate::transaction::{limits, staged};
 
 /// Backs up `profile` to its repository on a mounted drive.
 pub fn run_on_drive(
@@ -87,8 +99,11 @@ impl Begun<'_> {
         report.adopted.clone_from(&self.adopted);
         report.warnings.extend(self.warnings.iter().cloned());
         if !self.kept.is_empty() {
-            let n =
-                crate::human::count(self.kept.len() as u64, "file or folder", "files or folders");
+            let n = crate::text::human::count(
+                self.kept.len() as u64,
+                "file or folder",
+                "files or folders",
+            );
             report.warnings.push(format!(
                 "{n} that the Python backup-manager mirrored are not selected by this profile's rules; the \
                  next run takes them out of the mirror, unless the profile is changed until then"
@@ -145,7 +160,7 @@ impl Run<'_> {
             }
         };
         if let Some(tree) = &tree
-            && let Some(takeover) = adopt::survey(tree, &source, &scan, self.options)?
+            && let Some(takeover) = takeover::survey(tree, &source, &scan, self.options)?
         {
             return self.take_over(&source, scan, tree, takeover, done);
         }
@@ -200,7 +215,7 @@ impl Run<'_> {
     ) -> Result<RunReport, RunError> {
         let index = takeover.adopted.index();
         refuse_empty(source, &scan, &index)?;
-        let kept = adopt::keep_unselected(source, &mut scan, index.records());
+        let kept = takeover::keep_unselected(source, &mut scan, index.records());
         let format = Format::default();
         let mut first = plan(source, &scan, &index, &format, false, self.options.stop)?;
         first.room_beside = takeover.shared_bytes;
@@ -232,7 +247,7 @@ impl Run<'_> {
         if !adoption::is_fresh(tree, stamp)? {
             return Ok(Vec::new());
         }
-        Ok(adopt::keep_unselected(source, scan, index.records()))
+        Ok(takeover::keep_unselected(source, scan, index.records()))
     }
 
     /// The plan for a repository that is to be made: what does not fit leaves the drive as it is. What a
@@ -261,7 +276,7 @@ impl Run<'_> {
         &self,
         source: &Source,
         repository: Option<&Tree>,
-        known: Option<&dyn scan::Known>,
+        known: Option<&dyn entry::Known>,
     ) -> Result<Scan, RunError> {
         let own: Vec<(u64, u64)> = repository
             .and_then(|tree| rustix::fs::fstat(tree.handle()).ok())
@@ -298,12 +313,12 @@ impl Run<'_> {
             None | Some(Err(RepositoryError::Missing(_))) => (Index::empty(), Stamp::default()),
             Some(Err(e @ RepositoryError::NotTakenOver(_))) => {
                 let takeover = match tree {
-                    Some(tree) => adopt::survey(tree, source, &scan, self.options)?,
+                    Some(tree) => takeover::survey(tree, source, &scan, self.options)?,
                     None => None,
                 };
                 let takeover = takeover.ok_or(e)?;
                 let index = takeover.adopted.index();
-                begun.kept = adopt::keep_unselected(source, &mut scan, index.records());
+                begun.kept = takeover::keep_unselected(source, &mut scan, index.records());
                 begun.adopted = Some(takeover.summary);
                 begun.warnings = takeover.warnings;
                 (index, Stamp::default())
@@ -410,9 +425,9 @@ impl Run<'_> {
         if !work.is_empty() || repository.is_browse_due()? {
             repository.begin_run()?;
         }
-        done.remarks = room::of_remarks(&[&report.problems, &report.notes, &problems, &notes]);
+        done.remarks = space::of_remarks(&[&report.problems, &report.notes, &problems, &notes]);
         let most_paths = options.faults.as_ref().and_then(|faults| faults.batch_paths());
-        let most_paths = most_paths.unwrap_or(execute::BATCH_PATHS);
+        let most_paths = most_paths.unwrap_or(limits::BATCH_PATHS);
         let mark = mark.as_ref();
         if let Err(e) = execute(&mut repository, work, mark, &stager, most_paths, done) {
             // Where that fails as well, the next run takes back what was in flight. So it does after an error
@@ -423,7 +438,7 @@ impl Run<'_> {
             let full = matches!(&e, RunError::Repository(e) if e.is_full());
             if full && repository.forget_unwritten().is_ok() {
                 // Others may need the room, and the next run would begin with that.
-                let _cleared = execute::clear_staged(&repository);
+                let _cleared = staged::clear_staged(&repository);
                 let _taken = reserve::make(repository.tree());
             }
             return Err(e);
@@ -443,14 +458,14 @@ impl Run<'_> {
         report.increment = closed.made.as_ref().map(|made| made.backup_name.clone());
         report.made = closed.made;
         report.warnings.extend(closed.warning);
-        execute::remove_left(repository.tree(), &mut done.left)?;
+        staged::remove_left(repository.tree(), &mut done.left)?;
         if self.prunes() {
             self.prune(&mut repository, &mut report)?;
         }
         // What was kept leaves because of rules that are new to the repository, and the next run says so.
         let rules = if begun.kept.is_empty() { self.profile.rules.fingerprint() } else { [0; 32] };
-        repository.stamp_run(repository::now_ns(), rules)?;
-        report.history = crate::catalogs::history_of(repository.index());
+        repository.stamp_run(clock::now_ns(), rules)?;
+        report.history = crate::repository::index::history::history_of(repository.index());
         free_later(repository.into_index());
         report.duration_s = self.begun.elapsed().as_secs_f64();
         Ok(report)
@@ -470,27 +485,32 @@ impl Run<'_> {
         report: &mut RunReport,
     ) -> Result<(), RunError> {
         let index = repository.index();
-        let fates = prune::fates(index, &self.profile.retention, jiff::Timestamp::now());
-        let going = prune::going(&fates);
+        let fates = removal::fates(index, &self.profile.retention, jiff::Timestamp::now());
+        let going = removal::going(&fates);
         if going.is_empty() {
             return Ok(());
         }
         self.options.monitor.phase("removing old increments");
-        match prune::prune(repository, &Wish::Increments(&going), self.options.stop) {
+        match removal::prune(repository, &Wish::Increments(&going), self.options.stop) {
             Ok(plan) => {
                 report.freed = report.freed.saturating_add(plan.frees);
                 report.pruned.extend(plan.going.into_iter().map(|going| going.name));
             }
             Err(PruneError::Repository(e)) if !e.is_full() => return Err(e.into()),
             Err(e) => {
-                let why = crate::in_words::in_words(&e);
+                let why = crate::text::error_chain::in_words(&e);
                 report.warnings.push(format!("old increments were not removed: {why}"));
             }
         }
         Ok(())
     }
 
-    fn fill(&self, report: &mut RunReport, lines: &[super::Planned], done: &Done) {
+    fn fill(
+        &self,
+        report: &mut RunReport,
+        lines: &[crate::backup::plan::work::Planned],
+        done: &Done,
+    ) {
         let [new, changed, touched, moved, deleted] = execute::count(lines, done);
         report.new = new;
         report.changed = changed;
@@ -519,7 +539,7 @@ impl Run<'_> {
         if !mass_change::is_beyond(&Losses { tracked, deleted, changed }, &limits) {
             return Ok(());
         }
-        let known = crate::state_dir::profile_dirs();
+        let known = crate::host::dirs::profile_dirs();
         let is_known = known.iter().any(|dir| self.profile.file.starts_with(dir));
         let which = if is_known {
             format!("--profile {}", self.profile.name)
@@ -618,7 +638,7 @@ fn kept(done: &Done) -> String {
             .to_owned(),
         n => format!(
             "{} of this run are kept on the drive, and the next run goes on from there",
-            crate::human::count(n, "file", "files")
+            crate::text::human::count(n, "file", "files")
         ),
     }
 }

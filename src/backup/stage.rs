@@ -10,29 +10,29 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
-use super::examine::{meta_of, settled, stat_to_read};
-use super::plan::{Reuse, ToCopy, ToNote, Work};
-use super::publish::with_parents;
-use super::{Monitor, RunError};
-use crate::drive::attributes::Attributes;
-use crate::drive::content::{self, CopyError};
-use crate::drive::drive_file::DriveFile;
-use crate::drive::tree::{Tree, TreeError};
-use crate::problem::Problem;
-use crate::relpath::RelPath;
-use crate::repository::format::Keeping;
-use crate::repository::index::Change;
+use crate::backup::error::RunError;
+use crate::backup::options::Monitor;
+use crate::backup::plan::examine::{meta_of, settled, stat_to_read};
+use crate::backup::plan::work::{Reuse, ToCopy, ToNote, Work};
+use crate::fs::attributes::Attributes;
+use crate::fs::content::{self, CopyError};
+use crate::fs::tree::error::TreeError;
+use crate::fs::tree::handle::Tree;
+use crate::fs::writer::DriveFile;
+use crate::model::entry::{Category, Kind, Stat};
+use crate::model::problem::Problem;
+use crate::model::relpath::RelPath;
+use crate::repository::error::RepositoryError;
+use crate::repository::index::change::Change;
+use crate::repository::index::record::{Content, Identity, Meta, Record};
+use crate::repository::layout;
 use crate::repository::names::Naming;
-use crate::repository::record::{Content, Identity, Meta, Record};
-use crate::repository::{RepositoryError, layout};
-use crate::select::scan::Entry;
-use crate::select::source::Source;
-use crate::select::{Category, Kind, Stat};
-
-/// An inode that has as many links gets no more from us while a batch is staged; a fresh one is made.
-/// Publishing can double them (each path gets a name in the increment as well), and the smallest limit
-/// among usual file systems is NTFS's 1024 (ext4: 65,000).
-pub(super) const MAX_LINKS: u32 = 500;
+use crate::repository::versioning::Keeping;
+use crate::source::entry::Entry;
+use crate::source::open::Source;
+use crate::transaction::limits::MAX_LINKS;
+use crate::transaction::staged::{mode_on_drive, part_name};
+use crate::transaction::steps::with_parents;
 
 /// A file of this size or more is staged under a name that the next run finds again, so that an
 /// interrupted copy goes on where it was.
@@ -40,9 +40,6 @@ pub(super) const RESUMABLE: u64 = 32 << 20;
 
 /// How often a file that changes while it is read is read again.
 const TRIES: usize = 3;
-
-/// Prefix of the staging names of large files.
-const PART: &str = "part-";
 
 /// What staging needs to know.
 pub(super) struct Stager<'a> {
@@ -88,7 +85,7 @@ impl Stager<'_> {
                 let reason = format!(
                     "not backed up: {} is more than a file can have on this drive (FAT32: 4 GiB); \
                      exFAT or a Linux file system takes it",
-                    crate::human::size(entry.stat.size)
+                    crate::text::human::size(entry.stat.size)
                 );
                 let problem = Problem::new(entry.path.clone(), reason);
                 return Ok(Staged { problems: vec![problem], ..Staged::default() });
@@ -373,7 +370,9 @@ impl Stager<'_> {
 
     fn placed(&self, path: &Path) -> Result<Identity, TreeError> {
         let found = self.tree.stat(path)?;
-        Ok(found.as_ref().map_or(Identity { ino: 0, size: 0 }, super::publish::identity_of))
+        Ok(found
+            .as_ref()
+            .map_or(Identity { ino: 0, size: 0 }, crate::transaction::steps::identity_of))
     }
 
     fn record(&self, entry: &Entry, content: Content, meta: Meta) -> Record {
@@ -429,11 +428,6 @@ fn placed_at(content: &Content, ino: u64) -> Content {
     content
 }
 
-/// Set-id bits are never set on the drive, and the owner can always read a file there.
-pub(super) fn mode_on_drive(mode: u32) -> u32 {
-    (mode & 0o777) | 0o400
-}
-
 /// Whether an error ends one file and not the run.
 fn is_of_this_file(e: &CopyError) -> bool {
     match e {
@@ -461,22 +455,4 @@ pub(super) fn there_already(tree: &Tree, work: &Work<'_>) -> Result<u64, TreeErr
     let part = tree.open_file(&path)?;
     let allocated = |part: File| rustix::fs::fstat(&part).map_or(0, |stat| stat.st_blocks);
     Ok(part.map_or(0, |part| allocated(part).cast_unsigned().saturating_mul(512)))
-}
-
-/// Whether a staged file is a large one, which a later run goes on with.
-pub(super) fn is_part(name: &str) -> bool {
-    name.starts_with(PART)
-}
-
-/// The staging name of a large file: the same for the same path with the same size, times and inode.
-pub(super) fn part_name(path: &RelPath, stat: &Stat) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(path.as_bytes());
-    for number in
-        [stat.size, stat.ino, stat.mtime_ns.cast_unsigned(), stat.ctime_ns.cast_unsigned()]
-    {
-        hasher.update(&number.to_le_bytes());
-    }
-    let hash = hasher.finalize().to_hex();
-    format!("{PART}{}", hash.get(..32).unwrap_or_default())
 }

@@ -8,20 +8,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::locate::no_profiles;
-use super::{CliError, Exit};
-use crate::agent::event::drive_of;
 use crate::backup::place::folder_of;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::target::no_profiles;
+use crate::config::error::ConfigError;
+use crate::config::load::{find, load_all, load_file};
+use crate::config::profile::{Profile, drive_of};
 use crate::config::summary::{CheckSummary, summary};
-use crate::config::{ConfigError, Profile, find, load_all, load_file};
 use crate::drive::device::{self, Device};
 use crate::drive::mount;
-use crate::drive::tree::Tree;
-use crate::human::{count, size};
-use crate::in_words::in_words;
-use crate::problem::Problem;
-use crate::repository::python;
-use crate::sanitize::line;
+use crate::fs::tree::handle::Tree;
+use crate::model::problem::Problem;
+use crate::repository::python::reader;
+use crate::text::error_chain::in_words;
+use crate::text::human::{count, size};
+use crate::text::sanitize::line;
 
 /// How many problems or notes of one profile are printed; JSON has all.
 const SHOWN: usize = 20;
@@ -43,7 +44,7 @@ pub struct CheckArgs {
 /// Checks the profiles and prints what they select. [`Exit::Usage`] if one is invalid, else
 /// [`Exit::Problems`] if a source could not be read as a whole; warnings do not count.
 pub fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
-    check_in(args, &crate::state_dir::profile_dirs(), out)
+    check_in(args, &crate::host::dirs::profile_dirs(), out)
 }
 
 fn check_in(args: &CheckArgs, dirs: &[PathBuf], out: &mut dyn Write) -> Result<Exit, CliError> {
@@ -59,7 +60,7 @@ fn check_in(args: &CheckArgs, dirs: &[PathBuf], out: &mut dyn Write) -> Result<E
     for profile in profiles {
         let (report, this) = look_at(profile);
         let written = if args.json {
-            writeln!(out, "{}", crate::sanitize::json(&report.to_json()))
+            writeln!(out, "{}", crate::text::sanitize::json(&report.to_json()))
         } else {
             report.print(out)
         };
@@ -102,7 +103,7 @@ fn with_takeover(profile: &Profile, mut summary: CheckSummary) -> CheckSummary {
         None => Some(place),
     };
     let tree = place.and_then(|place| Tree::open(&place).ok());
-    if tree.is_some_and(|tree| python::is_not_taken_over(&tree)) {
+    if tree.is_some_and(|tree| reader::is_not_taken_over(&tree)) {
         let words = "the repository there was made by the Python backup-manager; the next run takes it over";
         summary.warnings.push(words.to_owned());
     }

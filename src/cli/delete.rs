@@ -5,14 +5,14 @@ use std::io::Write;
 use clap::Args;
 use serde_json::json;
 
-use super::locate::Which;
-use super::prune::{carried_out, check_not_frozen, failed, open, planned, words};
-use super::{CliError, Exit};
-use crate::backup::prune::Wish;
-use crate::history::restore::Selection;
-use crate::human;
-use crate::relpath::RelPath;
-use crate::repository::Repository;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::prune::{carried_out, check_not_frozen, failed, open, planned, words};
+use crate::cli::target::Which;
+use crate::model::relpath::RelPath;
+use crate::prune::removal::Wish;
+use crate::repository::handle::Repository;
+use crate::restore::selection::Selection;
+use crate::text::human;
 
 /// Remove versions of files from one increment
 ///
@@ -56,7 +56,7 @@ pub fn delete(args: &DeleteArgs, out: &mut dyn Write) -> Result<Exit, CliError> 
     let plan = deleted?;
     if args.json {
         let object = json!({ "dry_run": args.dry_run, "deleted": plan.going, "frees": plan.frees });
-        super::print_json(&object, false, out)?;
+        crate::cli::output::print_json(&object, false, out)?;
         return Ok(Exit::Done);
     }
     for going in &plan.going {

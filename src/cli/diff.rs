@@ -6,19 +6,21 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::locate::{Held, Which};
-use super::run::print_list;
-use super::{CliError, Exit, signals};
-use crate::config::Profile;
-use crate::drive::tree::Tree;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::print_list;
+use crate::cli::signals;
+use crate::cli::target::{Held, Which};
+use crate::config::profile::Profile;
+use crate::fs::tree::handle::Tree;
 use crate::history::diff::{self, Change, Difference};
 use crate::history::point;
 use crate::history::timeline::{self, Versions};
-use crate::human;
-use crate::problem::Problem;
-use crate::repository::index::Increment;
-use crate::select::scan::{ScanError, ScanOptions, scan};
-use crate::select::source::Source;
+use crate::model::problem::Problem;
+use crate::repository::index::increment::Increment;
+use crate::source::entry::ScanOptions;
+use crate::source::open::Source;
+use crate::source::scan::{ScanError, scan};
+use crate::text::human;
 
 /// Show what is new, changed, moved or deleted between two backups, or since one
 ///
@@ -61,7 +63,7 @@ pub fn diff(args: &DiffArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
         let object = json!({
             "before": before, "after": after, "differences": found, "problems": sides.problems,
         });
-        super::print_json(&object, false, out)?;
+        crate::cli::output::print_json(&object, false, out)?;
     } else {
         print(&found, &sides.names, out)?;
         print_list("problem", "problems", &sides.problems, out)?;
@@ -81,7 +83,7 @@ fn sides(args: &DiffArgs, held: &Held) -> Result<Sides, CliError> {
         ));
     };
     let (after, problems) = source_now(profile, &held.opened.tree, &mut before)?;
-    let source = crate::sanitize::line(&profile.source.to_string_lossy());
+    let source = crate::text::sanitize::line(&profile.source.to_string_lossy());
     Ok(Sides { before, after, names: [name, source], problems })
 }
 

@@ -7,18 +7,21 @@ use std::path::Path;
 use serde::Serialize;
 use sysinfo::{Disk, DiskKind, DiskRefreshKind, Disks};
 
-use super::Exit;
-use super::locate::{is_for, known, pairings};
-use crate::config::{Pairing, Profile};
-use crate::drive::ability::Names;
+use crate::cli::error::Exit;
+use crate::cli::target::{is_for, known, pairings};
+use crate::config::profile::{Pairing, Profile};
 use crate::drive::device::{self, Device};
-use crate::drive::mount::{self, Mounted};
-use crate::drive::tree::Tree;
-use crate::pairing::{self, Verdict};
-use crate::repository::format::{self, Keeping};
-use crate::repository::python;
-use crate::sanitize::{self, line};
-use crate::{human, state_dir};
+use crate::drive::mount;
+use crate::drive::mounted::Mounted;
+use crate::fs::probe::Names;
+use crate::host::dirs;
+use crate::pairing::admission;
+use crate::pairing::verdict::{self, Verdict};
+use crate::repository::format;
+use crate::repository::python::reader;
+use crate::repository::versioning::Keeping;
+use crate::text::human;
+use crate::text::sanitize::{self, line};
 
 /// Show the drives that are plugged in and the profiles for them.
 #[derive(Debug, clap::Args)]
@@ -94,7 +97,7 @@ pub fn drives(args: &DrivesArgs, out: &mut dyn Write) -> io::Result<Exit> {
     present.retain(|device| !open.contains(&device.devnum));
     // What is wrong with a profile is the business of `check`.
     let profiles: Vec<Profile> =
-        crate::config::load_all(&state_dir::profile_dirs()).into_iter().flatten().collect();
+        crate::config::load::load_all(&dirs::profile_dirs()).into_iter().flatten().collect();
     let media = media();
     let shown: Vec<Shown> = present.iter().map(|device| show(device, &profiles, &media)).collect();
     print(&shown, args.json, out)
@@ -141,11 +144,11 @@ fn show(device: &Device, profiles: &[Profile], media: &Media) -> Shown {
 /// How the drive is tied to the profile; one that is not mounted is not looked at.
 fn tie(device: &Device, mounted: Option<&Mounted>, profile: &Profile) -> Tie {
     let drives = known(profile);
-    let since = pairing::paired(&drives, device.uuid.as_deref()).map(|paired| paired.since.clone());
+    let since = verdict::paired(&drives, device.uuid.as_deref()).map(|paired| paired.since.clone());
     let (state, why) = if profile.pairing == Pairing::Off {
         ("off", None)
     } else {
-        let seen = mounted.map(|mounted| pairing::admit(profile, device, mounted, &pairings()));
+        let seen = mounted.map(|mounted| admission::admit(profile, device, mounted, &pairings()));
         match seen {
             Some(Err(refusal)) => ("refused", Some(refusal.why)),
             Some(Ok(seen)) => match seen.verdict {
@@ -175,8 +178,8 @@ fn tie_words(tie: &Tie) -> String {
 
 /// What the profile's repository on the mounted drive says; `None` if there is none that can be read.
 fn kept(device: &Device, mounted: &Mounted, profile: &Profile) -> Option<Kept> {
-    let place = pairing::place_of(profile, device, &known(profile));
-    let tree = Tree::of_drive(mounted).ok()?.subtree(&place).ok()??;
+    let place = admission::place_of(profile, device, &known(profile));
+    let tree = mounted.tree().ok()?.subtree(&place).ok()??;
     let format = format::read(&tree).ok()??;
     Some(Kept {
         profile: profile.name.clone(),
@@ -187,9 +190,9 @@ fn kept(device: &Device, mounted: &Mounted, profile: &Profile) -> Option<Kept> {
 
 /// Whether the Python tool made the profile's repository, and no run has taken it over.
 fn is_not_taken_over(device: &Device, mounted: &Mounted, profile: &Profile) -> bool {
-    let place = pairing::place_of(profile, device, &known(profile));
-    let tree = Tree::of_drive(mounted).ok().and_then(|drive| drive.subtree(&place).ok()?);
-    tree.is_some_and(|tree| python::is_not_taken_over(&tree))
+    let place = admission::place_of(profile, device, &known(profile));
+    let tree = mounted.tree().ok().and_then(|drive| drive.subtree(&place).ok()?);
+    tree.is_some_and(|tree| reader::is_not_taken_over(&tree))
 }
 
 /// How the profile's repository keeps versions, and what its drive cannot keep, for people.
@@ -246,7 +249,7 @@ pub(super) fn space(point: &Path) -> Option<(u64, u64)> {
 
 fn print(all: &[Shown], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
     if json {
-        super::print_json(&all, true, out)?;
+        crate::cli::output::print_json(&all, true, out)?;
         return Ok(Exit::Done);
     }
     if all.is_empty() {

@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
-use super::CliError;
+use crate::cli::error::CliError;
 use crate::drive::device::Device;
-use crate::sanitize::line;
+use crate::text::sanitize::line;
 
 /// File systems that can only be read, here or anywhere.
 const ONLY_READ: [&str; 5] = ["iso9660", "squashfs", "erofs", "cramfs", "apfs"];

@@ -5,14 +5,14 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::bar::Bars;
-use super::locate::Which;
-use super::shelf::{Label, Shelf, Shelved};
-use super::{CliError, Exit};
+use crate::cli::bar::Bars;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::repositories::{Label, Shelf, Shelved};
+use crate::cli::target::Which;
 use crate::history::list::{Listed, list as increments};
-use crate::human;
-use crate::repository::Status;
-use crate::repository::catalog::{CatalogEntry, EntryCategory};
+use crate::repository::catalog::document::{CatalogEntry, EntryCategory};
+use crate::repository::status::Status;
+use crate::text::human;
 
 /// List the increments: what each run found new, changed or deleted
 ///
@@ -53,7 +53,7 @@ pub fn list(args: &ListArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
                     listed.iter().map(|listed| Row { listed, label: &shelved.label })
                 })
                 .collect();
-            super::print_json(&rows, true, out)?;
+            crate::cli::output::print_json(&rows, true, out)?;
             return Ok(exit);
         }
         for (shelved, listed) in all() {
@@ -105,7 +105,7 @@ fn print(increment: &Listed, bars: Option<&Bars>, out: &mut dyn Write) -> Result
         out,
         "{}  {}  {} new or changed ({}){moved}, {} deleted{unproven}{overwritten}{problems}{interrupted}",
         increment.name,
-        crate::sanitize::line(&increment.timestamp),
+        crate::text::sanitize::line(&increment.timestamp),
         increment.new_or_changed,
         human::size(increment.size),
         increment.deleted,
@@ -120,7 +120,7 @@ fn print(increment: &Listed, bars: Option<&Bars>, out: &mut dyn Write) -> Result
             (EntryCategory::Tracked, None) => '+',
         };
         let size = human::size(file.entry.size);
-        let time = crate::sanitize::line(&file.entry.mtime_iso);
+        let time = crate::text::sanitize::line(&file.entry.mtime_iso);
         let time: String = time.chars().take(19).collect();
         let word = match &file.entry {
             CatalogEntry { overwritten: true, .. } => {

@@ -4,13 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::locate::{is_for, named_profiles};
-use super::{CliError, Exit};
-use crate::agent::event::drive_of;
-use crate::config::{self, ConfigError, Profile};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::target::{is_for, named_profiles};
+use crate::config::error::ConfigError;
+use crate::config::load;
+use crate::config::profile::{Profile, drive_of};
 use crate::drive::device::Device;
-use crate::sanitize::line;
-use crate::state_dir;
+use crate::host::dirs;
+use crate::text::sanitize::line;
 
 /// The profile that is meant; with the text of its file, if that is to be made.
 pub(super) fn profile_for(
@@ -20,7 +21,7 @@ pub(super) fn profile_for(
 ) -> Result<(Profile, Option<String>), CliError> {
     let source = src.map(source_at).transpose()?;
     if let Some(name) = name {
-        return match (config::find(&state_dir::profile_dirs(), name), source) {
+        return match (load::find(&dirs::profile_dirs(), name), source) {
             (Ok(profile), Some(source)) if profile.source != source => {
                 Err(CliError::usage(format!(
                     "the profile {} is there and backs up {}; leave --src out, or give another name",
@@ -71,7 +72,7 @@ pub(super) fn profile_for(
 
 /// The folder that is to be backed up, without symbolic links in its path.
 fn source_at(src: &Path) -> Result<PathBuf, CliError> {
-    let at = match (src.strip_prefix("~"), state_dir::home()) {
+    let at = match (src.strip_prefix("~"), dirs::home()) {
         (Ok(rest), Some(home)) => home.join(rest),
         _ => src.to_owned(),
     };
@@ -92,16 +93,15 @@ fn name_for(source: &Path) -> String {
 /// A profile that is not there yet, with its text. The drive is named by its UUID alone: by its label a
 /// drive of the same name would be looked at as well, and a paired drive is known whatever its label.
 fn made(name: &str, source: &Path, device: &Device) -> Result<(Profile, Option<String>), CliError> {
-    let dirs = state_dir::profile_dirs();
+    let dirs = dirs::profile_dirs();
     let file = dirs.first().cloned().unwrap_or_default().join(format!("{name}.json"));
-    if file.exists() || config::find(&dirs, name).is_ok() {
+    if file.exists() || load::find(&dirs, name).is_ok() {
         return Err(CliError::usage(format!(
             "a profile {} is there already, for something else; give the new one another name with --profile",
             line(name)
         )));
     }
-    let at_home =
-        state_dir::home().and_then(|home| source.strip_prefix(home).ok().map(Path::to_owned));
+    let at_home = dirs::home().and_then(|home| source.strip_prefix(home).ok().map(Path::to_owned));
     let src = match &at_home {
         Some(rest) if !rest.as_os_str().is_empty() => Path::new("~").join(rest),
         _ => source.to_owned(),
@@ -117,7 +117,7 @@ fn made(name: &str, source: &Path, device: &Device) -> Result<(Profile, Option<S
         )));
     }
     let text = format!("{profile:#}\n");
-    match config::load_text(&file, name, &text) {
+    match load::load_text(&file, name, &text) {
         Ok(profile) => Ok((profile, Some(text))),
         Err(error) => Err(CliError::new(&error, Exit::Usage)),
     }

@@ -6,25 +6,27 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::drives::{Kept, space, versions_words};
-use super::file_system::{check_file_system, format_hint};
-use super::locate::{device_at, known, open_mount, pairings, release};
-use super::new_profile::profile_for;
-use super::{CliError, Exit, passphrase};
-use crate::agent::event::drive_of;
-use crate::backup::RunError;
+use crate::backup::error::RunError;
 use crate::backup::place::Place;
-use crate::config::{Pairing, Profile};
+use crate::cli::drives::{Kept, space, versions_words};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::file_system::{check_file_system, format_hint};
+use crate::cli::new_profile::profile_for;
+use crate::cli::passphrase;
+use crate::cli::target::{device_at, known, open_mount, pairings, release};
+use crate::config::profile::{Pairing, Profile, drive_of};
 use crate::desktop::secrets;
 use crate::drive::device::Device;
-use crate::drive::luks;
-use crate::drive::mount::Mounted;
-use crate::drive::tree::{Tree, TreeError};
-use crate::drive::writable;
-use crate::pairing::{self, Kind, Verdict};
-use crate::repository::{Repository, mark};
-use crate::sanitize::line;
-use crate::{atomic_file, human};
+use crate::drive::mounted::Mounted;
+use crate::drive::{luks, writable};
+use crate::fs::tree::error::TreeError;
+use crate::host::atomic_file;
+use crate::pairing::admission;
+use crate::pairing::verdict::{Kind, Verdict};
+use crate::repository::handle::Repository;
+use crate::repository::mark;
+use crate::text::human;
+use crate::text::sanitize::line;
 
 /// Pair a drive with a profile, so that no other drive passes for it
 ///
@@ -113,7 +115,7 @@ pub fn pair(args: &PairArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     });
     // It was locked before.
     if let Err(error) = luks::lock(&named) {
-        super::say(&crate::in_words::in_words(&error));
+        crate::cli::output::say(&crate::text::error_chain::in_words(&error));
     }
     paired
 }
@@ -170,10 +172,10 @@ fn pair_mounted(
         )));
     }
     let pairings = pairings();
-    let mut place = pairing::place_of(profile, device, &known(profile));
+    let mut place = admission::place_of(profile, device, &known(profile));
     let mut already = false;
     let mut taken_over_from = None;
-    match pairing::admit(profile, device, mounted, &pairings) {
+    match admission::admit(profile, device, mounted, &pairings) {
         Ok(admission) => {
             // With a note there is something new, such as another place.
             already = matches!(admission.verdict, Verdict::Known) && admission.note.is_none();
@@ -220,8 +222,8 @@ fn pair_mounted(
     if already {
         drop(opened);
     } else {
-        pairing::pair(profile, device, &place, opened, &pairings)
-            .map_err(|e| CliError::failed(pairing::failed(device, &e)))?;
+        admission::pair(profile, device, &place, opened, &pairings)
+            .map_err(|e| CliError::failed(admission::failed(device, &e)))?;
     }
     Ok(Done {
         profile: profile.name.clone(),
@@ -246,7 +248,7 @@ fn pair_mounted(
 fn others(mounted: &Mounted, profile: &str) -> Result<Vec<PathBuf>, TreeError> {
     /// More than there are computers.
     const MOST: usize = 10_000;
-    let root = Tree::of_drive(mounted)?;
+    let root = mounted.tree()?;
     let above = Path::new("Backups");
     if root.stat(above)?.is_none_or(|found| !found.file_type.is_dir()) {
         return Ok(Vec::new());
@@ -289,7 +291,7 @@ fn ask(args: &PairArgs, device: &Device, computer: &str) -> Result<(), CliError>
 
 fn print(done: &Done, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     if json {
-        return Ok(super::print_json(done, true, out)?);
+        return Ok(crate::cli::output::print_json(done, true, out)?);
     }
     let size = done.size.map_or_else(|| "?".to_owned(), human::size);
     let parts = [
@@ -312,7 +314,9 @@ fn print(done: &Done, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
             out,
             "  there is a backup at {} as well; to go on with that one, write \"dist\": {} into the profile and pair again",
             show(other),
-            crate::sanitize::json(&serde_json::Value::from(&*other.to_string_lossy()).to_string())
+            crate::text::sanitize::json(
+                &serde_json::Value::from(&*other.to_string_lossy()).to_string()
+            )
         )?;
     }
     let already = if done.already { " already, and as it was left" } else { "" };

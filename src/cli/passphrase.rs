@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use super::CliError;
+use crate::cli::error::CliError;
 use crate::desktop::secrets::Passphrase;
 use crate::drive::device::Device;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::backup::Monitor;
+use crate::backup::options::Monitor;
 
 /// A bar on standard error, or nothing if that is no terminal.
 pub(super) struct Bar {

@@ -8,8 +8,8 @@ use std::fmt::{Display, Write as _};
 
 use jiff::Timestamp;
 
-use crate::agent::memory::Memory;
-use crate::backup::RunReport;
+use crate::backup::report::RunReport;
+use crate::state::memory::Memory;
 
 /// All metrics of all profiles and drives.
 pub(super) fn text(all: &[Memory]) -> String {
@@ -107,7 +107,7 @@ fn labels(memory: &Memory) -> String {
 /// `value` as it stands between quotes. Line breaks have an escape in the format, other control
 /// characters have none; `sanitize` takes care of all of them.
 fn escaped(value: &str) -> String {
-    crate::sanitize::line(value).replace('\\', r"\\").replace('"', "\\\"")
+    crate::text::sanitize::line(value).replace('\\', r"\\").replace('"', "\\\"")
 }
 
 /// Seconds since 1970; `None` for a time that is not known, or not one.
@@ -121,7 +121,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-    use crate::agent::memory::Drive;
+    use crate::state::memory::Drive;
 
     fn memory(label: Option<&str>, uuid: Option<&str>, seen: &str) -> Memory {
         Memory {
@@ -249,7 +249,7 @@ mod tests {
             assert!(found.next().is_none(), "{name} {labels}");
             value
         };
-        let drive = crate::sanitize::line(HOSTILE);
+        let drive = crate::text::sanitize::line(HOSTILE);
         let hostile = serde_json::json!({ "profile": "docs", "drive": drive, "uuid": "B4C4-F001" });
         assert!((value("bkm_last_run_duration_seconds", &hostile) - 1.25).abs() < 1e-9);
         assert!(

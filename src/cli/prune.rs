@@ -6,15 +6,24 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::locate::{Opened, Which};
-use super::{CliError, Exit, signals};
 use crate::backup::place::folder_of;
-use crate::backup::prune::keep::Fate;
-use crate::backup::prune::{self, Going, Plan, PruneError, Wish};
-use crate::catalogs::{Catalogs, New, history_of};
-use crate::repository::index::{Increment, Index};
-use crate::repository::{Repository, RepositoryError, format};
-use crate::{frozen, human, state_dir};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::signals;
+use crate::cli::target::{Opened, Which};
+use crate::host::dirs;
+use crate::prune::error::PruneError;
+use crate::prune::plan::work::{Going, Plan};
+use crate::prune::removal::{self, Wish};
+use crate::prune::retention::Fate;
+use crate::repository::error::RepositoryError;
+use crate::repository::format;
+use crate::repository::handle::Repository;
+use crate::repository::index::contents::Index;
+use crate::repository::index::history::history_of;
+use crate::repository::index::increment::Increment;
+use crate::state::catalogs::store::{Catalogs, New};
+use crate::state::frozen;
+use crate::text::human;
 
 /// Remove increments that the profile's retention does not keep
 ///
@@ -40,7 +49,11 @@ pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     opened.close();
     let (increments, fates, plan) = pruned?;
     if args.json {
-        super::print_json(&as_json(args.dry_run, &increments, &fates, &plan), false, out)?;
+        crate::cli::output::print_json(
+            &as_json(args.dry_run, &increments, &fates, &plan),
+            false,
+            out,
+        )?;
     } else {
         print(args.dry_run, &increments, &fates, &plan, out)?;
     }
@@ -62,25 +75,25 @@ fn from(args: &PruneArgs, opened: &Opened) -> Result<Pruned, CliError> {
             profile.file.display()
         )));
     }
-    let fates_of = |index: &Index| prune::fates(index, &profile.retention, Timestamp::now());
+    let fates_of = |index: &Index| removal::fates(index, &profile.retention, Timestamp::now());
     if args.dry_run {
         let (index, _) = Repository::read_index(&opened.tree).map_err(|e| failed(&e.into()))?;
         let fates = fates_of(&index);
-        let plan = planned(opened, &index, &Wish::Increments(&prune::going(&fates)))?;
+        let plan = planned(opened, &index, &Wish::Increments(&removal::going(&fates)))?;
         return Ok((index.increments().to_vec(), fates, plan));
     }
     check_not_frozen(opened)?;
     let mut repository = open(opened)?;
     let increments = repository.index().increments().to_vec();
     let fates = fates_of(repository.index());
-    let plan = carried_out(opened, &mut repository, &Wish::Increments(&prune::going(&fates)))?;
+    let plan = carried_out(opened, &mut repository, &Wish::Increments(&removal::going(&fates)))?;
     Ok((increments, fates, plan))
 }
 
 /// Until the user has looked at a great change of the source, what is old may be all there is.
 pub(super) fn check_not_frozen(opened: &Opened) -> Result<(), CliError> {
     let Some(profile) = &opened.profile else { return Ok(()) };
-    if frozen::is_frozen(&state_dir::state_dir(), &profile.name) {
+    if frozen::is_frozen(&dirs::state_dir(), &profile.name) {
         return Err(CliError::failed(format!(
             "the last backup was stopped since much of {} vanished or changed, so nothing old is removed now. Look at the source; if it is as it should be: bkm-agent run --profile {} --accept-mass-change",
             profile.source.display(),
@@ -95,7 +108,7 @@ pub(super) fn planned(opened: &Opened, index: &Index, wish: &Wish<'_>) -> Result
     let tree = &opened.tree;
     let format = format::read(tree).map_err(|e| failed(&e.into()))?.unwrap_or_default();
     let stop = signals::stop_flag()?;
-    prune::plan(tree, index, &format, wish, &stop).map_err(|e| failed(&e))
+    removal::plan(tree, index, &format, wish, &stop).map_err(|e| failed(&e))
 }
 
 /// Opens the repository for writing.
@@ -112,14 +125,14 @@ pub(super) fn carried_out(
     wish: &Wish<'_>,
 ) -> Result<Plan, CliError> {
     let stop = signals::stop_flag()?;
-    let plan = prune::prune(repository, wish, &stop).map_err(|e| failed(&e))?;
+    let plan = removal::prune(repository, wish, &stop).map_err(|e| failed(&e))?;
     if let Some((profile, device)) = opened.remembered() {
         let (place, history) = (folder_of(profile), history_of(repository.index()));
-        let catalogs = Catalogs::new(&state_dir::state_dir());
+        let catalogs = Catalogs::new(&dirs::state_dir());
         let new = New { history: &history, made: None };
         let kept = catalogs.keep(&profile.name, &device, &place, &opened.tree, &new, &stop);
         if let Err(error) = kept {
-            super::say(&crate::in_words::in_words(&error));
+            crate::cli::output::say(&crate::text::error_chain::in_words(&error));
         }
     }
     Ok(plan)
@@ -158,7 +171,7 @@ fn print(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     for (increment, fate) in all.iter().zip(fates) {
-        let time = crate::sanitize::line(&increment.timestamp);
+        let time = crate::text::sanitize::line(&increment.timestamp);
         let name = &increment.name;
         match plan.going.iter().find(|going| going.name == *name) {
             Some(going) => writeln!(out, "- {name}  {time}  no rule keeps it; {}", words(going))?,

@@ -4,12 +4,15 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::locate::Which;
-use super::progress::Bar;
-use super::{CliError, Exit, signals};
-use crate::backup::Monitor as _;
-use crate::history::repair::{RepairError, Tools, repair as repair_records};
-use crate::human;
+use crate::backup::options::Monitor as _;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::progress::Bar;
+use crate::cli::signals;
+use crate::cli::target::Which;
+use crate::integrity::repair::error::RepairError;
+use crate::integrity::repair::repairer::Tools;
+use crate::integrity::repair::run::repair as repair_records;
+use crate::text::human;
 
 /// How many lines of a kind are printed; JSON has all.
 const SHOWN: usize = 50;
@@ -71,7 +74,7 @@ pub fn repair(args: &RepairArgs, out: &mut dyn Write) -> Result<Exit, CliError> 
 
 fn lines(before: &str, lines: &[String], out: &mut dyn Write) -> Result<(), CliError> {
     for line in lines.iter().take(SHOWN) {
-        writeln!(out, "{before}{}", crate::sanitize::line(line))?;
+        writeln!(out, "{before}{}", crate::text::sanitize::line(line))?;
     }
     if let Some(more) = lines.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         writeln!(out, "{before}… and {more} more (--json shows all)")?;

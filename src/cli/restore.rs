@@ -8,20 +8,23 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::locate::{Held, Which};
-use super::progress::Bar;
-use super::source_path::in_source;
-use super::{CliError, Exit, restored, signals};
-use crate::backup::Monitor as _;
-use crate::drive::tree::Tree;
+use crate::backup::options::Monitor as _;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::progress::Bar;
+use crate::cli::source_path::in_source;
+use crate::cli::target::{Held, Which};
+use crate::cli::{restore_report, signals};
+use crate::fs::tree::handle::Tree;
 use crate::history::point;
-use crate::history::restore::script::{Script, ScriptError};
-use crate::history::restore::{
-    Amount, Existing, How, Owners, RestoreError, Selection, preview, restore as bring_back,
-};
 use crate::history::timeline::{self, Versions};
-use crate::human;
-use crate::relpath::RelPath;
+use crate::model::relpath::RelPath;
+use crate::restore::error::RestoreError;
+use crate::restore::options::{Existing, How};
+use crate::restore::owners::Owners;
+use crate::restore::run::{preview, restore as bring_back};
+use crate::restore::script::{Script, ScriptError};
+use crate::restore::selection::{Amount, Selection};
+use crate::text::human;
 
 /// Restore files, folders or the whole tree
 ///
@@ -147,9 +150,9 @@ fn with(args: &RestoreArgs, held: &Held, out: &mut dyn Write) -> Result<Exit, Cl
     bar.finish();
     let done = done.map_err(|e| failed(&e))?;
     if args.json {
-        super::print_json(&done, false, out)?;
+        crate::cli::output::print_json(&done, false, out)?;
     } else {
-        restored::print(&done, &wanted.to, out)?;
+        restore_report::print(&done, &wanted.to, out)?;
     }
     Ok(if done.problems.is_empty() { Exit::Done } else { Exit::Problems })
 }
@@ -179,9 +182,9 @@ fn dry_run(
     bar.finish();
     let found = found.map_err(|e| failed(&e))?;
     if args.json {
-        super::print_json(&found, false, out)?;
+        crate::cli::output::print_json(&found, false, out)?;
     } else {
-        restored::print_preview(&found, &wanted.to, out)?;
+        restore_report::print_preview(&found, &wanted.to, out)?;
     }
     Ok(if found.problems.is_empty() { Exit::Done } else { Exit::Problems })
 }
@@ -206,7 +209,7 @@ fn write_script(
         to: &absolute(&wanted.to)?,
         how: &wanted.how,
     };
-    let shown = crate::sanitize::line(&file.to_string_lossy());
+    let shown = crate::text::sanitize::line(&file.to_string_lossy());
     let made = File::options().write(true).create_new(true).mode(0o700).open(file);
     let made = made.map_err(|e| CliError::failed(format!("cannot make {shown}: {e}")))?;
     let mut made = BufWriter::new(made);
@@ -229,11 +232,15 @@ fn write_script(
         let object = serde_json::json!({
             "script": file.to_string_lossy(), "files": written.files, "problems": written.problems,
         });
-        super::print_json(&object, false, out)?;
+        crate::cli::output::print_json(&object, false, out)?;
     } else {
         let files = human::count(written.files, "file", "files");
-        writeln!(out, "wrote {shown}, which restores {files} to {}", restored::shown(&wanted.to))?;
-        super::run::print_list("problem", "problems", &written.problems, out)?;
+        writeln!(
+            out,
+            "wrote {shown}, which restores {files} to {}",
+            restore_report::shown(&wanted.to)
+        )?;
+        crate::cli::output::print_list("problem", "problems", &written.problems, out)?;
     }
     Ok(if written.problems.is_empty() { Exit::Done } else { Exit::Problems })
 }
@@ -304,7 +311,7 @@ fn refuse_repository(repository: &Tree, to: &Path) -> Result<(), CliError> {
     if inside.into_iter().any(|meta| (meta.dev(), meta.ino()) == (own.st_dev, own.st_ino)) {
         return Err(CliError::usage(format!(
             "{} lies in the backup; name another place with --to",
-            restored::shown(&to)
+            restore_report::shown(&to)
         )));
     }
     Ok(())
@@ -334,7 +341,7 @@ fn agreed(wanted: &Wanted) -> Result<bool, CliError> {
         "Restore {} ({}) to the original place, {}? {existing} [y/N] ",
         human::count(wanted.amount.files, "file", "files"),
         human::size(wanted.amount.bytes),
-        restored::shown(&wanted.to)
+        restore_report::shown(&wanted.to)
     )?;
     err.flush()?;
     let mut answer = String::new();
@@ -343,8 +350,9 @@ fn agreed(wanted: &Wanted) -> Result<bool, CliError> {
 }
 
 fn make_destination(args: &RestoreArgs, to: &Path) -> Result<(), CliError> {
-    let cannot =
-        |e: std::io::Error| CliError::failed(format!("cannot make {}: {e}", restored::shown(to)));
+    let cannot = |e: std::io::Error| {
+        CliError::failed(format!("cannot make {}: {e}", restore_report::shown(to)))
+    };
     if args.to.is_some() {
         return std::fs::create_dir_all(to).map_err(cannot);
     }
@@ -353,7 +361,7 @@ fn make_destination(args: &RestoreArgs, to: &Path) -> Result<(), CliError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(CliError::failed(format!(
             "the original place, {}, is not there; is its disk mounted? Make the folder, or name another \
              place with --to",
-            restored::shown(to)
+            restore_report::shown(to)
         ))),
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(cannot(e)),
         _ => Ok(()),

@@ -7,27 +7,30 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
-use super::locate::{
+use crate::backup::error::RunError;
+use crate::backup::options::{Monitor as _, Options};
+use crate::backup::place;
+use crate::backup::plan::work::Action;
+use crate::backup::report::RunReport;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::print_list;
+use crate::cli::progress::Bar;
+use crate::cli::signals;
+use crate::cli::target::{
     device_at, drive_for, is_for, named_profiles, no_profile_for, no_profiles, open_mount, pairings,
 };
-use super::progress::Bar;
-use super::{CliError, Exit, signals};
-use crate::agent::event::{Release, Unopened, drive_of};
-use crate::agent::jobs::{self, Released};
-use crate::agent::memory::Store;
-use crate::backup::{self, Action, Monitor as _, Options, RunError, RunReport};
-use crate::config::{Pairing, Profile};
+use crate::config::profile::{Pairing, Profile, drive_of};
 use crate::drive::device::{self, Device};
-use crate::drive::mount::{self, Mounted};
-use crate::in_words::in_words;
-use crate::job::{self, JobError};
-use crate::notify::texts::Removal;
-use crate::pairing::How;
-use crate::problem::Problem;
-use crate::{human, state_dir};
-
-/// How many problems and notes are printed each; JSON and the catalog have all.
-const SHOWN: usize = 20;
+use crate::drive::mount;
+use crate::drive::mounted::Mounted;
+use crate::host::dirs;
+use crate::job::backup_job::{self, JobError};
+use crate::job::drive::{self, Release, Released, Unopened};
+use crate::notify::texts::ended::Removal;
+use crate::pairing::verdict::How;
+use crate::state::memory::Store;
+use crate::text::error_chain::in_words;
+use crate::text::human;
 
 /// Back up now
 ///
@@ -66,8 +69,8 @@ pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
             Err(error) => {
                 // A reader that went away is told nothing.
                 if !error.message.is_empty() {
-                    let name = crate::sanitize::line(&profile.name);
-                    super::say(&format!("{name}: {}", error.message));
+                    let name = crate::text::sanitize::line(&profile.name);
+                    crate::cli::output::say(&format!("{name}: {}", error.message));
                 }
                 error.exit
             }
@@ -102,7 +105,7 @@ fn jobs(
         return if jobs.is_empty() { Err(no_profile_for(&device)) } else { Ok(jobs) };
     }
     if profiles.is_empty() {
-        return Err(no_profiles(&state_dir::profile_dirs()));
+        return Err(no_profiles(&dirs::profile_dirs()));
     }
     let present = device::present().map_err(|e| CliError::new(&e, Exit::Failed))?;
     let mut jobs = Vec::new();
@@ -126,7 +129,7 @@ fn jobs(
 
 /// One profile on its drive or folder. `more`: the next one goes to the same drive, which is not to be
 /// pulled yet.
-fn one(
+pub(crate) fn one(
     args: &RunArgs,
     profile: &Profile,
     device: Option<&Device>,
@@ -142,10 +145,10 @@ fn one(
         monitor: &bar,
         faults: None,
     };
-    let store = Store::new(&state_dir::state_dir());
+    let store = Store::new(&dirs::state_dir());
     let remembered = device
         .cloned()
-        .unwrap_or_else(|| Device { node: backup::place::folder_of(profile), ..Device::default() });
+        .unwrap_or_else(|| Device { node: place::folder_of(profile), ..Device::default() });
     let remember = |state: &str, report: Option<&RunReport>| {
         if !args.dry_run {
             store.update(&profile.name, &remembered, |memory| {
@@ -168,17 +171,17 @@ fn one(
     };
     let (device, lock) = (opened.as_deref().or(device), opened.is_some());
     let (done, ending) = match device {
-        None => (job::run(profile, None, &pairings, &options), Ending::Folder),
+        None => (backup_job::run(profile, None, &pairings, &options), Ending::Folder),
         Some(device) => {
             let mounted = match mounted_for(profile, device, args.dry_run) {
                 Ok(mounted) => mounted,
                 Err(error) => {
                     // What was unlocked for this is locked again.
-                    drop(jobs::release(None, None, device, Release::AsFound, lock));
+                    drop(drive::release(None, None, device, Release::AsFound, lock));
                     return Err(error);
                 }
             };
-            let done = job::run(profile, Some((device, &mounted)), &pairings, &options);
+            let done = backup_job::run(profile, Some((device, &mounted)), &pairings, &options);
             if let Ok(report) = &done.ran {
                 bar.phase("unmounting");
                 if mounted.is_ours() {
@@ -189,19 +192,19 @@ fn one(
                 }
             }
             let how = if args.dry_run { Release::AsFound } else { profile.after.into() };
-            let released = jobs::release(Some(mounted), None, device, how, lock);
+            let released = drive::release(Some(mounted), None, device, how, lock);
             (done, Ending::Drive(released))
         }
     };
     bar.finish();
     if let Some(hook) = &done.hook {
-        super::say(&in_words(hook));
+        crate::cli::output::say(&in_words(hook));
     }
     match done.ran {
         Ok(report) => {
             remember(&ending.state(&report), Some(&report));
             if args.json {
-                super::print_json(&report, false, out)?;
+                crate::cli::output::print_json(&report, false, out)?;
             } else {
                 let repository =
                     shown_at.unwrap_or_else(|| report.repository.display().to_string());
@@ -251,7 +254,7 @@ fn mounted_for(profile: &Profile, device: &Device, dry_run: bool) -> Result<Moun
 
 /// What is in the locked drive.
 fn unlocked(container: &Device, profile: &Profile) -> Result<Box<Device>, CliError> {
-    jobs::unlock(container, profile).map_err(|unopened| {
+    drive::unlock(container, profile).map_err(|unopened| {
         let why = match unopened {
             Unopened::NotAuthorised => "you may not unlock it now".to_owned(),
             Unopened::No(why) => why,
@@ -307,7 +310,7 @@ fn print(
     last: Option<&str>,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let line = crate::sanitize::line;
+    let line = crate::text::sanitize::line;
     writeln!(out, "{} → {}", line(&report.profile), line(repository))?;
     if let Some(what) = &report.adopted {
         let done = if report.plan.is_some() { "to be taken over" } else { "taken over" };
@@ -359,26 +362,6 @@ fn print(
     print_list("note", "notes", &report.notes, out)?;
     if let Some(last) = last {
         writeln!(out, "  {last}")?;
-    }
-    Ok(())
-}
-
-/// Prints a list of paths with what is to be said of them.
-pub(super) fn print_list(
-    one: &str,
-    many: &str,
-    list: &[Problem],
-    out: &mut dyn Write,
-) -> Result<(), CliError> {
-    if list.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "  {}:", human::count(list.len() as u64, one, many))?;
-    for problem in list.iter().take(SHOWN) {
-        writeln!(out, "    {}: {}", problem.path, crate::sanitize::line(&problem.reason))?;
-    }
-    if let Some(more) = list.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        writeln!(out, "    … and {more} more (--json shows all)")?;
     }
     Ok(())
 }

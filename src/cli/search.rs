@@ -7,18 +7,18 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::locate::Which;
-use super::paint::Paint;
-use super::shelf::{Shelf, Shelved, minute, second};
-use super::source_path::in_source;
-use super::{CliError, Exit};
-use crate::catalogs::entry::{Entry, Role};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::paint::Paint;
+use crate::cli::repositories::{Shelf, Shelved, minute, second};
+use crate::cli::source_path::in_source;
+use crate::cli::target::Which;
 use crate::history::filter::{Filter, Folder, Wish, is_glob};
-use crate::history::past::{PastError, Whereabouts};
-use crate::human;
-use crate::relpath::RelPath;
-use crate::repository::index::Increment;
-use crate::sanitize::line;
+use crate::history::reader::{PastError, Whereabouts};
+use crate::model::relpath::RelPath;
+use crate::repository::index::increment::Increment;
+use crate::state::catalogs::entry::{Entry, Role};
+use crate::text::human;
+use crate::text::sanitize::line;
 
 /// Search the versions of all backups, also of drives that are not here
 ///
@@ -259,7 +259,7 @@ impl<'a> Printer<'a> {
             (Role::Tracked, Some(_)) => "=".to_owned(),
             (Role::Mirrored, _) => " ".to_owned(),
         };
-        let (time, _) = crate::repository::catalog::time_texts(entry.mtime_ns, &one.zone);
+        let (time, _) = crate::repository::catalog::document::time_texts(entry.mtime_ns, &one.zone);
         let was = entry.moved_from.and_then(shown);
         let was = was.map_or_else(String::new, |from| format!(" (was {from})"));
         writeln!(
@@ -307,7 +307,7 @@ impl<'a> Printer<'a> {
         }
         let comma = if self.total > 1 { "," } else { "" };
         let text = serde_json::to_string(&result)?;
-        write!(self.out, "{comma}\n{}", crate::sanitize::json(&text))
+        write!(self.out, "{comma}\n{}", crate::text::sanitize::json(&text))
     }
 
     fn end(&mut self, shelf: &Shelf) -> io::Result<()> {
@@ -315,7 +315,7 @@ impl<'a> Printer<'a> {
             let labels: Vec<_> = shelf.all.iter().map(|shelved| &shelved.label).collect();
             let labels = serde_json::to_string(&labels)?;
             let Self { total, size, .. } = self;
-            let labels = crate::sanitize::json(&labels);
+            let labels = crate::text::sanitize::json(&labels);
             return writeln!(
                 self.out,
                 "\n],\"total\":{total},\"total_size\":{size},\"repositories\":{labels}}}"

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, Exit};
+use crate::cli::error::{CliError, Exit};
 
 /// A flag that becomes true when the program is to stop.
 pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
@@ -33,7 +33,9 @@ pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
                         std::process::exit(Exit::Stopped as i32);
                     }
                     flag.store(true, Ordering::Relaxed);
-                    super::say("stopping at the next safe point (once more to stop at once)");
+                    crate::cli::output::say(
+                        "stopping at the next safe point (once more to stop at once)",
+                    );
                 }
             });
         })

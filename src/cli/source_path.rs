@@ -3,8 +3,8 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::CliError;
-use crate::relpath::RelPath;
+use crate::cli::error::CliError;
+use crate::model::relpath::RelPath;
 
 /// A path of the command line, relative to the source or absolute inside it, as one below the source; `None`
 /// is the source itself. Without a `source`, no absolute path is inside it.
@@ -29,7 +29,7 @@ pub(super) fn in_source(path: &Path, source: Option<&Path>) -> Result<Option<Rel
     RelPath::new(&joined).map(Some).map_err(|_| {
         CliError::usage(format!(
             "{} is not a path below the source; write it as `bkm-agent list --detailed` shows it",
-            crate::sanitize::line(&path.to_string_lossy())
+            crate::text::sanitize::line(&path.to_string_lossy())
         ))
     })
 }

@@ -6,11 +6,12 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Exit;
-use crate::agent::memory::{Memory, Store};
 use crate::agent::reminder::is_overdue;
-use crate::config::Profile;
-use crate::{human, sanitize, state_dir};
+use crate::cli::error::Exit;
+use crate::config::profile::Profile;
+use crate::host::dirs;
+use crate::state::memory::{Memory, Store};
+use crate::text::{human, sanitize};
 
 /// Show the last runs of each profile and drive.
 #[derive(Debug, clap::Args)]
@@ -25,13 +26,13 @@ pub struct StatusArgs {
 
 /// Prints what is remembered to `out`.
 pub fn status(args: &StatusArgs, out: &mut dyn Write) -> io::Result<Exit> {
-    let all = Store::new(&state_dir::state_dir()).all();
+    let all = Store::new(&dirs::state_dir()).all();
     if args.prometheus {
-        out.write_all(super::prometheus::text(&all).as_bytes())?;
+        out.write_all(crate::cli::prometheus::text(&all).as_bytes())?;
         return Ok(Exit::Done);
     }
     let profiles: Vec<Profile> =
-        crate::config::load_all(&state_dir::profile_dirs()).into_iter().flatten().collect();
+        crate::config::load::load_all(&dirs::profile_dirs()).into_iter().flatten().collect();
     print(&standings(&all, &profiles, Timestamp::now()), args.json, out)
 }
 
@@ -60,7 +61,7 @@ fn standings<'a>(all: &'a [Memory], profiles: &[Profile], now: Timestamp) -> Vec
 
 fn print(all: &[Standing<'_>], json: bool, out: &mut dyn Write) -> io::Result<Exit> {
     if json {
-        super::print_json(&all, true, out)?;
+        crate::cli::output::print_json(&all, true, out)?;
         return Ok(Exit::Done);
     }
     if all.is_empty() {
@@ -109,8 +110,8 @@ fn print(all: &[Standing<'_>], json: bool, out: &mut dyn Write) -> io::Result<Ex
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::memory::Drive;
-    use crate::backup::RunReport;
+    use crate::backup::report::RunReport;
+    use crate::state::memory::Drive;
 
     fn memory() -> Memory {
         Memory {
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn a_backup_that_became_old_on_all_drives_is_marked() {
         let text = r#"{ "src": "/s", "drive": { "label": "A" }, "remind_after": "2w" }"#;
-        let mut profile = crate::config::check_text(text).unwrap();
+        let mut profile = crate::config::check::check_text(text).unwrap();
         profile.name = "docs".to_owned();
         let mut newer = memory();
         newer.last_complete = Some("2026-11-28T09:15:00+01:00".to_owned());

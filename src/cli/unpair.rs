@@ -7,16 +7,16 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
-use super::locate::{device_at, open_mount, pairings, release};
-use super::{CliError, Exit};
-use crate::agent::event::drive_of;
-use crate::config::{self, Pairing};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::target::{device_at, open_mount, pairings, release};
+use crate::config::load;
+use crate::config::profile::{Pairing, drive_of};
 use crate::drive::device::{self, Device};
-use crate::drive::tree::Tree;
-use crate::in_words::in_words;
-use crate::pairing::{self, Paired};
-use crate::sanitize::line;
-use crate::state_dir;
+use crate::host::dirs;
+use crate::pairing::admission;
+use crate::pairing::store::Paired;
+use crate::text::error_chain::in_words;
+use crate::text::sanitize::line;
 
 /// Forget that a drive is paired; the backup on it stays
 #[derive(Debug, Args)]
@@ -77,13 +77,13 @@ pub fn unpair(args: &UnpairArgs, out: &mut dyn Write) -> Result<Exit, CliError> 
         });
     }
     if args.json {
-        super::print_json(&ended, true, out)?;
+        crate::cli::output::print_json(&ended, true, out)?;
         return Ok(Exit::Done);
     }
     for one in &ended {
         print(one, out)?;
         let left = pairings.of(&one.profile).unwrap_or_default();
-        if let Ok(profile) = config::find(&state_dir::profile_dirs(), &one.profile)
+        if let Ok(profile) = load::find(&dirs::profile_dirs(), &one.profile)
             && profile.pairing == Pairing::FirstUse
             && left.is_empty()
             && let Some(wanted) = drive_of(&profile)
@@ -141,17 +141,17 @@ fn remove_marks(uuid: &str, meant: &[(String, Paired)]) -> Result<Vec<bool>, Cli
     let mounted = match open_mount(device, false) {
         Ok(mounted) => mounted,
         Err(error) => {
-            super::say(&error.message);
+            crate::cli::output::say(&error.message);
             return Ok(vec![false; meant.len()]);
         }
     };
     let remove = |drive: &Paired| {
-        let root = Tree::of_drive(&mounted)?;
-        pairing::remove_mark(&root, &drive.place, drive.id)
+        let root = mounted.tree()?;
+        admission::remove_mark(&root, &drive.place, drive.id)
     };
     let removed = meant.iter().map(|(_, drive)| {
         remove(drive).unwrap_or_else(|error| {
-            super::say(&in_words(&error));
+            crate::cli::output::say(&in_words(&error));
             false
         })
     });

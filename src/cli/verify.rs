@@ -7,18 +7,25 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use serde_json::json;
 
-use super::locate::{Opened, Which};
-use super::progress::Bar;
-use super::{CliError, Exit, say, signals};
-use crate::agent::memory::{self, Store};
-use crate::backup::Monitor as _;
-use crate::backup::heal::{HealError, heal as heal_versions, heal_folders};
-use crate::history::verify::prove::{Proven, record};
-use crate::history::verify::{Check, Damage, Finding, Verified, VerifyError, verify_repository};
-use crate::in_words::in_words;
-use crate::repository::{Repository, RepositoryError};
-use crate::select::source::Source;
-use crate::{history, human, state_dir};
+use crate::backup::options::Monitor as _;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::say;
+use crate::cli::progress::Bar;
+use crate::cli::signals;
+use crate::cli::target::{Opened, Which};
+use crate::host::dirs;
+use crate::integrity::heal::{HealError, heal as heal_versions, heal_folders};
+use crate::integrity::verify::error::VerifyError;
+use crate::integrity::verify::finding::{Damage, Finding, Verified};
+use crate::integrity::verify::options::Check;
+use crate::integrity::verify::prove::{Proven, record};
+use crate::integrity::verify::run::{self, verify_repository};
+use crate::repository::error::RepositoryError;
+use crate::repository::handle::Repository;
+use crate::source::open::Source;
+use crate::state::memory::{self, Store};
+use crate::text::error_chain::in_words;
+use crate::text::human;
 
 /// How many findings and notes are printed each; JSON has all.
 const SHOWN: usize = 50;
@@ -59,7 +66,7 @@ pub fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CliError> 
         && !args.quick
         && let Some((profile, device)) = opened.remembered()
     {
-        Store::new(&state_dir::state_dir()).update(&profile.name, &device, |memory| {
+        Store::new(&dirs::state_dir()).update(&profile.name, &device, |memory| {
             memory.last_verified = Some(memory::now());
         });
     }
@@ -133,7 +140,7 @@ fn heal(opened: &Opened, check: &Check<'_>, bar: &Bar) -> Result<Outcome, CliErr
     }
     let keeping = repository.format().keeps_versions;
     let (tree, none) = (repository.tree(), BTreeSet::new());
-    let mut done = history::verify::verify(tree, repository.index(), keeping, &none, check)
+    let mut done = run::verify(tree, repository.index(), keeping, &none, check)
         .map_err(|e| verify_error(&e))?;
     let source = opened.profile.as_ref().and_then(|profile| {
         let source = Source::open(&profile.source);
@@ -193,7 +200,7 @@ fn print_json(
 
 fn print(args: &VerifyArgs, outcome: &Outcome, out: &mut dyn Write) -> Result<(), CliError> {
     let done = &outcome.done;
-    let line = crate::sanitize::line;
+    let line = crate::text::sanitize::line;
     for finding in done.findings.iter().take(SHOWN) {
         writeln!(out, "{}", words(finding))?;
     }
@@ -249,7 +256,7 @@ fn hint(args: &VerifyArgs, done: &Verified) -> &'static str {
 
 /// One finding on one line.
 fn words(finding: &Finding) -> String {
-    let line = crate::sanitize::line;
+    let line = crate::text::sanitize::line;
     let damage = match finding.damage {
         Damage::Damaged => "damaged",
         Damage::Missing => "missing",

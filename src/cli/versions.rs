@@ -7,16 +7,16 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::locate::Which;
-use super::paint::Paint;
-use super::shelf::{Label, Shelf, Shelved, second};
-use super::source_path::in_source;
-use super::{CliError, Exit};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::paint::Paint;
+use crate::cli::repositories::{Label, Shelf, Shelved, second};
+use crate::cli::source_path::in_source;
+use crate::cli::target::Which;
 use crate::history::versions::{Event, FileVersion, FileVersions, versions as of_file};
-use crate::human;
-use crate::relpath::RelPath;
-use crate::repository::catalog::CatalogEntry;
-use crate::sanitize::line;
+use crate::model::relpath::RelPath;
+use crate::repository::catalog::document::CatalogEntry;
+use crate::text::human;
+use crate::text::sanitize::line;
 
 /// How much of a hash is shown, in hexadecimal digits.
 const SHORT_HASH: usize = 12;
@@ -101,7 +101,7 @@ fn of_all(args: &VersionsArgs, shelf: &Shelf, out: &mut dyn Write) -> Result<Exi
             .iter()
             .flat_map(|(shelved, _, found)| found.versions.iter().map(|v| row(shelved, v)))
             .collect();
-        super::print_json(&rows, true, out)?;
+        crate::cli::output::print_json(&rows, true, out)?;
         return Ok(exit);
     }
     let paint = Paint::for_stdout();

@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::locate::{named_profiles, pairings};
-use super::{CliError, Exit};
-use crate::agent::event::drive_of;
+use crate::agent::attach_log::{Record, Step, Trail};
 use crate::agent::lock;
-use crate::agent::memory::Store;
 use crate::agent::replay::{Known, replay};
 use crate::agent::state::{Mark, WAY};
-use crate::agent::trail::{Record, Step, Trail};
-use crate::agent::wanted::wanted;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::target::{named_profiles, pairings};
+use crate::config::profile::drive_of;
 use crate::drive::capture;
 use crate::drive::device::Device;
-use crate::sanitize::line;
-use crate::state_dir;
+use crate::host::dirs;
+use crate::pairing::wanted::wanted;
+use crate::state::memory::Store;
+use crate::text::sanitize::line;
 
 /// The largest recording that is read, in bytes; one of a plug-in has some 20 kB.
 const MAX_RECORDING: u64 = 16 << 20;
@@ -54,13 +54,13 @@ pub fn why(args: &WhyArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     };
     if args.json {
         let shown: Vec<_> = records.iter().map(as_json).collect();
-        super::print_json(&shown, true, out)?;
+        crate::cli::output::print_json(&shown, true, out)?;
         return Ok(Exit::Done);
     }
     for record in &records {
         print(record, out)?;
     }
-    if args.replay.is_none() && !lock::is_held(&state_dir::state_dir()) {
+    if args.replay.is_none() && !lock::is_held(&dirs::state_dir()) {
         writeln!(out, "{NOT_RUNNING}")?;
     }
     Ok(Exit::Done)
@@ -71,7 +71,7 @@ const NOT_RUNNING: &str =
 
 /// The last plug-in of the drive that is named, or of any.
 fn last(named: Option<&str>) -> Result<Record, CliError> {
-    let trail = Trail::load(&state_dir::state_dir());
+    let trail = Trail::load(&dirs::state_dir());
     let found = if let Some(named) = named {
         // `/dev/disk/by-label/X` leads to a node.
         let node = std::fs::canonicalize(named).unwrap_or_default();
@@ -81,7 +81,7 @@ fn last(named: Option<&str>) -> Result<Record, CliError> {
         latest.find(|r| r.matters()).or_else(|| trail.records().next_back())
     };
     found.cloned().ok_or_else(|| {
-        let running = lock::is_held(&state_dir::state_dir());
+        let running = lock::is_held(&dirs::state_dir());
         let what = match (named, running) {
             (_, false) => {
                 return CliError::failed(format!(
@@ -95,7 +95,7 @@ fn last(named: Option<&str>) -> Result<Record, CliError> {
                     line(named)
                 ),
                 Ok(_) => format!("{}: the agent was not told of it by udev", line(named)),
-                Err(error) => crate::in_words::in_words(&error),
+                Err(error) => crate::text::error_chain::in_words(&error),
             },
             (None, true) => {
                 "the agent has seen no drive yet: plug one in; if it is, `lsblk -f` shows whether \
@@ -127,7 +127,7 @@ fn replayed(args: &WhyArgs, file: &Path) -> Result<Vec<Record>, CliError> {
         .map_err(|error| CliError::usage(format!("{}: {error}", file.display())))?;
     let (profiles, _) = named_profiles(args.profile.as_deref(), args.config.as_deref())?;
     let profiles: Vec<_> = profiles.into_iter().filter(|p| drive_of(p).is_some()).collect();
-    let (store, pairings) = (Store::new(&state_dir::state_dir()), pairings());
+    let (store, pairings) = (Store::new(&dirs::state_dir()), pairings());
     let known = Known {
         profiles: &profiles,
         wanted: &|profile, device| wanted(profile, device, &pairings),

@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::error::{ConfigError, nearest};
+use crate::config::error::{ConfigError, nearest};
 
 /// Where a value stands.
 #[derive(Debug, Clone)]

@@ -2,17 +2,17 @@
 //!
 //! The folders come from the caller (`state_dir::profile_dirs` gives this computer's).
 
+use std::env;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use walkdir::WalkDir;
 
-use super::Profile;
-use super::error::{ConfigError, nearest};
-use super::profile::{Surroundings, check};
+use crate::config::check::{Surroundings, check};
+use crate::config::error::{ConfigError, nearest};
+use crate::config::profile::Profile;
 
 /// The largest profile file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -129,7 +129,7 @@ pub fn computer_name() -> String {
 fn surroundings() -> Surroundings {
     let uname = rustix::system::uname();
     Surroundings {
-        home: crate::state_dir::home(),
+        home: crate::host::dirs::home(),
         user: user_name(),
         host: uname.nodename().to_string_lossy().into_owned(),
     }

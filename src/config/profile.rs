@@ -1,352 +1,188 @@
-//! From a profile as written to a valid one: what the fields mean, and which of them go together.
-//!
-//! Pure: what it needs of this computer (home, user, host name) comes in as a value.
+//! A profile that was read and is valid. It only says what the user wants; nothing is looked up here.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::ConfigError;
-use super::json::Given;
-use super::raw::{RawDrive, RawHooks, RawMassChange, RawProfile, RawRetention, RawUnlock};
-use super::{After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile, Retention};
-use crate::select::Rules;
-use crate::select::rules::{DirectoryPriority, RawRules, RuleField};
+use crate::model::drive_match::DriveMatch;
 
-/// What a profile's meaning depends on.
+/// Which drive a profile is for; `None` for one without a drive.
+pub fn drive_of(profile: &Profile) -> Option<&DriveMatch> {
+    match &profile.dist {
+        Dist::Drive { drive, .. } => Some(drive),
+        Dist::Folder(_) => None,
+    }
+}
+
+/// A valid profile.
 #[derive(Debug, Clone)]
-pub(super) struct Surroundings {
-    /// What `~` stands for.
-    pub(super) home: Option<PathBuf>,
-    /// For the default `dist`.
-    pub(super) user: String,
-    /// For the default `dist`.
-    pub(super) host: String,
+pub struct Profile {
+    /// Its name: the file's name without `.json`.
+    pub name: String,
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// The source, absolute, `~` expanded.
+    pub source: PathBuf,
+    /// Where the repository is.
+    pub dist: Dist,
+    /// Whether a drive that stays attached is backed up again, and after how long.
+    pub every: Option<Duration>,
+    /// A plug-in sooner than this after the last complete run starts none.
+    pub min_interval: Option<Duration>,
+    /// What becomes of the drive after a run.
+    pub after: After,
+    /// How a drive is tied to the profile.
+    pub pairing: Pairing,
+    /// What is done while the computer runs on battery.
+    pub on_battery: OnBattery,
+    /// The user is reminded when the last complete run is older than this.
+    pub remind_after: Option<Duration>,
+    /// File that holds the key of an encrypted drive.
+    pub keyfile: Option<PathBuf>,
+    /// Programs that are run around a run.
+    pub hooks: Hooks,
+    /// Threads that read and hash the source; `None`: chosen by the program.
+    pub max_workers: Option<usize>,
+    /// Whether other mounts below the source are left out.
+    pub one_file_system: bool,
+    /// Whether the repository is closed to other users (0700).
+    pub private: bool,
+    /// Whether the repository has a page for browsers, by which files are found without this program.
+    pub browse: bool,
+    /// From how many deletions and changes on a run stops and asks.
+    pub mass_change: MassChange,
+    /// Which increments are kept.
+    pub retention: Retention,
+    /// Which files.
+    pub rules: crate::source::rules::Rules,
 }
 
-/// Reads and checks the profile called `name` in `file`.
-pub(super) fn check(
-    file: &Path,
-    name: String,
-    text: &str,
-    here: &Surroundings,
-) -> Result<Profile, ConfigError> {
-    let raw = RawProfile::parse(file, text)?;
-    let missing = |field: &str, hint: &str| ConfigError::File {
-        file: file.to_owned(),
-        reason: format!("{field:?} is missing: {hint}"),
-    };
-    let Some(src) = &raw.src else {
-        return Err(missing("src", "the folder to back up"));
-    };
-    let source = absolute(src, here)?;
-    let given = match (&raw.dist, &raw.dst) {
-        (Some(_), Some(dst)) => {
-            return Err(dst
-                .place
-                .error("is another name for \"dist\"; only one of them can be given"));
-        }
-        (given, other_name) => given.as_ref().or(other_name.as_ref()),
-    };
-    let dist = match (drive(&raw.drive)?, given) {
-        (Some(drive), Some(dist)) => Dist::Drive { drive, path: on_drive(dist)?, given: true },
-        (Some(drive), None) => {
-            Dist::Drive { drive, path: default_place(&name, here), given: false }
-        }
-        (None, Some(dist)) => {
-            let folder = absolute(dist, here)?;
-            if folder.parent().is_none() {
-                return Err(dist.place.error("must name a folder of its own"));
-            }
-            if folder == source {
-                return Err(dist.place.error("is the same folder as \"src\""));
-            }
-            Dist::Folder(folder)
-        }
-        (None, None) => {
-            let hint = "the folder to back up to; or name a drive, as in \
-                        \"drive\": { \"label\": \"PHOTOS\" }";
-            return Err(missing("dist", hint));
-        }
-    };
-    let max_workers = match &raw.max_workers {
-        None => None,
-        Some(given) => Some(
-            usize::try_from(given.value)
-                .ok()
-                .filter(|count| (1..=64).contains(count))
-                .ok_or_else(|| given.place.error("must be from 1 to 64"))?,
-        ),
-    };
-    let every = raw.every.as_ref().map(duration).transpose()?;
-    if let (Some(given), Some(Duration::ZERO)) = (&raw.every, every) {
-        return Err(given.place.error("must be longer than nothing"));
-    }
-    Ok(Profile {
-        file: file.to_owned(),
-        source,
-        dist,
-        every,
-        min_interval: raw.min_interval.as_ref().map(duration).transpose()?,
-        after: after(raw.after.as_ref())?,
-        pairing: pairing(raw.pairing.as_ref())?,
-        on_battery: on_battery(raw.on_battery.as_ref())?,
-        remind_after: raw.remind_after.as_ref().map(duration).transpose()?,
-        keyfile: keyfile(&raw.unlock, here)?,
-        hooks: hooks(&raw.hooks)?,
-        max_workers,
-        one_file_system: raw.one_file_system.as_ref().is_none_or(|given| given.value),
-        private: raw.private.as_ref().is_none_or(|given| given.value),
-        browse: raw.browse.as_ref().is_none_or(|given| given.value),
-        mass_change: mass_change(&raw.mass_change)?,
-        retention: retention(&raw.retention)?,
-        rules: rules(file, raw)?,
-        name,
-    })
-}
-
-fn retention(raw: &RawRetention<'_>) -> Result<Retention, ConfigError> {
-    let count = |given: &Option<Given<'_, u64>>| given.as_ref().map_or(0, |given| given.value);
-    Ok(Retention {
-        last: count(&raw.last),
-        within: raw.within.as_ref().map(duration).transpose()?,
-        hourly: count(&raw.hourly),
-        daily: count(&raw.daily),
-        weekly: count(&raw.weekly),
-        monthly: count(&raw.monthly),
-        yearly: count(&raw.yearly),
-    })
-}
-
-/// An absolute path without `..`, `~` expanded.
-fn absolute(given: &Given<'_, String>, here: &Surroundings) -> Result<PathBuf, ConfigError> {
-    let text = given.value.as_str();
-    let path = if text == "~" || text.starts_with("~/") {
-        let Some(home) = &here.home else {
-            return Err(given
-                .place
-                .error("starts with \"~\", but HOME is not set; write the whole path"));
-        };
-        home.join(text.trim_start_matches(['~', '/']))
-    } else if text.starts_with('~') {
-        return Err(given.place.error("can use \"~\" only for your own home"));
-    } else {
-        PathBuf::from(text)
-    };
-    if !path.is_absolute() {
-        return Err(given.place.error("must be an absolute path, or start with \"~/\""));
-    }
-    plain(given, &path)
-}
-
-/// The path without `.` and doubled `/`; an error for what has no place in one.
-fn plain(given: &Given<'_, String>, path: &Path) -> Result<PathBuf, ConfigError> {
-    if given.value.contains('\0') {
-        return Err(given.place.error("must not contain a NUL character"));
-    }
-    let mut parts = path.components();
-    if parts.any(|part| part == Component::ParentDir) {
-        return Err(given.place.error("must not contain \"..\""));
-    }
-    Ok(path.components().collect())
-}
-
-/// `dist` of a profile with a drive: a folder on it.
-fn on_drive(given: &Given<'_, String>) -> Result<PathBuf, ConfigError> {
-    if given.value.starts_with(['/', '~']) {
-        return Err(given.place.error(
-            "must be relative: with \"drive\" it is a folder on the drive, wherever that is mounted",
-        ));
-    }
-    let path = plain(given, Path::new(&given.value))?;
-    let path: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
-    if path.as_os_str().is_empty() {
-        return Err(given.place.error("must name a folder on the drive, not the drive itself"));
-    }
-    Ok(path)
-}
-
-/// `Backups/<user>@<host>/<profile>`.
-fn default_place(name: &str, here: &Surroundings) -> PathBuf {
-    // Each is to be one plain folder on any file system, FAT too.
-    let part = |text: &str| -> String {
-        text.chars()
-            .map(|c| match c {
-                '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => '_',
-                c if c.is_control() => '_',
-                c => c,
-            })
-            .collect()
-    };
-    Path::new("Backups").join(format!("{}@{}", part(&here.user), part(&here.host))).join(part(name))
-}
-
-fn drive(raw: &RawDrive<'_>) -> Result<Option<DriveMatch>, ConfigError> {
-    let Some(place) = &raw.place else {
-        return Ok(None);
-    };
-    let text = |given: &Option<Given<'_, String>>| match given {
-        Some(given) if given.value.is_empty() => Err(given.place.error("must not be empty")),
-        given => Ok(given.as_ref().map(|given| given.value.clone())),
-    };
-    let drive = DriveMatch {
-        uuid: text(&raw.uuid)?,
-        label: text(&raw.label)?,
-        partuuid: text(&raw.partuuid)?,
-        partlabel: text(&raw.partlabel)?,
-        serial: text(&raw.serial)?,
-    };
-    if drive == DriveMatch::default() {
-        return Err(place.error(
-            "must say which drive, by one or more of \"uuid\", \"label\", \"partuuid\", \
-             \"partlabel\", \"serial\"",
-        ));
-    }
-    Ok(Some(drive))
-}
-
-fn after(given: Option<&Given<'_, String>>) -> Result<After, ConfigError> {
-    let Some(given) = given else {
-        return Ok(After::default());
-    };
-    match given.value.as_str() {
-        "as-found" => Ok(After::AsFound),
-        "unmount" => Ok(After::Unmount),
-        "power-off" => Ok(After::PowerOff),
-        "keep" => Ok(After::Keep),
-        _ => Err(given.place.error("must be \"as-found\", \"unmount\", \"power-off\" or \"keep\"")),
+impl Profile {
+    /// Threads that read the source and write to the drive: as the profile says, else one per processor, 8
+    /// at most. A drive is as fast with one as with several (`make bench-writers`), hashing is not.
+    pub fn workers(&self) -> usize {
+        self.max_workers.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, |count| count.get().min(8))
+        })
     }
 }
 
-fn pairing(given: Option<&Given<'_, String>>) -> Result<Pairing, ConfigError> {
-    let Some(given) = given else {
-        return Ok(Pairing::default());
-    };
-    match given.value.as_str() {
-        "first-use" => Ok(Pairing::FirstUse),
-        "required" => Ok(Pairing::Required),
-        "off" => Ok(Pairing::Off),
-        _ => Err(given.place.error("must be \"first-use\", \"required\" or \"off\"")),
+/// How much of the tracked files may vanish or change in one run before somebody is asked; both limits
+/// must be exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MassChange {
+    /// Share of the tracked files in percent, 1 to 100; 100 cannot be exceeded.
+    pub percent: u64,
+    /// Number of files.
+    pub files: u64,
+}
+
+impl Default for MassChange {
+    /// What the design sets.
+    fn default() -> Self {
+        Self { percent: 50, files: 1000 }
     }
 }
 
-fn on_battery(given: Option<&Given<'_, String>>) -> Result<OnBattery, ConfigError> {
-    let Some(given) = given else {
-        return Ok(OnBattery::default());
-    };
-    match given.value.as_str() {
-        "run" => Ok(OnBattery::Run),
-        "ask" => Ok(OnBattery::Ask),
-        "skip" => Ok(OnBattery::Skip),
-        _ => Err(given.place.error("must be \"run\", \"ask\" or \"skip\"")),
+/// Which increments are kept: what one of these rules keeps stays. With none of them all stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// The last so many.
+    pub last: u64,
+    /// All that are not older than the newest by more than this.
+    pub within: Option<Duration>,
+    /// The last one of each hour, for so many hours that have one.
+    pub hourly: u64,
+    /// The same for days.
+    pub daily: u64,
+    /// The same for weeks, from Monday on.
+    pub weekly: u64,
+    /// The same for months.
+    pub monthly: u64,
+    /// The same for years.
+    pub yearly: u64,
+}
+
+impl Retention {
+    /// Whether there is no rule, so that every increment is kept.
+    pub fn is_off(&self) -> bool {
+        let Self { last, within, hourly, daily, weekly, monthly, yearly } = self;
+        [last, hourly, daily, weekly, monthly, yearly].iter().all(|count| **count == 0)
+            && within.is_none()
     }
 }
 
-fn keyfile(raw: &RawUnlock<'_>, here: &Surroundings) -> Result<Option<PathBuf>, ConfigError> {
-    match (&raw.place, &raw.keyfile) {
-        (Some(place), None) => Err(place.error("must name a \"keyfile\"")),
-        (_, given) => given.as_ref().map(|given| absolute(given, here)).transpose(),
+/// How a drive is tied to a profile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pairing {
+    /// The first drive that matches is paired; from then on only it and drives added by `pair`.
+    #[default]
+    FirstUse,
+    /// Only drives added by `pair`.
+    Required,
+    /// Label or UUID alone decides.
+    Off,
+}
+
+/// What is done with a drive that is plugged in while the computer runs on battery.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnBattery {
+    /// It is backed up to all the same.
+    #[default]
+    Run,
+    /// A notification asks.
+    Ask,
+    /// It waits until the computer is on mains again.
+    Skip,
+}
+
+/// Programs that are run around a run, each as a list of arguments; an empty list is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before the run; it is not begun if this one fails.
+    pub before: Vec<String>,
+    /// After a run that completed.
+    pub after: Vec<String>,
+    /// After one that did not.
+    pub failed: Vec<String>,
+    /// How long each may take.
+    pub timeout: Duration,
+}
+
+impl Default for Hooks {
+    /// None. Ten minutes: long enough to dump a database, and a hanging program does not hold a
+    /// drive for the day.
+    fn default() -> Self {
+        let none = Vec::new;
+        Self { before: none(), after: none(), failed: none(), timeout: Duration::from_mins(10) }
     }
 }
 
-fn hooks(raw: &RawHooks<'_>) -> Result<Hooks, ConfigError> {
-    let command = |given: &Option<Given<'_, Vec<String>>>| match given {
-        Some(given) if given.value.first().is_none_or(String::is_empty) => Err(given
-            .place
-            .error("must be a program and its arguments, such as [\"/usr/bin/logger\", \"done\"]")),
-        Some(given) if given.value.iter().any(|argument| argument.contains('\0')) => {
-            Err(given.place.error("must not contain a NUL character"))
-        }
-        given => Ok(given.as_ref().map(|given| given.value.clone()).unwrap_or_default()),
-    };
-    let timeout = match &raw.timeout {
-        None => Hooks::default().timeout,
-        Some(given) => match duration(given)? {
-            Duration::ZERO => return Err(given.place.error("must be longer than nothing")),
-            timeout => timeout,
-        },
-    };
-    Ok(Hooks {
-        before: command(&raw.before)?,
-        after: command(&raw.after)?,
-        failed: command(&raw.failed)?,
-        timeout,
-    })
+/// Where a profile's repository is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dist {
+    /// On a drive, at this path relative to its mount point.
+    Drive {
+        /// Which drive.
+        drive: DriveMatch,
+        /// Where on it.
+        path: PathBuf,
+        /// Whether the profile says so, as opposed to the default, which depends on the host's name.
+        given: bool,
+    },
+    /// A folder, absolute.
+    Folder(PathBuf),
 }
 
-fn mass_change(raw: &RawMassChange<'_>) -> Result<MassChange, ConfigError> {
-    let usual = MassChange::default();
-    let percent = match &raw.percent {
-        Some(given) if !(1..=100).contains(&given.value) => {
-            return Err(given.place.error("must be from 1 to 100"));
-        }
-        given => given.as_ref().map_or(usual.percent, |given| given.value),
-    };
-    Ok(MassChange { percent, files: raw.files.as_ref().map_or(usual.files, |given| given.value) })
+/// What becomes of the drive after a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum After {
+    /// A drive that we mounted is unmounted, one that was mounted stays.
+    #[default]
+    AsFound,
+    /// Unmounted in any case.
+    Unmount,
+    /// Unmounted and powered off.
+    PowerOff,
+    /// Left mounted in any case.
+    Keep,
 }
-
-/// A time such as `90s`, `30m`, `6h`, `1d` or `2w`.
-pub(super) fn duration(given: &Given<'_, String>) -> Result<Duration, ConfigError> {
-    let text = given.value.as_str();
-    let seconds = text.char_indices().next_back().and_then(|(at, unit)| {
-        let unit = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 24 * 3600,
-            'w' => 7 * 24 * 3600,
-            _ => return None,
-        };
-        let digits = text.get(..at)?;
-        let is_plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        digits.parse::<u64>().ok().filter(|_| is_plain)?.checked_mul(unit)
-    });
-    // A bound that keeps sums with any date far from overflow: a century.
-    match seconds {
-        Some(seconds) if seconds <= 100 * 366 * 24 * 3600 => Ok(Duration::from_secs(seconds)),
-        Some(_) => Err(given.place.error("must not be longer than a century")),
-        None => Err(given.place.error(
-            "must be a whole number and a unit, such as \"90s\", \"30m\", \"6h\", \"1d\" or \"2w\"",
-        )),
-    }
-}
-
-fn rules(file: &Path, raw: RawProfile<'_>) -> Result<Rules, ConfigError> {
-    let priority = match &raw.directory_priority {
-        None => DirectoryPriority::default(),
-        Some(given) => match given.value.as_str() {
-            "track" => DirectoryPriority::Track,
-            "include" => DirectoryPriority::Include,
-            _ => return Err(given.place.error("must be \"track\" or \"include\"")),
-        },
-    };
-    let mut places = Vec::new();
-    let mut list = |field: RuleField, given: Option<Given<'_, Vec<String>>>| match given {
-        None => Vec::new(),
-        Some(given) => {
-            places.push((field, given.place.line()));
-            given.value
-        }
-    };
-    let raw_rules = RawRules {
-        include_dirs: list(RuleField::IncludeDirs, raw.include_dirs),
-        track_dirs: list(RuleField::TrackDirs, raw.track_dirs),
-        include_files: list(RuleField::IncludeFiles, raw.include_files),
-        track_files: list(RuleField::TrackFiles, raw.track_files),
-        exclude_dirs: list(RuleField::ExcludeDirs, raw.exclude_dirs),
-        exclude_files: list(RuleField::ExcludeFiles, raw.exclude_files),
-        directory_priority: priority,
-    };
-    Rules::new(&raw_rules).map_err(|error| ConfigError::Value {
-        file: file.to_owned(),
-        line: places.iter().find(|(field, _)| *field == error.field).map_or(1, |(_, line)| *line),
-        field: error.field.name().to_owned(),
-        reason: format!(
-            "holds the pattern {:?}, which cannot be used: {}",
-            error.pattern, error.reason
-        ),
-    })
-}
-
-#[cfg(test)]
-#[path = "profile_tests.rs"]
-mod tests;

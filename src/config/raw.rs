@@ -4,12 +4,15 @@
 
 use std::path::Path;
 
-use super::error::ConfigError;
-use super::json::{Given, Object, Place};
+use crate::config::error::ConfigError;
+use crate::config::json::{Given, Object, Place};
 
 type Text<'t> = Option<Given<'t, String>>;
+
 type List<'t> = Option<Given<'t, Vec<String>>>;
+
 type Number<'t> = Option<Given<'t, u64>>;
+
 type Flag<'t> = Option<Given<'t, bool>>;
 
 /// The fields of a profile.

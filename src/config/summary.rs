@@ -9,9 +9,13 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::{Dist, DriveMatch, Profile};
-use crate::problem::Problem;
-use crate::select::{Category, Kind, ScanError, ScanOptions, Source, SourceError, scan};
+use crate::config::profile::{Dist, Profile};
+use crate::model::drive_match::DriveMatch;
+use crate::model::entry::{Category, Kind};
+use crate::model::problem::Problem;
+use crate::source::entry::ScanOptions;
+use crate::source::open::{Source, SourceError};
+use crate::source::scan::{ScanError, scan};
 
 /// What a profile selects at this moment.
 #[derive(Debug, Clone, Serialize)]
@@ -150,7 +154,7 @@ mod tests {
                 "track_dirs": ["a"], "include_files": ["p.json"] }}"#
         );
         fs::write(&file, text).unwrap();
-        crate::config::load_file(&file).unwrap()
+        crate::config::load::load_file(&file).unwrap()
     }
 
     #[test]

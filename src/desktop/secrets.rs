@@ -14,6 +14,7 @@ use zbus::{Connection, OwnedObjectPath, Variant};
 
 /// How long the service may take; a keyring's dialog is a person's pace.
 const PATIENCE: Duration = Duration::from_secs(5);
+
 const PERSONS_PATIENCE: Duration = Duration::from_mins(2);
 
 /// A passphrase. It shows itself to nobody.
@@ -185,7 +186,7 @@ fn block_on<T>(
     talk: impl AsyncFnOnce(&Connection) -> zbus::Result<Result<T, SecretError>>,
 ) -> Result<T, SecretError> {
     let unavailable = |error: &dyn fmt::Display| {
-        SecretError::Unavailable(crate::sanitize::line(&error.to_string()))
+        SecretError::Unavailable(crate::text::sanitize::line(&error.to_string()))
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

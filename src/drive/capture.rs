@@ -5,8 +5,8 @@
 
 use std::ffi::OsString;
 
-use super::device::Device;
-use super::monitor::Action;
+use crate::drive::device::Device;
+use crate::drive::monitor::Action;
 
 /// Why a recording cannot be replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

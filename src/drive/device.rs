@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::config::DriveMatch;
+use crate::model::drive_match::DriveMatch;
 
 /// A block device that may hold a file system, in plain values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -138,7 +138,7 @@ impl Device {
         }
         let known = udev::Device::from_devnum(udev::DeviceType::Block, meta.rdev());
         if let Ok(known) = &known
-            && super::monitor::udev_runs()
+            && crate::drive::udev::udev_runs()
             && is_current(known)
         {
             return Ok(Self::from_udev(known));
@@ -219,7 +219,7 @@ impl Device {
     /// What to call it in front of people: the label, else the node; safe to show.
     pub fn name(&self) -> String {
         let label = self.label.as_deref().filter(|l| !l.trim().is_empty());
-        crate::sanitize::line(&label.map_or_else(|| self.node.to_string_lossy(), Into::into))
+        crate::text::sanitize::line(&label.map_or_else(|| self.node.to_string_lossy(), Into::into))
     }
 }
 
@@ -241,7 +241,7 @@ fn container((major, minor): (u32, u32)) -> Option<Device> {
 pub fn present() -> io::Result<Vec<Device>> {
     let mut search = udev::Enumerator::new()?;
     search.match_subsystem("block")?;
-    let udev_runs = super::monitor::udev_runs();
+    let udev_runs = crate::drive::udev::udev_runs();
     let device = |device: udev::Device| {
         if udev_runs && is_current(&device) {
             return Some(Device::from_udev(&device));
@@ -283,7 +283,7 @@ fn is_of_medium(links: &str, now: Option<&str>) -> bool {
 /// UUID of the file system on the block device with this number, where udev knows it.
 pub fn uuid_of(devnum: u64) -> Option<String> {
     let device = udev::Device::from_devnum(udev::DeviceType::Block, devnum).ok()?;
-    if super::monitor::udev_runs() && is_current(&device) {
+    if crate::drive::udev::udev_runs() && is_current(&device) {
         Device::from_udev(&device).uuid
     } else {
         None
@@ -302,7 +302,10 @@ fn probe(node: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     // 2 is "nothing found"; everything else is said in words on standard error.
     if !output.status.success() && output.status.code() != Some(2) {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(io::Error::other(format!("blkid: {}", crate::sanitize::line(said.trim()))));
+        return Err(io::Error::other(format!(
+            "blkid: {}",
+            crate::text::sanitize::line(said.trim())
+        )));
     }
     Ok(output
         .stdout

@@ -30,7 +30,7 @@ pub fn of(point: &Path) -> Vec<Holder> {
         .filter(|(_, process)| holds(process, point))
         .map(|(pid, process)| {
             let name = fs::read(process.join("comm")).unwrap_or_default();
-            let name = crate::sanitize::line(String::from_utf8_lossy(&name).trim());
+            let name = crate::text::sanitize::line(String::from_utf8_lossy(&name).trim());
             Holder { pid, name }
         })
         .take(ENOUGH)

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::device::Device;
-use super::udisks::{self, UdisksError};
+use crate::drive::device::Device;
+use crate::drive::udisks::{self, UdisksError};
 
 /// Why a drive was not opened or closed.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,7 @@ pub enum LuksError {
 
 /// How often and after which pause it is looked whether udev knows what is in it.
 const TRIES: u32 = 100;
+
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens `container`; the device that is in it, as udev knows it.
@@ -121,7 +122,9 @@ fn finish(container: &Device, command: &mut Command, key: &[u8]) -> Result<(), L
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(refused(crate::sanitize::line(said.lines().next_back().unwrap_or("cryptsetup failed"))))
+    Err(refused(crate::text::sanitize::line(
+        said.lines().next_back().unwrap_or("cryptsetup failed"),
+    )))
 }
 
 /// What the open volume is called below `/dev/mapper`; a UUID is plain in every LUKS header that udev reads.

@@ -8,7 +8,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
@@ -17,8 +16,8 @@ use rustix::fs::inotify;
 use rustix::io::Errno;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::device::{self, Device};
-use super::mountinfo;
+use crate::drive::device::{self, Device};
+use crate::drive::mountinfo;
 
 /// Size of the kernel's buffer for events, in bytes; capped by `net.core.rmem_max`. An event is about
 /// 1 KiB, so this holds a storm of a thousand.
@@ -75,17 +74,6 @@ pub struct MonitorError {
     what: &'static str,
     #[source]
     source: io::Error,
-}
-
-/// Whether udev runs here: what it said of devices stays in its database after it ended, and would
-/// pass for the present.
-pub fn udev_runs() -> bool {
-    // The connection itself always fails, this being another type of socket. A user may not even
-    // try, and has to trust that the socket is not left over.
-    let error = UnixStream::connect("/run/udev/control").err();
-    !error.is_some_and(|error| {
-        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
-    })
 }
 
 /// A running monitor; dropping it ends its thread.

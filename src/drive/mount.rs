@@ -7,22 +7,21 @@
 use std::ffi::CStr;
 use std::fs::DirBuilder;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::check;
-use super::choice::choose;
-use super::device::Device;
-use super::holders::{self, Holder};
-use super::made;
-use super::mountinfo::{self, MountEntry};
-use super::udisks::{self, UdisksError};
+use crate::drive::choose_mount::choose;
+use crate::drive::device::Device;
+use crate::drive::holders::{self, Holder};
+use crate::drive::mounted::{By, Mounted};
+use crate::drive::mountinfo::{self, MountEntry};
+use crate::drive::udisks::{self, UdisksError};
+use crate::drive::{fsck, own_mounts};
 
 /// Where mounts of our own are made; on a tmpfs, so that nothing stays after a crash.
 pub const RUN_DIR: &str = "/run/bkm-agent";
@@ -30,69 +29,8 @@ pub const RUN_DIR: &str = "/run/bkm-agent";
 /// How often and how long to wait between tries when a mount is busy: virus scanners and thumbnailers
 /// hold a drive for moments.
 pub(super) const BUSY_TRIES: u32 = 10;
+
 pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(100);
-
-/// A mounted drive, held by an open handle on the root of its mount.
-#[derive(Debug)]
-pub struct Mounted {
-    /// Where it is mounted.
-    pub point: PathBuf,
-    /// Open handle (`O_RDONLY | O_DIRECTORY`) on the mount's root, checked to be the device's.
-    pub root: OwnedFd,
-    /// The drive.
-    pub device: Device,
-    /// Who mounted it.
-    pub by: By,
-    /// File system type as the kernel names it.
-    pub fs_type: String,
-    /// Major and minor number of the file system (anonymous for btrfs).
-    pub dev: (u32, u32),
-    /// The kernel's number of the mount.
-    pub mount_id: u64,
-    /// Whether its file system is known to have been in order when it was mounted.
-    pub checked: bool,
-}
-
-/// Which mount it is, without holding it busy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Where it is mounted.
-    pub point: PathBuf,
-    /// The kernel's number of the mount.
-    pub mount_id: u64,
-    /// Who mounted it.
-    pub by: By,
-}
-
-/// Who mounted a drive, and so how it is unmounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// The desktop, or a person.
-    Others,
-    /// This program, as root.
-    Root,
-    /// This program, through UDisks2.
-    Udisks,
-}
-
-impl Mounted {
-    /// Whether this program mounted it.
-    pub fn is_ours(&self) -> bool {
-        self.by != By::Others
-    }
-
-    /// Whether nothing can be written now. Asked anew each time: the kernel turns a failing drive
-    /// read-only.
-    pub fn read_only(&self) -> bool {
-        rustix::fs::fstatvfs(&self.root)
-            .is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
-    }
-
-    /// Which mount it is.
-    pub fn place(&self) -> Place {
-        Place { point: self.point.clone(), mount_id: self.mount_id, by: self.by }
-    }
-}
 
 /// Why a drive is not mounted, or still is.
 #[derive(Debug, thiserror::Error)]
@@ -237,7 +175,7 @@ pub fn open(device: &Device, entry: &MountEntry) -> Result<Mounted, MountError> 
         // One that an agent left behind when it was killed is still to be unmounted by us.
         by: match entry {
             _ if entry.point.starts_with(RUN_DIR) => By::Root,
-            _ if made::is_ours(entry) => By::Udisks,
+            _ if own_mounts::is_ours(entry) => By::Udisks,
             _ => By::Others,
         },
         fs_type: entry.fs_type.clone(),
@@ -335,7 +273,7 @@ pub fn find_or_mount_known(device: &Device) -> Result<Mounted, MountError> {
     let in_order = journalless
         && find(device)?.is_none()
         && if rustix::process::geteuid().is_root() {
-            check::make_sure(&device.node)
+            fsck::make_sure(&device.node)
         } else {
             udisks::make_sure(device).unwrap_or(false)
         };
@@ -364,7 +302,7 @@ pub fn find_or_mount(device: &Device, read_only: bool) -> Result<Mounted, MountE
         if let Some(entry) = find(device)? {
             let mounted = open(device, &entry)?;
             if by == By::Udisks {
-                made::remember(&mounted);
+                own_mounts::remember(&mounted);
             }
             return Ok(Mounted { by, ..mounted });
         }

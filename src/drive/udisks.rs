@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use zbus::{Connection, DBusError as _, OwnedObjectPath, Variant};
 
-use super::device::Device;
+use crate::drive::device::Device;
 
 /// How long one call may take. UDisks2 answers when the kernel has done it: unmounting writes out what is
 /// cached, which on a slow stick takes its time. Much later it would be killed by nobody, only not waited for.
@@ -231,6 +231,7 @@ fn with_object<T>(
 /// How often and after which pause UDisks2 is asked for a device that it does not know: it hears of it from
 /// udev, as we do, and may be a moment later.
 const TRIES: u32 = 20;
+
 const PAUSE: Duration = Duration::from_millis(100);
 
 async fn object(bus: &Connection, device: &Device) -> Result<OwnedObjectPath, UdisksError> {
@@ -267,13 +268,13 @@ fn judge(error: &zbus::Error) -> UdisksError {
         zbus::Error::InputOutput(_) | zbus::Error::Connection(..) => {
             UdisksError::Unavailable(error.to_string())
         }
-        other => UdisksError::Other(crate::sanitize::line(&other.to_string())),
+        other => UdisksError::Other(crate::text::sanitize::line(&other.to_string())),
     }
 }
 
 /// By the name of the error (UDisks2's reference manual, "Errors") and what it says.
 fn judge_answer(name: &str, text: &str) -> UdisksError {
-    let text = crate::sanitize::line(text.trim());
+    let text = crate::text::sanitize::line(text.trim());
     if let Some(kind) = name.strip_prefix("org.freedesktop.UDisks2.Error.") {
         return match kind {
             "AlreadyMounted" | "MountedByOtherUser" => UdisksError::AlreadyMounted,

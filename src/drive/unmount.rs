@@ -9,12 +9,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use super::device::Device;
-use super::holders;
-use super::made;
-use super::mount::{BUSY_PAUSE, BUSY_TRIES, By, MountError, Mounted, Place, block_device, refused};
-use super::mountinfo;
-use super::udisks::{self, UdisksError};
+use crate::drive::device::Device;
+use crate::drive::mount::{BUSY_PAUSE, BUSY_TRIES, MountError, block_device, refused};
+use crate::drive::mounted::{By, Mounted, Place};
+use crate::drive::udisks::{self, UdisksError};
+use crate::drive::{holders, mountinfo, own_mounts};
 
 /// Unmounts what this program mounted and removes its folder; lets go of everything else.
 pub fn unmount(mounted: Mounted) -> Result<(), MountError> {
@@ -38,7 +37,7 @@ pub fn unmount_any(mounted: Mounted) -> Result<(), MountError> {
         }
     }
     remove_folder(&place);
-    made::forget(place.mount_id);
+    own_mounts::forget(place.mount_id);
     Ok(())
 }
 
@@ -67,7 +66,7 @@ fn unmount_once(place: &Place, device: &Device) -> Result<(), MountError> {
 pub fn unmount_lazily(place: &Place) -> Result<(), MountError> {
     // What UDisks2 mounted it takes away itself when the device is gone; the next mount with that number may
     // be the desktop's.
-    made::forget(place.mount_id);
+    own_mounts::forget(place.mount_id);
     if place.by != By::Root {
         return Ok(());
     }

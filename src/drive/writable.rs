@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, OFlags};
 use rustix::io::Errno;
 
-use super::mount::Mounted;
-use crate::beneath;
+use crate::drive::mounted::Mounted;
+use crate::fs::beneath;
 
 /// This user may not write there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} belongs to another user (a freshly formatted drive to root). To make room for your backups there: {command}", crate::sanitize::line(&folder.to_string_lossy()))]
+#[error("{} belongs to another user (a freshly formatted drive to root). To make room for your backups there: {command}", crate::text::sanitize::line(&folder.to_string_lossy()))]
 pub struct NotWritable {
     /// The folder.
     pub folder: PathBuf,

@@ -8,13 +8,14 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::timeline::{Body, Proof, Version, Versions};
-use crate::drive::content;
-use crate::problem::Problem;
-use crate::relpath::RelPath;
-use crate::select::scan::{Entry, Scan};
-use crate::select::source::Source;
-use crate::select::{Category, Kind};
+use crate::fs::content;
+use crate::history::timeline::{Body, Proof, Version, Versions};
+use crate::model::entry::{Category, Kind};
+use crate::model::problem::Problem;
+use crate::model::relpath::RelPath;
+use crate::source::entry::Entry;
+use crate::source::open::Source;
+use crate::source::scan::Scan;
 
 /// How a path differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -8,12 +8,13 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::point;
-use crate::catalogs::entry::{Entry, Role};
-use crate::relpath::RelPath;
+use crate::history::point;
+use crate::model::relpath::RelPath;
+use crate::state::catalogs::entry::{Entry, Role};
 
 /// Longest pattern, as for rules.
 const MAX_PATTERN: usize = 4096;
+
 /// Most braces in one: globset's parser recurses.
 const MAX_BRACES: usize = 16;
 

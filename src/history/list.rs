@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::past::{Here, Past, PastError};
-use crate::budget;
-use crate::catalogs::entry::{Counts, Head};
-use crate::relpath::RelPath;
-use crate::repository::catalog::CatalogEntry;
-use crate::repository::{Status, catalog_of};
+use crate::history::reader::{Here, Past, PastError};
+use crate::model::budget;
+use crate::model::relpath::RelPath;
+use crate::repository::catalog::document::CatalogEntry;
+use crate::repository::catalog::file::catalog_of;
+use crate::repository::error::RepositoryError;
+use crate::repository::status::Status;
+use crate::state::catalogs::entry::{Counts, Head};
 
 /// One increment.
 #[derive(Debug, Serialize)]
@@ -55,7 +57,7 @@ pub struct ListedFile {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-pub(super) fn is_zero(n: &u64) -> bool {
+pub(crate) fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
@@ -104,7 +106,7 @@ fn files(past: &Past<'_>, at: usize, paths: &mut usize) -> Result<Vec<ListedFile
         Ok(())
     })?;
     *paths += files.len();
-    budget::check_paths(*paths, "a list of all files")?;
+    budget::check_paths(*paths, "a list of all files").map_err(RepositoryError::from)?;
     Ok(files.into_iter().map(|(path, entry)| ListedFile { path, entry }).collect())
 }
 
@@ -120,7 +122,7 @@ fn from_drive(past: &Past<'_>, here: Here<'_>, detailed: bool) -> Result<Vec<Lis
         };
         if detailed {
             paths += catalog.file_catalog.len();
-            budget::check_paths(paths, "a list of all files")?;
+            budget::check_paths(paths, "a list of all files").map_err(RepositoryError::from)?;
         }
         let file = |(path, entry)| ListedFile { path, entry };
         let files = detailed.then(|| catalog.file_catalog.into_iter().map(file).collect());

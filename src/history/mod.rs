@@ -1,15 +1,11 @@
-//! Reads what a repository keeps: lists increments, searches them, rebuilds a point in time, restores, verifies.
+//! Questions about what a repository keeps: increments, versions, points in time, differences.
 //!
-//! Only `repair` changes a repository, and `verify` where it writes down hashes that were missing.
+//! It only reads.
 
 pub mod diff;
-mod expected;
 pub mod filter;
 pub mod list;
-pub mod past;
 pub mod point;
-pub mod repair;
-pub mod restore;
+pub mod reader;
 pub mod timeline;
-pub mod verify;
 pub mod versions;

@@ -4,8 +4,8 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::repository::Status;
-use crate::repository::index::Increment;
+use crate::repository::index::increment::Increment;
+use crate::repository::status::Status;
 
 /// Why there is no such point.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::budget;
-use crate::drive::tree::Tree;
-use crate::relpath::RelPath;
-use crate::repository::catalog::{Catalog, CatalogEntry, CatalogFolder, EntryCategory, xattrs_of};
-use crate::repository::index::{Increment, Index};
-use crate::repository::record::{Content, Record};
-use crate::repository::{RepositoryError, catalog_of, layout};
+use crate::fs::tree::handle::Tree;
+use crate::model::budget;
+use crate::model::relpath::RelPath;
+use crate::repository::catalog::document::{
+    Catalog, CatalogEntry, CatalogFolder, EntryCategory, xattrs_of,
+};
+use crate::repository::catalog::file::catalog_of;
+use crate::repository::error::RepositoryError;
+use crate::repository::index::contents::Index;
+use crate::repository::index::increment::Increment;
+use crate::repository::index::record::{Content, Record};
+use crate::repository::layout;
 
 /// One path as it was at a point in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +185,7 @@ fn fold(
     for path in catalog.leaving() {
         say(path, &|| None);
     }
-    budget::check_paths(known.len(), "the history up to then")
+    Ok(budget::check_paths(known.len(), "the history up to then")?)
 }
 
 fn folder_version(folder: &CatalogFolder) -> Version {

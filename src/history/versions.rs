@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::past::{Past, PastError};
-use crate::catalogs::entry::{Entry, Role};
-use crate::relpath::RelPath;
-use crate::repository::catalog::CatalogEntry;
-use crate::repository::index::Increment;
+use crate::history::reader::{Past, PastError};
+use crate::model::relpath::RelPath;
+use crate::repository::catalog::document::CatalogEntry;
+use crate::repository::index::increment::Increment;
+use crate::state::catalogs::entry::{Entry, Role};
 
 /// What became of a file in an increment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::language::Language;
-use crate::sanitize;
+use crate::text::language::Language;
+use crate::text::sanitize;
 
 /// One message in one language.
 #[derive(Deserialize)]

@@ -2,8 +2,8 @@
 //!
 //! Rounding is that of `human`; only its words and decimal mark are exchanged.
 
-use crate::human;
-use crate::language::Language;
+use crate::text::human;
+use crate::text::language::Language;
 
 /// `bytes` as [`human::size`] rounds them.
 pub(super) fn size(language: Language, bytes: u64) -> String {

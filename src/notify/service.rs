@@ -12,9 +12,9 @@ use std::time::Duration;
 use notify_rust::{Hint, Notification, NotificationHandle, Urgency};
 use zbus::Connection;
 
-use super::ear::{Ear, Heard, SERVICE};
-use super::texts::{Act, Text};
-use crate::language::Language;
+use crate::notify::action_listener::{Ear, Heard, SERVICE};
+use crate::notify::texts::text::{Act, Text};
+use crate::text::language::Language;
 
 /// How long one call to the service may take. A service that is started on demand takes a second.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -9,6 +9,7 @@ use crate::repository::mark::Mark;
 
 /// What is hashed begins with one of these, so that no hash can pass for another kind.
 const COMPUTER: &[u8] = b"bkm-agent computer v1\n";
+
 const TOKEN: &[u8] = b"bkm-agent pairing v1\n";
 
 /// The secret.

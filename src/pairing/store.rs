@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::secret::Secret;
-use super::verdict::same_uuid;
+use crate::pairing::secret::Secret;
+use crate::pairing::uuid::same_uuid;
 
 /// The version of the files that this program writes.
 const VERSION: u64 = 1;
@@ -168,7 +168,7 @@ impl Pairings {
         }
         let file = self.folder.join("secret");
         let made = Secret::new().and_then(|secret| {
-            crate::atomic_file::replace(&file, secret.bytes())?;
+            crate::host::atomic_file::replace(&file, secret.bytes())?;
             Ok(secret)
         });
         made.map_err(|source| StoreError::Write { file, source })
@@ -190,7 +190,7 @@ impl Pairings {
         let file = self.file(profile);
         let written = serde_json::to_vec_pretty(&after)
             .map_err(io::Error::from)
-            .and_then(|text| crate::atomic_file::replace(&file, &text));
+            .and_then(|text| crate::host::atomic_file::replace(&file, &text));
         written.map_err(|source| StoreError::Write { file, source })
     }
 

@@ -3,9 +3,10 @@
 //!
 //! Every cell of its table is a test.
 
-use super::store::Paired;
-use crate::config::{Dist, Pairing, Profile};
+use crate::config::profile::{Dist, Pairing, Profile};
 use crate::drive::device::Device;
+use crate::pairing::store::Paired;
+use crate::pairing::uuid::same_uuid;
 
 /// Why a drive is a profile's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +42,6 @@ pub fn known_drive<'k>(device: &Device, known: &'k [Paired]) -> Option<&'k Paire
 pub fn paired<'k>(known: &'k [Paired], uuid: Option<&str>) -> Option<&'k Paired> {
     let uuid = uuid?;
     known.iter().find(|paired| same_uuid(&paired.uuid, uuid))
-}
-
-/// UUIDs are hexadecimal numbers: `b4c4-f001` is `B4C4-F001`.
-pub(super) fn same_uuid(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other)
 }
 
 /// What lies at the profile's place on a drive.

@@ -1,10 +1,11 @@
 //! Every cell of the verdict's table, and what a drive matches by.
 
 use super::*;
-use crate::config::DriveMatch;
+use crate::model::drive_match::DriveMatch;
 use crate::pairing::store::Origin;
 
 const HERE: &str = "B4C4-F001";
+
 const ELSEWHERE: &str = "B4C4-F002";
 
 fn drive(uuid: &str, id: u8) -> Paired {
@@ -115,9 +116,10 @@ fn every_cell_of_the_table() {
 #[test]
 fn a_paired_drive_matches_by_its_pairing_and_others_by_the_rule() {
     let wanted = DriveMatch { label: Some("PHOTOS".to_owned()), ..DriveMatch::default() };
-    let mut profile =
-        crate::config::check_text(r#"{ "drive": { "label": "PHOTOS" }, "src": "~/Pictures" }"#)
-            .unwrap();
+    let mut profile = crate::config::check::check_text(
+        r#"{ "drive": { "label": "PHOTOS" }, "src": "~/Pictures" }"#,
+    )
+    .unwrap();
     assert!(matches!(&profile.dist, Dist::Drive { drive, .. } if *drive == wanted));
     let device = |uuid: &str, label: &str| Device {
         uuid: Some(uuid.to_owned()),
@@ -139,7 +141,7 @@ fn a_paired_drive_matches_by_its_pairing_and_others_by_the_rule() {
 #[test]
 fn a_paired_drive_is_known_by_its_encrypted_volume_while_that_is_locked() {
     let profile =
-        crate::config::check_text(r#"{ "src": "/s", "drive": { "uuid": "x" } }"#).unwrap();
+        crate::config::check::check_text(r#"{ "src": "/s", "drive": { "uuid": "x" } }"#).unwrap();
     let known = [Paired { container: Some("C0-FFEE".to_owned()), ..drive(HERE, 1) }];
     let locked = |uuid: &str| Device {
         uuid: Some(uuid.to_owned()),

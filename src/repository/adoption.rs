@@ -7,14 +7,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::catalog::Catalog;
-use super::format::{Format, Keeping};
-use super::index::{Increment, Index};
-use super::record::Record;
-use super::stamp::Stamp;
-use super::{Prepared, Repository, RepositoryError, catalog_file, layout};
-use crate::drive::tree::{Tree, TreeError};
-use crate::relpath::RelPath;
+use crate::fs::tree::error::TreeError;
+use crate::fs::tree::handle::Tree;
+use crate::model::relpath::RelPath;
+use crate::repository::catalog::document::Catalog;
+use crate::repository::catalog::file;
+use crate::repository::error::RepositoryError;
+use crate::repository::format::Format;
+use crate::repository::handle::{Prepared, Repository};
+use crate::repository::index::contents::Index;
+use crate::repository::index::increment::Increment;
+use crate::repository::index::record::Record;
+use crate::repository::index::stamp::Stamp;
+use crate::repository::layout;
+use crate::repository::versioning::Keeping;
 
 /// What is to be known of a repository that is taken over.
 #[derive(Debug, Default)]
@@ -68,7 +74,7 @@ pub fn is_fresh(tree: &Tree, stamp: &Stamp) -> Result<bool, RepositoryError> {
 /// Writes the catalog of an increment that is taken over, in the place of one of an earlier try.
 fn write_catalog(tree: &Tree, catalog: &Catalog) -> Result<(), RepositoryError> {
     let staged = layout::staged("catalog");
-    catalog_file::stage(tree, &staged, |out| serde_json::to_writer(out, catalog))?;
+    file::stage(tree, &staged, |out| serde_json::to_writer(out, catalog))?;
     Ok(tree.rename_over(&staged, &layout::adopted(&catalog.backup_name))?)
 }
 

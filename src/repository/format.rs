@@ -5,24 +5,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RepositoryError, layout, short};
-use crate::drive::ability::{self, Names};
-use crate::drive::tree::Tree;
-
-/// The version of the format that this program writes; a reader refuses a newer one.
-pub const VERSION: u64 = 3;
+use crate::fs::probe::{self, Names};
+use crate::fs::tree::handle::Tree;
+use crate::repository::error::{RepositoryError, short};
+use crate::repository::layout;
+use crate::repository::versioning::{Keeping, VERSION};
 
 const MAGIC: &str = "bkm-agent repository";
-
-/// How old versions are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Keeping {
-    /// A version is one inode with a name in the mirror and one in its increment.
-    Hardlink,
-    /// A version lies in the mirror alone, and is moved to its increment when it is replaced.
-    Displace,
-}
 
 /// What a repository is, and what its drive can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +36,9 @@ pub struct Format {
 /// The format of the repository in `tree`; `None` if there is none. An error if this program cannot read
 /// it.
 pub fn read(tree: &Tree) -> Result<Option<Format>, RepositoryError> {
-    let opened = tree.open_file(Path::new(layout::FORMAT)).map_err(super::record_error)?;
+    let opened = tree
+        .open_file(Path::new(layout::FORMAT))
+        .map_err(crate::repository::error::record_error)?;
     let Some(file) = opened else {
         return Ok(None);
     };
@@ -99,7 +90,7 @@ impl Format {
     /// Of a repository that is made now in `tree`, whose staging area is there: tries what the drive can
     /// do.
     pub(super) fn found(tree: &Tree) -> Result<Self, RepositoryError> {
-        let ability = ability::probe(tree, Path::new(layout::STAGE))?;
+        let ability = probe::probe(tree, Path::new(layout::STAGE))?;
         Ok(Self {
             keeps_versions: if ability.links { Keeping::Hardlink } else { Keeping::Displace },
             names: ability.names,
@@ -120,7 +111,7 @@ impl Format {
         if file_system == self.file_system {
             return Ok(self);
         }
-        let ability = ability::probe(tree, Path::new(layout::STAGE))?;
+        let ability = probe::probe(tree, Path::new(layout::STAGE))?;
         if self.keeps_versions == Keeping::Hardlink && !ability.links {
             return Err(RepositoryError::Damaged(
                 "its drive could keep hard links, and this one cannot".to_owned(),

@@ -1,5 +1,5 @@
 //! The parsers of what lies on a drive, as fuzz targets and their regression inputs call them: any bytes
-//! are read or refused as damage, and what was read keeps what `trust` promises.
+//! are read or refused as damage, and what was read keeps what `index::check` promises.
 //!
 //! Only in tests.
 
@@ -7,11 +7,15 @@
 
 use std::io::Cursor;
 
-use super::catalog::Catalog;
-use super::catalog::xattrs_of;
-use super::catalog_file::parse_catalog;
-use super::index::{Change, Index};
-use super::{RepositoryError, encode, format, layout, lock, log, mark, python, stamp};
+use crate::repository::catalog::document::{Catalog, xattrs_of};
+use crate::repository::catalog::file::parse_catalog;
+use crate::repository::error::RepositoryError;
+use crate::repository::index::change::Change;
+use crate::repository::index::contents::Index;
+use crate::repository::index::store::encode;
+use crate::repository::index::{log, stamp};
+use crate::repository::python::json;
+use crate::repository::{format, layout, lock, mark};
 
 /// A log with sound checksums around these payloads.
 pub(crate) fn log_of(payloads: &[Vec<u8>]) -> Vec<u8> {
@@ -77,8 +81,8 @@ pub(crate) fn catalog(bytes: &[u8]) {
 
 /// Metadata of an increment, and a list of the mirror.
 pub(crate) fn python(bytes: &[u8]) {
-    let _proves = python::parse_mirror(bytes);
-    let python::Json::Told(told) = python::parse(bytes) else { return };
+    let _proves = json::parse_mirror(bytes);
+    let json::Json::Told(told) = json::parse(bytes) else { return };
     for (path, said) in &told.files {
         for path in std::iter::once(path).chain(&said.lies_at) {
             let normal = |part| matches!(part, std::path::Component::Normal(_));
@@ -86,7 +90,7 @@ pub(crate) fn python(bytes: &[u8]) {
         }
         let _same = said.time.is_some_and(|time| time.is(0));
     }
-    let _time = told.timestamp.as_deref().and_then(python::parse_time);
+    let _time = told.timestamp.as_deref().and_then(json::parse_time);
 }
 
 pub(crate) fn format(bytes: &[u8]) {

@@ -7,49 +7,65 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::DateTime;
-use serde::{Deserialize, Serialize};
 
-use super::index::Index;
-use crate::relpath::RelPath;
+use crate::model::relpath::RelPath;
 
 /// The repository's own records.
 pub const META: &str = ".bkm";
+
 /// Says what the repository is and which version of the format it has.
 pub const FORMAT: &str = ".bkm/format.json";
+
 /// Base, journal and deltas of what is in the mirror.
 pub const INDEX: &str = ".bkm/index";
+
 /// Where it can be: drives without a journal have each new base in a folder of its own, in turn. There the
 /// entry of the file is the first of its folder, so that it lies in one sector; one of exFAT that lies in two
 /// and is written by halves, as at each append, is removed by a check of the file system with all it has.
 pub const INDEX_PLACES: [&str; 3] = [INDEX, ".bkm/index-a/index", ".bkm/index-b/index"];
+
 /// The two-slot stamp.
 pub const STAMP: &str = ".bkm/stamp";
+
 /// The mark that ties it to one computer and one file system.
 pub const PAIRING: &str = ".bkm/pairing";
+
 /// Locked while a run works; always empty.
 pub const LOCK: &str = ".bkm/lock";
+
 /// Room that is given up when the drive is full.
 pub const RESERVE: &str = ".bkm/reserve";
+
 /// Catalogs of increments that the Python tool made, so that its own are not touched.
 pub const ADOPTED: &str = ".bkm/adopted";
+
 /// What the Python tool says of its mirror.
 pub const PYTHON_MIRROR: &str = "mirror.json";
+
 /// The same at its other place.
 pub const PYTHON_MIRROR_INSIDE: &str = "mirror/mirror.json";
+
 /// How folders of [`unchecked`] are called.
 pub const UNCHECKED: &str = "unchecked-";
+
 /// How folders of records that a repair replaced are called.
 pub const BEFORE_REPAIR: &str = "before-repair-";
+
 /// Where content is written before it is published.
 pub const STAGE: &str = ".bkm/stage";
+
 /// The source as of the last run.
 pub const MIRROR: &str = "mirror";
+
 /// How to get files back without this program.
 pub const README: &str = "README.txt";
+
 /// The page by which files are found without this program.
 pub const BROWSE_PAGE: &str = "browse.html";
+
 /// What the page is made of.
 pub const BROWSE: &str = "browse";
+
 /// [`README`] while it is written.
 pub const README_PART: &str = ".README.bkm-part";
 
@@ -104,28 +120,6 @@ pub fn track(increment: &str, path: &RelPath) -> PathBuf {
 /// An increment's copy of a file that vanished.
 pub fn deleted(increment: &str, path: &RelPath) -> PathBuf {
     Path::new(increment).join("deleted").join(path.as_path())
-}
-
-/// Where a name of a version is; increments by their sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Within {
-    /// In the mirror.
-    Mirror,
-    /// Among the new or changed files of an increment.
-    Track(u64),
-    /// Among the files that an increment found gone.
-    Deleted(u64),
-}
-
-impl Within {
-    /// The file at the place `path`; `None` if `index` knows no such increment.
-    pub fn path(self, index: &Index, path: &RelPath) -> Option<PathBuf> {
-        Some(match self {
-            Self::Mirror => mirror(path),
-            Self::Track(sequence) => track(index.increment_name(sequence)?, path),
-            Self::Deleted(sequence) => deleted(index.increment_name(sequence)?, path),
-        })
-    }
 }
 
 /// An increment's folder for new or changed files; it exists even when empty.

@@ -6,13 +6,15 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use super::{RepositoryError, layout};
-use crate::drive::drive_file::DriveFile;
-use crate::drive::tree::{Tree, TreeError};
+use crate::fs::tree::error::TreeError;
+use crate::fs::tree::handle::Tree;
+use crate::fs::writer::DriveFile;
+use crate::repository::error::RepositoryError;
+use crate::repository::layout;
 
 /// The lock, held as long as this lives.
 #[derive(Debug)]
-pub(super) struct Lock<'t>(DriveFile<'t>);
+pub(crate) struct Lock<'t>(DriveFile<'t>);
 
 impl Drop for Lock<'_> {
     /// Closing the file alone would not end it while a program that another thread is starting has a copy of
@@ -26,7 +28,8 @@ impl Drop for Lock<'_> {
 pub(super) fn take(tree: &Tree) -> Result<Lock<'_>, RepositoryError> {
     let path = Path::new(layout::LOCK);
     let missing = tree.stat(path)?.is_none();
-    let file = tree.open_record_file(path, missing).map_err(super::record_error)?;
+    let file =
+        tree.open_record_file(path, missing).map_err(crate::repository::error::record_error)?;
     match file.file().try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => {
@@ -74,7 +77,7 @@ fn holder(file: &File) -> String {
     match locks.lines().find_map(|line| pid_of(line, ino)) {
         Some(pid) => {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            format!("process {pid} ({})", crate::sanitize::line(name.trim()))
+            format!("process {pid} ({})", crate::text::sanitize::line(name.trim()))
         }
         None => "another process".to_owned(),
     }

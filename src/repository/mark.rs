@@ -10,10 +10,14 @@ use std::path::Path;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{hex, unhex};
-use super::index::Frame;
-use super::{Repository, RepositoryError, layout, reserve, short, stamp};
-use crate::drive::tree::{Tree, TreeError};
+use crate::fs::tree::error::TreeError;
+use crate::fs::tree::handle::Tree;
+use crate::repository::catalog::document::{hex, unhex};
+use crate::repository::error::{RepositoryError, short};
+use crate::repository::handle::Repository;
+use crate::repository::index::frame::Frame;
+use crate::repository::index::stamp;
+use crate::repository::{layout, reserve};
 
 /// The version that this program writes; a reader refuses a newer one.
 const VERSION: u64 = 1;
@@ -214,7 +218,7 @@ mod tests {
         for links in [true, false] {
             let dir = tempfile::tempdir().unwrap();
             let tree = Tree::open(dir.path()).unwrap();
-            let faults = crate::drive::faults::Faults::none();
+            let faults = crate::fs::faults::Faults::none();
             let faults = if links { faults } else { faults.without_links() };
             let tree = tree.with_faults(std::sync::Arc::new(faults));
             drop(Repository::create(&tree).unwrap());
@@ -265,7 +269,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
-            super::super::fuzzing::mark(&bytes);
+            crate::repository::fuzzing::mark(&bytes);
         }
 
         #[test]
@@ -273,7 +277,7 @@ mod tests {
             let mut bytes = text(&mark("anna@host"));
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            super::super::fuzzing::mark(&bytes);
+            crate::repository::fuzzing::mark(&bytes);
         }
     }
 }

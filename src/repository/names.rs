@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::index::Index;
-use crate::drive::ability::Names;
-use crate::relpath::RelPath;
+use crate::fs::probe::Names;
+use crate::model::relpath::RelPath;
+use crate::repository::index::contents::Index;
 
 /// Longest name: bytes on Linux file systems, UTF-16 units on FAT, exFAT and NTFS.
 const LONGEST: usize = 255;

@@ -5,13 +5,19 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 
 use proptest::prelude::*;
 
-use super::catalog::Catalog;
-use super::fuzzing::log_of;
-use super::index::{Batch, Change, Closing, Frame, Index, RunMark};
-use super::record::{Content, Meta, Record};
-use super::{RepositoryError, Status, encode};
-use crate::relpath::RelPath;
-use crate::select::Category;
+use crate::model::entry::Category;
+use crate::model::relpath::RelPath;
+use crate::repository::catalog::document::Catalog;
+use crate::repository::error::RepositoryError;
+use crate::repository::fuzzing::log_of;
+use crate::repository::index::change::{Batch, Change};
+use crate::repository::index::contents::Index;
+use crate::repository::index::frame::Frame;
+use crate::repository::index::increment::RunMark;
+use crate::repository::index::open::Closing;
+use crate::repository::index::record::{Content, Meta, Record};
+use crate::repository::index::store::encode;
+use crate::repository::status::Status;
 
 fn file_of(bytes: &[u8]) -> std::fs::File {
     let mut file = tempfile::tempfile().unwrap();
@@ -118,7 +124,7 @@ proptest! {
         });
         if let Ok(catalog) = serde_json::from_value::<Catalog>(nearly) {
             for entry in catalog.file_catalog.values() {
-                let _read = (entry.hash(), entry.target(), super::catalog::xattrs_of(&entry.xattrs));
+                let _read = (entry.hash(), entry.target(), crate::repository::catalog::document::xattrs_of(&entry.xattrs));
             }
         }
     }

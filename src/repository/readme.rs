@@ -5,11 +5,12 @@
 
 use std::path::Path;
 
-use super::format::Keeping;
-use super::{RepositoryError, layout};
-use crate::drive::attributes::Attributes;
-use crate::drive::tree::Tree;
-use crate::language::Language;
+use crate::fs::attributes::Attributes;
+use crate::fs::tree::handle::Tree;
+use crate::repository::error::RepositoryError;
+use crate::repository::layout;
+use crate::repository::versioning::Keeping;
+use crate::text::language::Language;
 
 /// Stands between the languages.
 const RULE: &str = "\n\n----------------------------------------\n\n\n";
@@ -66,7 +67,11 @@ fn place(tree: &Tree, text: &str) -> Result<(), RepositoryError> {
     tree.remove_file(part)?;
     let mut file = tree.create_file(part, 0o600)?;
     file.write_all(text.as_bytes())?;
-    file.set_attributes(&Attributes { mode: 0o644, owner: None, mtime_ns: super::now_ns() })?;
+    file.set_attributes(&Attributes {
+        mode: 0o644,
+        owner: None,
+        mtime_ns: crate::text::clock::now_ns(),
+    })?;
     Ok(tree.rename_new(part, path)?)
 }
 

@@ -2,29 +2,35 @@
 //!
 //! What is replaced is moved to `.bkm/before-repair-N/` and kept until the next repair has gone through, so
 //! nothing is lost by repairing, and one that was cut off is done again with the same means. It decides
-//! nothing: that is `history::repair`.
+//! nothing: that is `integrity::repair`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
-use super::catalog::{
+use crate::fs::tree::error::TreeError;
+use crate::fs::tree::handle::Tree;
+use crate::model::relpath::RelPath;
+use crate::repository::catalog::document::{
     Catalog, CatalogEntry, CatalogFolder, EntryCategory, Statistics, Summary, entry_of,
 };
-use super::format::{self, Format, Keeping};
-use super::index::{Increment, Index};
-use super::record::Record;
-use super::stamp::Stamp;
-use super::{
-    RepositoryError, Status, browse, is_ours, layout, lock, place_of_catalog, python, read_records,
-    remove_all, stamp, write_base, write_base_apart,
-};
-use crate::drive::tree::{Tree, TreeError};
-use crate::relpath::RelPath;
-
-/// Sequences in catalogs stay below this: the largest number that every reader of JSON keeps exactly.
-const MAX_SEQUENCE: u64 = 1 << 53;
+use crate::repository::catalog::file::place_of_catalog;
+use crate::repository::error::RepositoryError;
+use crate::repository::format::{self, Format};
+use crate::repository::handle::is_ours;
+use crate::repository::index::contents::Index;
+use crate::repository::index::increment::Increment;
+use crate::repository::index::record::Record;
+use crate::repository::index::stamp::{self, Stamp};
+use crate::repository::index::store::{read_records, write_base, write_base_apart};
+use crate::repository::limits::MAX_SEQUENCE;
+use crate::repository::page::refresh;
+use crate::repository::python::reader;
+use crate::repository::staging::remove_all;
+use crate::repository::status::Status;
+use crate::repository::versioning::Keeping;
+use crate::repository::{layout, lock};
 
 /// A repository under repair; its lock is held as long as this lives.
 #[derive(Debug)]
@@ -83,7 +89,7 @@ impl<'t> Workshop<'t> {
             return Err(RepositoryError::Missing(tree.shown().to_owned()));
         }
         // Nothing of ours is lost there.
-        if tree.stat(Path::new(layout::FORMAT))?.is_none() && python::look(tree)?.is_some() {
+        if tree.stat(Path::new(layout::FORMAT))?.is_none() && reader::look(tree)?.is_some() {
             return Err(RepositoryError::NotTakenOver(tree.shown().to_owned()));
         }
         tree.create_folder(Path::new(layout::META), 0o700, None)?;
@@ -107,7 +113,7 @@ impl<'t> Workshop<'t> {
         let stamp = stamp::read(self.tree).ok().flatten().unwrap_or_default();
         let (index, broken, generation) = match read_records(self.tree) {
             Ok((index, end, ..)) => (index, None, end.generation),
-            Err(e) => (self.prefix(), Some(crate::in_words::in_words(&e)), 0),
+            Err(e) => (self.prefix(), Some(crate::text::error_chain::in_words(&e)), 0),
         };
         let generation = generation.max(stamp.generation);
         Ok(Salvage { format, index, broken, stamp, generation })
@@ -161,7 +167,7 @@ impl<'t> Workshop<'t> {
             return Ok(done);
         }
         // It is made of what is replaced here; the next run makes it anew.
-        browse::remove(tree)?;
+        refresh::remove(tree)?;
         tree.create_folder(&aside, 0o700, None)?;
         for catalog in &new.catalogs {
             self.write_catalog(catalog, &aside)?;
@@ -173,7 +179,7 @@ impl<'t> Workshop<'t> {
             tree.set_folder_time(Path::new(&increment.name), time_ns)?;
         }
         if mistimed > 0 {
-            let n = crate::human::count(mistimed, "increment", "increments");
+            let n = crate::text::human::count(mistimed, "increment", "increments");
             done.push(format!("the folders' times of {n} follow their order again"));
         }
         if !same_index {
@@ -196,7 +202,7 @@ impl<'t> Workshop<'t> {
             let stamp =
                 Stamp { generation: log.generation(), synced: log.end(), ..old.stamp.clone() };
             stamp::write(tree, &stamp)?.sync()?;
-            let paths = crate::human::count(files, "path", "paths");
+            let paths = crate::text::human::count(files, "path", "paths");
             done.push(format!("the index was rebuilt, with {paths}"));
         }
         if !same_format {
@@ -235,7 +241,7 @@ impl<'t> Workshop<'t> {
         tree.create_folder(&layout::track_folder(name), 0o755, None)?;
         let mut place = place_of_catalog(tree, name)?;
         // The Python tool's own list stays.
-        if place == layout::catalog(name) && python::is_metadata(tree, &place) {
+        if place == layout::catalog(name) && reader::is_metadata(tree, &place) {
             tree.create_folder(Path::new(layout::ADOPTED), 0o700, None)?;
             place = layout::adopted(name);
         }

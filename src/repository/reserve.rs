@@ -9,9 +9,11 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::{RepositoryError, layout};
-use crate::drive::drive_file::DriveFile;
-use crate::drive::tree::{Tree, TreeError};
+use crate::fs::tree::error::TreeError;
+use crate::fs::tree::handle::Tree;
+use crate::fs::writer::DriveFile;
+use crate::repository::error::RepositoryError;
+use crate::repository::layout;
 
 /// Bytes that are held between runs: enough to end an increment of some two thousand files.
 pub const LEAST: u64 = 1 << 20;
@@ -138,7 +140,7 @@ fn grow(tree: &Tree, to: u64) -> Result<(), TreeError> {
 
 fn open(tree: &Tree) -> Result<Option<DriveFile<'_>>, TreeError> {
     let path = Path::new(layout::RESERVE);
-    let usable = |found: crate::drive::tree::Found| found.file_type.is_file() && found.nlink == 1;
+    let usable = |found: crate::fs::stat::Found| found.file_type.is_file() && found.nlink == 1;
     if !tree.stat(path)?.is_some_and(usable) {
         return Ok(None);
     }

@@ -5,12 +5,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use bkm_agent::backup::RunReport;
-use bkm_agent::relpath::RelPath;
-use bkm_agent::repository::catalog::CatalogEntry;
-use bkm_agent::repository::format::Keeping;
-use bkm_agent::repository::read_catalog;
-use bkm_agent::select::rules::RawRules;
+use bkm_agent::backup::report::RunReport;
+use bkm_agent::model::relpath::RelPath;
+use bkm_agent::repository::catalog::document::CatalogEntry;
+use bkm_agent::repository::catalog::file::read_catalog;
+use bkm_agent::repository::versioning::Keeping;
+use bkm_agent::source::rules::RawRules;
 
 use super::edits::delete;
 use super::loop_drive::LoopDrive;

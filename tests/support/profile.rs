@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use bkm_agent::config::{
-    After, Dist, DriveMatch, Hooks, MassChange, OnBattery, Pairing, Profile, Retention,
+use bkm_agent::config::profile::{
+    After, Dist, Hooks, MassChange, OnBattery, Pairing, Profile, Retention,
 };
-use bkm_agent::select::Rules;
-use bkm_agent::select::rules::RawRules;
+use bkm_agent::model::drive_match::DriveMatch;
+use bkm_agent::source::rules::{RawRules, Rules};
 
 /// The repository's folder on a test's drive.
 pub(crate) const REPOSITORY: &str = "repository";

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use bkm_agent::select::rules::RawRules;
+use bkm_agent::source::rules::RawRules;
 
 use super::edits::{delete, set_mtime};
 

@@ -7,24 +7,39 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use bkm_agent::backup::prune::{self, PruneError, Wish};
-use bkm_agent::backup::{self, Options, RunError, RunReport, Silent};
-use bkm_agent::config::Profile;
+use bkm_agent::backup::error::RunError;
+use bkm_agent::backup::options::{Options, Silent};
+use bkm_agent::backup::report::RunReport;
+use bkm_agent::backup::run;
+use bkm_agent::config::profile::Profile;
 use bkm_agent::drive::device::Device;
-use bkm_agent::drive::faults::Faults;
-use bkm_agent::drive::mount::Mounted;
-use bkm_agent::drive::tree::Tree;
-use bkm_agent::history::restore::{self, How, Selection};
+use bkm_agent::drive::mounted::Mounted;
+use bkm_agent::fs::faults::Faults;
+use bkm_agent::fs::tree::handle::Tree;
 use bkm_agent::history::timeline::{self, Versions};
-use bkm_agent::history::verify::{self, Check, Verified};
-use bkm_agent::problem::Problem;
-use bkm_agent::relpath::RelPath;
-use bkm_agent::repository::catalog::{CatalogEntry, EntryCategory};
-use bkm_agent::repository::format::{self, Keeping};
-use bkm_agent::repository::index::Index;
-use bkm_agent::repository::{Repository, Status, layout, read_catalog};
-use bkm_agent::select::rules::RawRules;
-use bkm_agent::select::{Category, Rules, ScanOptions, Source, scan};
+use bkm_agent::integrity::verify::finding::Verified;
+use bkm_agent::integrity::verify::options::Check;
+use bkm_agent::integrity::verify::run::verify_repository;
+use bkm_agent::model::entry::Category;
+use bkm_agent::model::problem::Problem;
+use bkm_agent::model::relpath::RelPath;
+use bkm_agent::prune::error::PruneError;
+use bkm_agent::prune::plan::work::Plan;
+use bkm_agent::prune::removal::{self, Wish};
+use bkm_agent::repository::catalog::document::{CatalogEntry, EntryCategory};
+use bkm_agent::repository::catalog::file::read_catalog;
+use bkm_agent::repository::handle::Repository;
+use bkm_agent::repository::index::contents::Index;
+use bkm_agent::repository::status::Status;
+use bkm_agent::repository::versioning::Keeping;
+use bkm_agent::repository::{format, layout};
+use bkm_agent::restore::options::How;
+use bkm_agent::restore::run::restore;
+use bkm_agent::restore::selection::Selection;
+use bkm_agent::source::entry::ScanOptions;
+use bkm_agent::source::open::Source;
+use bkm_agent::source::rules::{RawRules, Rules};
+use bkm_agent::source::scan::scan;
 
 use super::profile::{REPOSITORY, profile};
 use super::snapshot::{Snapshot, shown};
@@ -147,7 +162,7 @@ impl World {
         let mounted = Mounted {
             point: self.drive.clone(),
             root: std::fs::File::open(&self.drive).unwrap().into(),
-            by: bkm_agent::drive::mount::By::Others,
+            by: bkm_agent::drive::mounted::By::Others,
             device: bkm_agent::drive::device::Device::default(),
             fs_type: "test".to_owned(),
             dev: (0, 0),
@@ -165,7 +180,7 @@ impl World {
         if self.no_links && options.faults.is_none() {
             options.faults = Some(Arc::new(Faults::none().without_links()));
         }
-        backup::run_on_drive(&profile, &Device::default(), &mounted, &options)
+        run::run_on_drive(&profile, &Device::default(), &mounted, &options)
     }
 
     /// What the rules select in the source.
@@ -446,16 +461,8 @@ impl World {
         let destination = Tree::open(to).unwrap();
         let everything = Selection::new(Vec::new(), &[]).unwrap();
         let stop = AtomicBool::new(false);
-        let done = restore::restore(
-            &self.tree(),
-            versions,
-            &everything,
-            &destination,
-            how,
-            &stop,
-            &|_| {},
-        )
-        .unwrap();
+        let done = restore(&self.tree(), versions, &everything, &destination, how, &stop, &|_| {})
+            .unwrap();
         done.problems
     }
 
@@ -464,12 +471,12 @@ impl World {
         &self,
         wish: &Wish<'_>,
         faults: Option<Faults>,
-    ) -> Result<prune::Plan, PruneError> {
+    ) -> Result<Plan, PruneError> {
         let faults = faults.unwrap_or_else(Faults::none);
         let faults = if self.no_links { faults.without_links() } else { faults };
         let tree = self.tree().with_faults(Arc::new(faults));
         let mut repository = Repository::open(&tree)?.unwrap();
-        prune::prune(&mut repository, wish, &AtomicBool::new(false))
+        removal::prune(&mut repository, wish, &AtomicBool::new(false))
     }
 
     /// Takes note of what was removed, and checks that what stays is as it was.
@@ -544,7 +551,7 @@ impl World {
     pub(crate) fn verify(&self, quick: bool) -> Verified {
         let stop = AtomicBool::new(false);
         let check = Check { quick, stop: &stop, planned: &|_| {}, told: &|_| {} };
-        verify::verify_repository(&self.tree(), &check).unwrap().0
+        verify_repository(&self.tree(), &check).unwrap().0
     }
 
     /// Everything on the drive is as the records say.

@@ -9,16 +9,20 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::super::RunError;
-use super::Files;
-use crate::drive::tree::{Found, Tree};
-use crate::problem::Problem;
-use crate::relpath::RelPath;
-use crate::repository::Status;
-use crate::repository::catalog::{Catalog, CatalogEntry, EntryCategory, Statistics, Summary};
-use crate::repository::index::Increment;
-use crate::repository::python::{self, Said};
+use crate::backup::adopt::mirror::Files;
+use crate::backup::error::RunError;
+use crate::fs::stat::Found;
+use crate::fs::tree::handle::Tree;
+use crate::model::problem::Problem;
+use crate::model::relpath::RelPath;
+use crate::repository::catalog::document::{
+    Catalog, CatalogEntry, EntryCategory, Statistics, Summary,
+};
+use crate::repository::index::increment::Increment;
+use crate::repository::python::said::Said;
+use crate::repository::python::{json, reader};
 use crate::repository::rebuild::increment_by_name;
+use crate::repository::status::Status;
 
 /// What is said of a version whose file has a name outside of the repository.
 const SHARED: &str =
@@ -43,7 +47,7 @@ impl Taken {
     /// Of an increment with these files in its folder.
     pub(super) fn new(
         tree: &Tree,
-        increment: python::Increment,
+        increment: reader::Increment,
         sequence: u64,
         lies: &Files,
     ) -> Result<Self, RunError> {
@@ -54,7 +58,7 @@ impl Taken {
         );
         let unlisted = increment.told.is_none();
         let told = increment.told.unwrap_or_default();
-        if let Some(time) = told.timestamp.as_deref().and_then(python::parse_time) {
+        if let Some(time) = told.timestamp.as_deref().and_then(json::parse_time) {
             head.timestamp = time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
         }
         // The list is the last that the tool writes: without one its run did not go through.
@@ -114,7 +118,7 @@ impl Taken {
         if self.refused > 0 {
             words.push(format!("{} of its list are no paths", self.refused));
         }
-        let version = |n: usize| crate::human::count(n as u64, "version", "versions");
+        let version = |n: usize| crate::text::human::count(n as u64, "version", "versions");
         if overwritten > 0 {
             let n = version(overwritten);
             words.push(format!("the Python backup-manager overwrote {n} with later ones"));
@@ -237,7 +241,7 @@ fn entry(
     let time = Timestamp::from_nanosecond(i128::from(mtime_ns)).unwrap_or(Timestamp::UNIX_EPOCH);
     let time = time.to_zoned(zone.clone());
     let key = path.to_key();
-    let hexed = |bytes: &[u8]| crate::repository::catalog::hex(bytes);
+    let hexed = |bytes: &[u8]| crate::repository::catalog::document::hex(bytes);
     Ok(Some(CatalogEntry {
         size: target.as_ref().map_or(size, |target| target.len() as u64),
         mtime: mtime_ns as f64 / 1e9,

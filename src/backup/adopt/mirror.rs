@@ -8,15 +8,20 @@ use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
-use super::super::{Options, RunError};
-use super::Files;
-use crate::drive::content;
-use crate::drive::tree::{Found, Tree};
-use crate::relpath::RelPath;
+use crate::backup::error::RunError;
+use crate::backup::options::Options;
+use crate::fs::content;
+use crate::fs::stat::Found;
+use crate::fs::tree::handle::Tree;
+use crate::model::entry::{Category, Kind};
+use crate::model::relpath::RelPath;
+use crate::repository::index::record::{Content, Meta, Record};
 use crate::repository::layout;
-use crate::repository::record::{Content, Meta, Record};
-use crate::select::scan::{Entry, Scan};
-use crate::select::{Category, Kind};
+use crate::source::entry::Entry;
+use crate::source::scan::Scan;
+
+/// What lies in a folder of the repository, by place.
+pub(crate) type Files = BTreeMap<RelPath, Found>;
 
 /// The tool's floats keep times to less than a microsecond.
 const SAME_TIME_NS: u64 = 1_000;
@@ -68,7 +73,7 @@ pub(super) fn records(
         records.insert(path.clone(), record);
     }
     if no_history > 0 {
-        let n = crate::human::count(no_history, "file", "files");
+        let n = crate::text::human::count(no_history, "file", "files");
         warnings.push(format!(
             "{n} whose versions the Python backup-manager kept are only mirrored by this profile's rules: \
              their history ends here"
@@ -85,7 +90,7 @@ fn content_of(
     options: &Options<'_>,
 ) -> Result<Content, String> {
     let at = layout::mirror(path);
-    let in_words = |e: &crate::drive::tree::TreeError| format!("{e}: {}", e.source);
+    let in_words = |e: &crate::fs::tree::error::TreeError| format!("{e}: {}", e.source);
     if found.file_type.is_dir() {
         return Ok(Content::Folder);
     }

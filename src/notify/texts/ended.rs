@@ -1,11 +1,11 @@
 //! How a backup ended, and whether the drive can be pulled: after the runs of a plug-in, and after the
 //! user ejected it.
 
-use super::{Act, Text};
-use crate::backup::RunReport;
-use crate::language::Language;
+use crate::backup::report::RunReport;
+use crate::model::problem::Problem;
 use crate::notify::figures;
-use crate::problem::Problem;
+use crate::notify::texts::text::{Act, Text};
+use crate::text::language::Language;
 
 /// How many problems, or programs, are named; the rest is counted.
 const NAMED: usize = 3;
@@ -182,7 +182,7 @@ pub fn ejected(language: Language, drive: &str, removal: Removal) -> Text {
     Text {
         summary: language.say(summary, &[]),
         body: body.map_or_else(
-            || crate::sanitize::line(drive),
+            || crate::text::sanitize::line(drive),
             |body| language.say(body, &[("drive", drive)]),
         ),
         urgent: removal == Removal::Doubtful,
@@ -214,7 +214,7 @@ pub fn busy(language: Language, drive: &str, holders: &[String]) -> Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relpath::RelPath;
+    use crate::model::relpath::RelPath;
 
     use Language::{English, Russian};
 
@@ -343,15 +343,15 @@ mod tests {
 
     #[test]
     fn a_run_that_is_refused_asks_with_figures_and_the_command() {
-        let error = crate::backup::RunError::MassChange {
+        let error = crate::backup::error::RunError::MassChange {
             which: "--profile docs".to_owned(),
             path: "/home/anna/a\x1bb".into(),
             tracked: 3000,
             deleted: 1500,
             changed: 700,
-            limits: crate::config::MassChange::default(),
+            limits: crate::config::profile::MassChange::default(),
         };
-        let run = Ended::Failed(crate::in_words::in_words(&error));
+        let run = Ended::Failed(crate::text::error_chain::in_words(&error));
         let text = one(English, &run, Removal::Safe);
         assert!(text.urgent);
         assert_eq!(

@@ -1,7 +1,7 @@
 //! What keeps a backup from starting until the user does something: all of it is urgent.
 
-use super::Text;
-use crate::language::Language;
+use crate::notify::texts::text::Text;
+use crate::text::language::Language;
 
 /// The drive looks like the paired one but is not. `why` and `what_to_do` are sentences without their
 /// full stop.
@@ -15,7 +15,7 @@ pub fn refused(
     let values = [("profile", profile), ("drive", drive), ("why", why)];
     let why = language.say("refused.body", &values);
     // A line of its own: it ends with a command, and a full stop would be copied with it.
-    let body = format!("{why}\n{}", crate::sanitize::line(what_to_do));
+    let body = format!("{why}\n{}", crate::text::sanitize::line(what_to_do));
     urgent(language.say("refused.summary", &[]), body)
 }
 
@@ -29,7 +29,7 @@ pub fn not_usable(language: Language, profiles: &[String], drive: &str, why: &st
 pub fn root_owned(language: Language, drive: &str, command: &str) -> Text {
     let what = language.say("root_owned.body", &[("drive", drive)]);
     // A line of its own, so that it can be marked and copied.
-    let body = format!("{what}\n{}", crate::sanitize::line(command));
+    let body = format!("{what}\n{}", crate::text::sanitize::line(command));
     urgent(language.say("root_owned.summary", &[]), body)
 }
 

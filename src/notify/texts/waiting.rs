@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Act, Text};
-use crate::language::Language;
 use crate::notify::figures;
+use crate::notify::texts::text::{Act, Text};
+use crate::text::language::Language;
 
 /// The drive was paired by its first use.
 pub fn first_use(language: Language, profile: &str, drive: &str) -> Text {

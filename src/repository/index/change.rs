@@ -4,10 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Index, RunMark};
-use crate::relpath::RelPath;
-use crate::repository::layout::{StageName, Within};
-use crate::repository::record::{Identity, Record};
+use crate::model::relpath::RelPath;
+use crate::repository::index::increment::RunMark;
+use crate::repository::index::record::{Identity, Record};
+use crate::repository::layout::StageName;
+use crate::repository::placement::Within;
 
 /// Changes that are published together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,18 +78,6 @@ pub enum Change {
 }
 
 impl Change {
-    /// Where it acts in the mirror; `index` is as it was before.
-    pub fn place<'a>(&'a self, index: &'a Index) -> &'a RelPath {
-        match self {
-            Self::Put { path, record, .. }
-            | Self::Note { path, record, .. }
-            | Self::Folder { path, record } => record.place(path),
-            Self::Remove { path } | Self::RemoveFolder { path } | Self::Heal { path, .. } => {
-                index.place(path)
-            }
-        }
-    }
-
     /// The path it concerns.
     pub fn path(&self) -> &RelPath {
         match self {

@@ -7,21 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::problem::Problem;
-use crate::relpath::RelPath;
-use crate::repository::Status;
-use crate::repository::record::Record;
-
-/// The increment that a run writes to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunMark {
-    /// Place in the order of increments.
-    pub sequence: u64,
-    /// Name of the folder.
-    pub name: String,
-    /// When the run started, with UTC offset.
-    pub timestamp: String,
-}
+use crate::model::problem::Problem;
+use crate::model::relpath::RelPath;
+use crate::repository::index::increment::RunMark;
+use crate::repository::index::record::Record;
+use crate::repository::status::Status;
 
 /// How an increment ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,31 +3,29 @@
 //! It is whole: everything that is moved, removed or written anew is named, so that one that was cut off can
 //! be finished with nothing but this. The layout is part of the format.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
-use super::Index;
-use crate::relpath::RelPath;
-use crate::repository::layout::{StageName, Within};
+use crate::model::relpath::RelPath;
+use crate::repository::layout::StageName;
+use crate::repository::placement::Within;
 
 /// One removal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prune {
     /// The increments that go as a whole, oldest first.
-    #[serde(deserialize_with = "crate::budget::list")]
+    #[serde(deserialize_with = "crate::model::budget::list")]
     pub removed: Vec<Removed>,
     /// Catalogs that are written anew, and are staged.
-    #[serde(deserialize_with = "crate::budget::list")]
+    #[serde(deserialize_with = "crate::model::budget::list")]
     pub rewritten: Vec<Rewritten>,
     /// Versions that move to a later increment.
-    #[serde(deserialize_with = "crate::budget::list")]
+    #[serde(deserialize_with = "crate::model::budget::list")]
     pub moves: Vec<Move>,
     /// Versions that go.
-    #[serde(deserialize_with = "crate::budget::list")]
+    #[serde(deserialize_with = "crate::model::budget::list")]
     pub drops: Vec<Dropped>,
     /// Paths of the mirror whose content belongs to this increment from now on; 0: to none.
-    #[serde(deserialize_with = "crate::budget::list")]
+    #[serde(deserialize_with = "crate::model::budget::list")]
     pub owners: Vec<(RelPath, u64)>,
 }
 
@@ -94,12 +92,6 @@ impl Rewritten {
 }
 
 impl Prune {
-    /// The file of a version that moves: where it is, and where it will be.
-    pub fn places(&self, index: &Index, version: &Move) -> Option<(PathBuf, PathBuf)> {
-        let path = |sequence| Within::Track(sequence).path(index, &version.place);
-        Some((path(version.from)?, path(version.to)?))
-    }
-
     /// The staged file of the catalog of the increment with this sequence, if it is written anew.
     pub fn catalog_of(&self, sequence: u64) -> Option<&Rewritten> {
         self.rewritten.iter().find(|rewritten| rewritten.sequence == sequence)

@@ -9,9 +9,10 @@ use std::io;
 use jiff::tz::TimeZone;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{EntryCategory, Said, SaidTime, Told};
-use crate::budget;
-use crate::relpath::RelPath;
+use crate::model::budget;
+use crate::model::relpath::RelPath;
+use crate::repository::catalog::document::EntryCategory;
+use crate::repository::python::said::{Said, SaidTime, Told};
 
 /// How far a time in a JSON number may be off: the tool's floats keep a microsecond of today's times.
 const FLOAT_NS: i64 = 1_000_000;
@@ -21,7 +22,7 @@ const SECOND_NS: i64 = 1_000_000_000;
 
 /// What a JSON file is.
 #[derive(Debug, PartialEq)]
-pub(in crate::repository) enum Json {
+pub(crate) enum Json {
     /// The tool's, of an increment.
     Told(Told),
     /// A catalog that this program wrote.
@@ -31,7 +32,7 @@ pub(in crate::repository) enum Json {
 }
 
 /// Parses what may be the metadata of an increment.
-pub(in crate::repository) fn parse(text: impl io::Read) -> Json {
+pub(crate) fn parse(text: impl io::Read) -> Json {
     let mut left = Some(budget::memory());
     let read = budget::within(&mut left, || serde_json::from_reader::<_, Document>(text));
     let Ok(document) = read else { return Json::Other };
@@ -63,7 +64,7 @@ pub(in crate::repository) fn parse(text: impl io::Read) -> Json {
 }
 
 /// Whether a `mirror.json` has the tool's shape: sizes and times by path, perhaps one object deeper.
-pub(in crate::repository) fn parse_mirror(text: impl io::Read) -> bool {
+pub(crate) fn parse_mirror(text: impl io::Read) -> bool {
     let mut left = Some(budget::memory());
     let read = budget::within(&mut left, || serde_json::from_reader::<_, Entries>(text));
     read.is_ok_and(|entries| entries.has_figures() || entries.deeper)
