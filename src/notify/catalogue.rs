@@ -92,7 +92,8 @@ mod tests {
     const SOURCES: [&str; 6] = [
         include_str!("figures.rs"),
         include_str!("service.rs"),
-        include_str!("texts/mod.rs"),
+        include_str!("texts/progress.rs"),
+        include_str!("texts/text.rs"),
         include_str!("texts/ended.rs"),
         include_str!("texts/trouble.rs"),
         include_str!("texts/waiting.rs"),

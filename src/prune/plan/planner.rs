@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::fs::stat::Found;
 use crate::model::relpath::RelPath;
+use crate::prune::error::PruneError;
 use crate::prune::merge::{self, Alive};
 use crate::prune::plan::work::{Files, Going, Part, Plan, Planner, What, Work};
 use crate::repository::catalog::document::{Catalog, CatalogEntry, EntryCategory};
@@ -15,8 +16,6 @@ use crate::repository::index::increment::Increment;
 use crate::repository::index::prune::{Dropped, Move, Removed, Rewritten};
 use crate::repository::layout;
 use crate::repository::versioning::Keeping;
-
-pub(crate) use crate::prune::error::PruneError;
 
 impl Planner<'_> {
     pub(crate) fn plan(&self, what: &What<'_>) -> Result<Plan, PruneError> {
