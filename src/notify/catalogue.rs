@@ -89,7 +89,7 @@ mod tests {
     const LANGUAGES: [Language; 2] = [Language::English, Language::Russian];
 
     /// The files that look up messages.
-    const SOURCES: [&str; 6] = [
+    const SOURCES: [&str; 7] = [
         include_str!("figures.rs"),
         include_str!("service.rs"),
         include_str!("texts/progress.rs"),
