@@ -13,6 +13,8 @@ pub mod cli;
 pub mod config;
 pub mod desktop;
 pub mod drive;
+#[cfg(test)]
+mod fixtures;
 pub mod frozen;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

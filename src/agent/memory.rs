@@ -251,6 +251,45 @@ mod tests {
     }
 
     #[test]
+    fn a_memory_is_written_as_before() {
+        let report = RunReport {
+            profile: "docs".to_owned(),
+            device: Some("/dev/sdb1".to_owned()),
+            repository: "/media/PHOTOS/Backups".into(),
+            increment: Some("backup_20261123_091500".to_owned()),
+            new: u64::MAX,
+            problems: vec![crate::problem::Problem::new(
+                crate::relpath::RelPath::new(b"caf\xe9").unwrap(),
+                "cannot be read",
+            )],
+            warnings: vec!["Füße".to_owned()],
+            duration_s: 0.1,
+            ..RunReport::default()
+        };
+        let memory = Memory {
+            profile: "docs".to_owned(),
+            drive: Drive { uuid: device().uuid, node: "/dev/sdb1".to_owned(), ..Drive::default() },
+            state: "safe to remove".to_owned(),
+            last_complete: Some("2026-11-23T09:15:00+01:00".to_owned()),
+            last_run: Some(report.clone()),
+            ..Memory::default()
+        };
+        let written = serde_json::to_string_pretty(&memory).unwrap();
+        let before = crate::fixtures::same_as("memory.json", &written);
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        store.update("docs", &device(), |_| {});
+        std::fs::write(store.path("docs", &device()), before).unwrap();
+        let read = store.load("docs", &device());
+        assert_eq!(read.completed_at().map(Timestamp::as_second), Some(1_795_421_700));
+        assert_eq!(read.last_run, Some(report));
+        // When the user was reminded.
+        store.set_reminded("docs", Timestamp::from_nanosecond(1_795_421_700_042_000_000).unwrap());
+        let reminder = std::fs::read_to_string(store.reminder("docs")).unwrap();
+        assert_eq!(reminder, "2026-11-23T08:15:00.042Z");
+    }
+
+    #[test]
     fn a_broken_file_counts_as_absent() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());

@@ -11,6 +11,8 @@ pub mod catalog;
 mod catalog_file;
 mod error;
 pub mod format;
+#[cfg(test)]
+mod format_tests;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
 pub mod index;
