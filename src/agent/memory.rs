@@ -179,7 +179,7 @@ pub fn key_of(device: &Device) -> String {
 
 /// The time now, with this computer's offset.
 pub fn now() -> String {
-    jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 /// `text` as a file name: no two texts give one name, and none leads to another folder.

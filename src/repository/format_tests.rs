@@ -397,7 +397,7 @@ fn times_as_they_are_written() {
         let time = Timestamp::from_nanosecond(ns.into()).unwrap();
         written.push(format!("{ns} {time}\n"));
         for (name, zone) in &zones {
-            let zoned = time.to_zoned(zone.clone());
+            let zoned = time.to_zoned_datetime(zone.clone());
             let (exact, day) = time_texts(ns, zone);
             let second = zoned.strftime("%Y-%m-%dT%H:%M:%S%:z");
             let increment = layout::increment_name(zoned.datetime());
@@ -464,7 +464,7 @@ fn times_as_they_are_read() {
     let mut written = Vec::new();
     for text in texts {
         let instant = text.parse::<Timestamp>().ok().map(|time| time.as_nanosecond().to_string());
-        let zoned = text.parse::<jiff::Zoned>().ok();
+        let zoned = text.parse::<jiff::ZonedDateTime>().ok();
         let zoned = zoned.map(|time| format!("{}={}", time.timestamp(), time.datetime()));
         let civil = text.parse::<DateTime>().ok().map(|time| time.to_string());
         let date = text.parse::<Date>().ok().map(|date| date.to_string());
