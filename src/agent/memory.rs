@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::RunReport;
 use crate::drive::device::Device;
+use crate::state_dir::at_depth;
 
 /// The largest file that is read; a report with a thousand problems is far below.
 const MAX_BYTES: u64 = 16 << 20;
@@ -112,7 +113,7 @@ impl Store {
 
     /// When the last complete run of `profile` ended, on whichever drive.
     pub fn last_complete(&self, profile: &str) -> Option<Timestamp> {
-        let of_drives = entries(&self.folder.join(file_name(profile)));
+        let of_drives = at_depth(&self.folder.join(file_name(profile)), 1);
         of_drives.iter().filter_map(|file| load(file)?.completed_at()).max()
     }
 
@@ -141,11 +142,10 @@ impl Store {
 
     /// Everything that is known, by profile and drive.
     pub fn all(&self) -> Vec<Memory> {
-        let mut all: Vec<Memory> = entries(&self.folder)
+        let mut all: Vec<Memory> = at_depth(&self.folder, 2)
             .iter()
-            .flat_map(|profile| entries(profile))
             .filter(|file| file.extension().is_some_and(|e| e == "json"))
-            .filter_map(|file| load(&file))
+            .filter_map(|file| load(file))
             .collect();
         all.sort_by(|a, b| {
             let key = |m: &Memory| (m.profile.clone(), m.drive.label.clone(), m.drive.uuid.clone());
@@ -210,12 +210,6 @@ fn load(path: &Path) -> Option<Memory> {
             None
         }
     }
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(folder)
-        .map(|list| list.filter_map(|entry| Some(entry.ok()?.path())).collect())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

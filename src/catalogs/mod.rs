@@ -133,13 +133,9 @@ impl Catalogs {
 
     /// Everything that is kept, by profile and drive.
     pub fn all(&self) -> Vec<Kept> {
-        let entries = |folder: &Path| -> Vec<PathBuf> {
-            let list = std::fs::read_dir(folder);
-            let list = list.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-            list.collect()
-        };
-        let files = entries(&self.folder).into_iter().flat_map(|profile| entries(&profile));
+        let files = crate::state_dir::at_depth(&self.folder, 2);
         let mut all: Vec<Kept> = files
+            .into_iter()
             .filter_map(|path| {
                 read(&path).filter(|k| self.path(&k.whose.profile, &k.whose.key) == path)
             })
