@@ -131,6 +131,7 @@ for group in "$@"; do
     test) tests ;;
     vm) vm ;;
     bench) bench ;;
+    slow) slow ;;
     screenshots) screenshots ;;
     lint) lint ;;
     *)
