@@ -1,7 +1,7 @@
 # What people do with this project. Steps that take more than a line are in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm fuzz bench bench-latency bench-history bench-writers screenshots install uninstall deps fmt lint
+.PHONY: help demo test test-vm fuzz bench bench-latency bench-history bench-writers screenshots install uninstall deps fmt lint advisories
 
 # Where `install` puts things; DESTDIR in front is for packagers.
 PREFIX ?= $(HOME)/.local
@@ -72,7 +72,15 @@ deps: ## Install what building and testing need (Debian, Ubuntu)
 fmt: ## Format the code
 	cargo fmt
 
-lint: ## What CI asks beside the tests
+lint: ## What CI asks beside the tests: format, clippy, dependencies, spelling
 	@scripts/deps.sh build
+	@scripts/deps.sh lint || echo 'lint: not all tools are here'
 	cargo fmt --check
+	@scripts/lint.sh
 	cargo clippy --locked --all-targets --test vm -- -D warnings
+
+# Not a part of lint: its database is fetched from GitHub each time, and what is right today can be wrong
+# tomorrow without a change here.
+advisories: ## Ask whether a dependency has a known security hole (needs GitHub)
+	@scripts/deps.sh build lint
+	cargo deny --locked check advisories

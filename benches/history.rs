@@ -88,7 +88,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tree = Tree::open(Path::new(&folder))?;
     let mut repository = Repository::create(&tree)?;
     let mut chance = Chance(1);
-    let begin = jiff::Zoned::now().checked_sub(i64::try_from(runs)?.days())?;
+    let begin = jiff::ZonedDateTime::now().checked_sub(i64::try_from(runs)?.days())?;
     // Which files there are, and how many there ever were.
     let mut there: Vec<usize> = (0..files).collect();
     let mut ever = files;

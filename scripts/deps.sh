@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing of the named groups (build, demo, test, vm, bench, slow, screenshots)
+# Installs what is missing of the named groups (build, demo, test, vm, bench, slow, screenshots, lint)
 # on Debian and Ubuntu.
 # Looks first, so that nothing is asked of apt, or of sudo, where all is there. Without root and sudo
 # only what building needs is insisted on: demo and tests leave out what they lack, and say so.
@@ -8,6 +8,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 missing=''
 needed=''
+tools=''
 
 # need PACKAGE COMMAND...: the package is missing if the command fails.
 need() {
@@ -19,6 +20,16 @@ need() {
 # have PACKAGE PROGRAM
 have() {
     need "$1" command -v "$2"
+}
+
+# tool VERSION CRATE OPTION...: a cargo command that no distribution has; any version that is there will do.
+# Installed where cargo keeps its commands. Built for a short build: what it runs here takes seconds.
+tool() {
+    version=$1
+    crate=$2
+    shift 2
+    cargo "${crate#cargo-}" --version >/dev/null 2>&1 || tools="$tools$crate --version $version $*
+"
 }
 
 build() {
@@ -103,6 +114,13 @@ screenshots() {
     need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 }
 
+lint() {
+    have codespell codespell
+    # Without its own code for git, which takes most of its build: only advisories need git.
+    tool 0.20.2 cargo-deny --no-default-features
+    tool 0.9.2 cargo-machete
+}
+
 for group in "$@"; do
     case $group in
     build)
@@ -113,7 +131,9 @@ for group in "$@"; do
     test) tests ;;
     vm) vm ;;
     bench) bench ;;
+    slow) slow ;;
     screenshots) screenshots ;;
+    lint) lint ;;
     *)
         echo "deps.sh: no group $group" >&2
         exit 2
@@ -121,30 +141,46 @@ for group in "$@"; do
     esac
 done
 
-missing=$(printf '%s\n' "$missing" | tr ' ' '\n' | sort -u | tr '\n' ' ' | sed 's/^ *//; s/ *$//')
-if [ -z "$missing" ]; then
-    exit 0
-fi
-if ! command -v apt-get >/dev/null; then
-    echo "Please install what Debian calls: $missing" >&2
-    exit 1
-fi
-if [ "$(id -u)" -eq 0 ]; then
-    sudo=''
-elif command -v sudo >/dev/null; then
-    sudo=sudo
-else
-    echo "Missing; as root: apt-get install $missing" >&2
-    [ -z "$needed" ]
-    exit
-fi
-echo "Installing: $missing"
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-# shellcheck disable=SC2086 # both are lists of words
-if ! { $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
-    tail -n 20 "$log" >&2
-    echo "apt-get could not install: $missing" >&2
-    exit 1
-fi
+install_packages() {
+    missing=$(printf '%s\n' "$missing" | tr ' ' '\n' | sort -u | tr '\n' ' ' | sed 's/^ *//; s/ *$//')
+    if [ -z "$missing" ]; then
+        return 0
+    fi
+    if ! command -v apt-get >/dev/null; then
+        echo "Please install what Debian calls: $missing" >&2
+        return 1
+    fi
+    if [ "$(id -u)" -eq 0 ]; then
+        sudo=''
+    elif command -v sudo >/dev/null; then
+        sudo=sudo
+    else
+        echo "Missing; as root: apt-get install $missing" >&2
+        [ -z "$needed" ]
+        return
+    fi
+    echo "Installing: $missing"
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    # shellcheck disable=SC2086 # both are lists of words
+    if ! { $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        echo "apt-get could not install: $missing" >&2
+        return 1
+    fi
+}
+
+install_tools() {
+    export CARGO_PROFILE_DEV_DEBUG=0
+    printf '%s' "$tools" | while read -r crate options; do
+        echo "Building: $crate"
+        # shellcheck disable=SC2086 # a list of words
+        cargo install --quiet --locked --debug "$crate" $options </dev/null || exit 1
+    done
+}
+
+result=0
+install_packages || result=1
+install_tools || result=1
+exit "$result"

@@ -9,6 +9,8 @@ pub mod cli;
 pub mod config;
 pub mod desktop;
 pub mod drive;
+#[cfg(test)]
+mod fixtures;
 pub mod fs;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

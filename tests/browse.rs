@@ -451,7 +451,7 @@ fn catalog_of(
     files: impl Iterator<Item = (String, u64)>,
 ) -> Catalog {
     let name = format!("backup_{}", time.strftime("%Y%m%d_%H%M%S"));
-    let seconds = time.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
+    let seconds = time.to_zoned_datetime(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
     let entry = |(path, size): (String, u64)| {
         let entry: CatalogEntry = serde_json::from_value(json!({
             "size": size, "mtime": seconds, "mtime_iso": "", "mtime_date": "", "category": "tracked",

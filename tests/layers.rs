@@ -27,7 +27,7 @@ fn root() -> &'static Path {
 
 fn is_for_tests(path: &Path) -> bool {
     let stem = path.file_stem().unwrap().to_string_lossy();
-    stem.ends_with("_tests") || stem == "test_profile" || stem == "fuzzing"
+    stem.ends_with("_tests") || ["fixtures", "fuzzing", "test_profile"].contains(&&*stem)
 }
 
 /// All files but those that only tests and fuzzing use, by the name of their module.

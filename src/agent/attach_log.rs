@@ -206,6 +206,35 @@ mod tests {
     }
 
     #[test]
+    fn attaches_are_written_as_before() {
+        let step = Step {
+            at: "2026-11-23T09:15:00+01:00".to_owned(),
+            profile: Some("docs".to_owned()),
+            state: "not due".to_owned(),
+            mark: Mark::Out,
+            detail: "later".to_owned(),
+            remedy: None,
+        };
+        let record = Record {
+            node: "/dev/sdb1".to_owned(),
+            uuid: Some("B4C4-F001".to_owned()),
+            since: step.at.clone(),
+            steps: vec![step.clone()],
+            ..Record::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let mut trail = Trail::load(dir.path());
+        trail.records.push_back(record);
+        trail.unsaved = true;
+        trail.save();
+        let written = std::fs::read_to_string(&trail.file).unwrap();
+        let before = crate::fixtures::same_as("attaches.json", &written);
+        std::fs::write(&trail.file, before).unwrap();
+        let again = Trail::load(dir.path());
+        assert_eq!(again.records().next().unwrap().steps, [step]);
+    }
+
+    #[test]
     fn a_long_stay_keeps_its_first_and_its_last_steps() {
         let device = Device { node: "/dev/sdb1".into(), ..Device::default() };
         let mut record = Record::new(AttachId(1), &device, false);

@@ -182,3 +182,21 @@ fn memory_file(profile: &Profile) -> PathBuf {
     let name = format!("{}-{}.json", profile.name, hash.get(..8).unwrap_or_default());
     dirs::state_dir().join("folders").join(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folders_file_system_is_remembered_as_before() {
+        let known = Remembered {
+            dist: "/mnt/Füße".into(),
+            real: Some("/media/a".to_owned()),
+            uuid: None,
+            fsid: Some(u64::MAX),
+        };
+        let written = serde_json::to_string_pretty(&known).unwrap();
+        let before = crate::fixtures::same_as("folder.json", &written);
+        assert_eq!(serde_json::from_str::<Remembered>(&before).unwrap(), known);
+    }
+}

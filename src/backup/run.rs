@@ -603,7 +603,7 @@ fn is_failing(e: &RunError) -> bool {
 
 /// The increment of this run: named after the time, or the next free second.
 fn mark(repository: &Repository<'_>) -> Result<RunMark, RunError> {
-    let now = jiff::Zoned::now();
+    let now = jiff::ZonedDateTime::now();
     let mut time = now.datetime();
     let name = loop {
         let name = layout::increment_name(time);

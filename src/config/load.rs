@@ -1,6 +1,6 @@
 //! Profile files: where they lie, and how one is read.
 //!
-//! The folders come from the caller (`state_dir::profile_dirs` gives this computer's).
+//! The folders come from the caller (`dirs::profile_dirs` gives this computer's).
 
 use std::env;
 use std::ffi::OsStr;

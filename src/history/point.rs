@@ -2,7 +2,7 @@
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use jiff::{Timestamp, ZonedDateTime};
 
 use crate::repository::index::increment::Increment;
 use crate::repository::status::Status;
@@ -64,7 +64,7 @@ pub(super) fn span(text: &str, zone: &TimeZone) -> Option<(Timestamp, Timestamp)
     if let Ok(time) = text.parse::<Timestamp>() {
         return exact(time);
     }
-    if let Ok(time) = text.parse::<Zoned>() {
+    if let Ok(time) = text.parse::<ZonedDateTime>() {
         return exact(time.timestamp());
     }
     let (begin, end) = match text.parse::<Date>() {
@@ -83,7 +83,7 @@ pub(super) fn span(text: &str, zone: &TimeZone) -> Option<(Timestamp, Timestamp)
             (time, if whole { time.saturating_add(end) } else { time })
         }
     };
-    let instant = |civil: DateTime| Some(civil.to_zoned(zone.clone()).ok()?.timestamp());
+    let instant = |civil: DateTime| Some(civil.to_zoned_datetime(zone.clone()).ok()?.timestamp());
     Some((instant(begin)?, instant(end)?))
 }
 

@@ -3,6 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use walkdir::WalkDir;
+
 /// Profiles for the whole computer.
 const SYSTEM_PROFILES: &str = "/etc/bkm-agent/profiles";
 
@@ -20,6 +22,12 @@ pub fn state_dir() -> PathBuf {
         Some(dir) if !is_system() => dir.join("bkm-agent"),
         _ => PathBuf::from(SYSTEM_STATE),
     }
+}
+
+/// The paths `depth` levels below one of this computer's own folders, in no order; what cannot be listed has none.
+pub(crate) fn at_depth(folder: &Path, depth: usize) -> Vec<PathBuf> {
+    let walk = WalkDir::new(folder).follow_links(true).min_depth(depth).max_depth(depth);
+    walk.into_iter().filter_map(|entry| Some(entry.ok()?.into_path())).collect()
 }
 
 /// The folders that hold profiles, in order of precedence: the user's

@@ -9,9 +9,11 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 use rustix::process::Resource;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// What a path and all that is recorded with it take in memory, in bytes: measured with a catalog of a
 /// million files (884 each); a record of the index takes less.
@@ -21,15 +23,28 @@ thread_local! {
     static LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
 }
 
-/// As much memory as one reading of records may take: three quarters of this computer's, or half of what
-/// this process is limited to.
+/// As much memory as one reading of records may take: three quarters of this computer's or, where it may take
+/// less, of this process's control group (a container, `MemoryMax=` of a unit); or half of what this process is
+/// limited to.
 pub(crate) fn memory() -> u64 {
+    // Asked once: histories have thousands of catalogs, each of which is read within a budget.
+    static GROUP: OnceLock<u64> = OnceLock::new();
+    let group = *GROUP.get_or_init(|| group_limit().unwrap_or(u64::MAX));
     let info = rustix::system::sysinfo();
     let unit = u64::from(info.mem_unit.max(1));
     #[expect(clippy::useless_conversion, reason = "its type differs between processors")]
     let all = u64::try_from(info.totalram).unwrap_or(u64::MAX).saturating_mul(unit);
     let limit = rustix::process::getrlimit(Resource::As).current.unwrap_or(u64::MAX);
-    (all / 4 * 3).min(limit / 2)
+    (all.min(group) / 4 * 3).min(limit / 2)
+}
+
+/// The least memory that a control group above this process may take; `None` if that cannot be told.
+fn group_limit() -> Option<u64> {
+    let mut system = System::new().ok()?;
+    let own = sysinfo::get_current_pid().ok()?;
+    let nothing_more = ProcessRefreshKind::nothing().without_tasks();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, nothing_more);
+    Some(system.process(own)?.cgroup_limits()?.total_memory)
 }
 
 /// Decodes with what is left of a budget, and leaves there what is left then. It is `None` once the

@@ -348,7 +348,7 @@ fn container_of(device: &Device) -> Option<String> {
 }
 
 fn now() -> String {
-    jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 /// An error of pairing as a line for people.

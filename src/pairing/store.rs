@@ -283,6 +283,27 @@ mod tests {
     }
 
     #[test]
+    fn pairings_are_written_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let pairings = Pairings::new(dir.path());
+        let first = Paired {
+            container: Some("0f1e2d3c".to_owned()),
+            label: None,
+            origin: Origin::FirstUse,
+            ..paired("B4C4-F001", 255)
+        };
+        for paired in [first.clone(), paired("B4C4-F002", 2), paired("B4C4-F003", 3)] {
+            pairings.remember("docs", paired).unwrap();
+        }
+        pairings.forget("docs", [2; 16], true).unwrap();
+        let file = pairings.file("docs");
+        let written = std::fs::read_to_string(&file).unwrap();
+        let before = crate::fixtures::same_as("paired-drives.json", &written);
+        std::fs::write(&file, before).unwrap();
+        assert_eq!(pairings.of("docs").unwrap(), [first, paired("B4C4-F003", 3)]);
+    }
+
+    #[test]
     fn the_secret_is_made_once_and_closed_to_others() {
         let dir = tempfile::tempdir().unwrap();
         let pairings = Pairings::new(&dir.path().join("state"));

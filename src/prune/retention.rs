@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::civil::DateTime;
-use jiff::{Timestamp, Zoned};
+use jiff::{Timestamp, ZonedDateTime};
 
 use crate::config::profile::Retention;
 use crate::repository::index::increment::Increment;
@@ -118,7 +118,7 @@ impl Period {
 /// The time on the clock where the run started: days are those of the user then.
 fn local(increment: &Increment) -> Option<DateTime> {
     let text = increment.timestamp.as_str();
-    if let Ok(zoned) = text.parse::<Zoned>() {
+    if let Ok(zoned) = text.parse::<ZonedDateTime>() {
         return Some(zoned.datetime());
     }
     // With an offset and no zone: the digits before it are the clock's.

@@ -80,7 +80,7 @@ impl Default for Format {
             keeps_versions: Keeping::Hardlink,
             names: Names::Any,
             file_system: 0,
-            created: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            created: jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
             made_by: concat!("bkm-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -7,6 +7,8 @@ pub mod adoption;
 pub mod catalog;
 pub mod error;
 pub mod format;
+#[cfg(test)]
+mod format_tests;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod handle;

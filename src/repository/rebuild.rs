@@ -335,7 +335,7 @@ pub fn order(
 /// What an increment without a record is taken for: complete, made at the time in its name.
 pub fn increment_by_name(name: &str, sequence: u64, folder_time_s: i64) -> Increment {
     let civil = jiff::civil::DateTime::strptime("backup_%Y%m%d_%H%M%S", name);
-    let zoned = civil.and_then(|civil| civil.to_zoned(TimeZone::system()));
+    let zoned = civil.and_then(|civil| civil.to_zoned_datetime(TimeZone::system()));
     let timestamp =
         zoned.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()).unwrap_or_default();
     Increment {

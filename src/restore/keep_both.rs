@@ -14,7 +14,7 @@ const MAX_NAME: usize = 255;
 /// When a version was last changed, as its name tells it: `2026-11-23 09.15` (no `:`, which FAT has not).
 pub(super) fn time(mtime_ns: i64, zone: &TimeZone) -> String {
     let time = Timestamp::from_nanosecond(mtime_ns.into()).unwrap_or_default();
-    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H.%M").to_string()
+    time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H.%M").to_string()
 }
 
 /// The `number`-th name for `name` of a version of that time: `report (2026-11-23 09.15).odt`, then

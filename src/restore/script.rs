@@ -175,7 +175,7 @@ impl Script<'_> {
             mode = version.mode & 0o7777;
         }
         let time = Timestamp::from_nanosecond(version.mtime_ns.into()).unwrap_or_default();
-        let time = time.to_zoned(TimeZone::UTC).datetime();
+        let time = time.to_zoned_datetime(TimeZone::UTC).datetime();
         let nanoseconds = time.subsec_nanosecond();
         [
             format!("{mode:04o}"),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::report::RunReport;
 use crate::drive::device::Device;
+use crate::host::dirs::at_depth;
 use crate::host::names::file_name;
 
 /// The largest file that is read; a report with a thousand problems is far below.
@@ -113,7 +114,7 @@ impl Store {
 
     /// When the last complete run of `profile` ended, on whichever drive.
     pub fn last_complete(&self, profile: &str) -> Option<Timestamp> {
-        let of_drives = entries(&self.folder.join(file_name(profile)));
+        let of_drives = at_depth(&self.folder.join(file_name(profile)), 1);
         of_drives.iter().filter_map(|file| load(file)?.completed_at()).max()
     }
 
@@ -142,11 +143,10 @@ impl Store {
 
     /// Everything that is known, by profile and drive.
     pub fn all(&self) -> Vec<Memory> {
-        let mut all: Vec<Memory> = entries(&self.folder)
+        let mut all: Vec<Memory> = at_depth(&self.folder, 2)
             .iter()
-            .flat_map(|profile| entries(profile))
             .filter(|file| file.extension().is_some_and(|e| e == "json"))
-            .filter_map(|file| load(&file))
+            .filter_map(|file| load(file))
             .collect();
         all.sort_by(|a, b| {
             let key = |m: &Memory| (m.profile.clone(), m.drive.label.clone(), m.drive.uuid.clone());
@@ -180,7 +180,7 @@ pub fn key_of(device: &Device) -> String {
 
 /// The time now, with this computer's offset.
 pub fn now() -> String {
-    jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 fn load(path: &Path) -> Option<Memory> {
@@ -198,12 +198,6 @@ fn load(path: &Path) -> Option<Memory> {
             None
         }
     }
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(folder)
-        .map(|list| list.filter_map(|entry| Some(entry.ok()?.path())).collect())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -236,6 +230,45 @@ mod tests {
         let all = store.all();
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].profile, "a/../b", "a name stays inside the folder");
+    }
+
+    #[test]
+    fn a_memory_is_written_as_before() {
+        let report = RunReport {
+            profile: "docs".to_owned(),
+            device: Some("/dev/sdb1".to_owned()),
+            repository: "/media/PHOTOS/Backups".into(),
+            increment: Some("backup_20261123_091500".to_owned()),
+            new: u64::MAX,
+            problems: vec![crate::model::problem::Problem::new(
+                crate::model::relpath::RelPath::new(b"caf\xe9").unwrap(),
+                "cannot be read",
+            )],
+            warnings: vec!["Füße".to_owned()],
+            duration_s: 0.1,
+            ..RunReport::default()
+        };
+        let memory = Memory {
+            profile: "docs".to_owned(),
+            drive: Drive { uuid: device().uuid, node: "/dev/sdb1".to_owned(), ..Drive::default() },
+            state: "safe to remove".to_owned(),
+            last_complete: Some("2026-11-23T09:15:00+01:00".to_owned()),
+            last_run: Some(report.clone()),
+            ..Memory::default()
+        };
+        let written = serde_json::to_string_pretty(&memory).unwrap();
+        let before = crate::fixtures::same_as("memory.json", &written);
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        store.update("docs", &device(), |_| {});
+        std::fs::write(store.path("docs", &device()), before).unwrap();
+        let read = store.load("docs", &device());
+        assert_eq!(read.completed_at().map(Timestamp::as_second), Some(1_795_421_700));
+        assert_eq!(read.last_run, Some(report));
+        // When the user was reminded.
+        store.set_reminded("docs", Timestamp::from_nanosecond(1_795_421_700_042_000_000).unwrap());
+        let reminder = std::fs::read_to_string(store.reminder("docs")).unwrap();
+        assert_eq!(reminder, "2026-11-23T08:15:00.042Z");
     }
 
     #[test]

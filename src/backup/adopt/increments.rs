@@ -239,7 +239,7 @@ fn entry(
     let exact = found.filter(|found| !overwritten && same_time(found)).map(|found| found.mtime_ns);
     let mtime_ns = exact.or(said.time.map(|time| time.ns)).unwrap_or(0);
     let time = Timestamp::from_nanosecond(i128::from(mtime_ns)).unwrap_or(Timestamp::UNIX_EPOCH);
-    let time = time.to_zoned(zone.clone());
+    let time = time.to_zoned_datetime(zone.clone());
     let key = path.to_key();
     let hexed = |bytes: &[u8]| crate::repository::catalog::document::hex(bytes);
     Ok(Some(CatalogEntry {

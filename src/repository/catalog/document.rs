@@ -367,9 +367,9 @@ pub(crate) fn time_texts(ns: i64, zone: &TimeZone) -> (String, String) {
 }
 
 /// Local time of nanoseconds since 1970; times outside jiff's years are held at its ends.
-fn local(ns: i64, zone: &TimeZone) -> jiff::Zoned {
+fn local(ns: i64, zone: &TimeZone) -> jiff::ZonedDateTime {
     let time = Timestamp::from_nanosecond(i128::from(ns)).unwrap_or(Timestamp::UNIX_EPOCH);
-    time.to_zoned(zone.clone())
+    time.to_zoned_datetime(zone.clone())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

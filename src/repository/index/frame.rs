@@ -42,7 +42,7 @@ pub(crate) enum Frame {
 /// What the base says beside its records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
-    pub(super) next_sequence: u64,
+    pub(crate) next_sequence: u64,
     #[serde(deserialize_with = "crate::model::budget::list")]
-    pub(super) increments: Vec<Increment>,
+    pub(crate) increments: Vec<Increment>,
 }

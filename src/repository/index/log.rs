@@ -57,7 +57,7 @@ pub(crate) struct LogEnd {
 
 impl<'t> LogWriter<'t> {
     /// Starts a log in an empty file; durable only after [`LogWriter::sync`].
-    pub(super) fn start(mut file: DriveFile<'t>, generation: u64) -> Result<Self, TreeError> {
+    pub(crate) fn start(mut file: DriveFile<'t>, generation: u64) -> Result<Self, TreeError> {
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(MAGIC);
         header.extend_from_slice(&generation.to_le_bytes());
@@ -91,7 +91,7 @@ impl<'t> LogWriter<'t> {
     }
 
     /// Appends one frame; durable only after [`LogWriter::sync`].
-    pub(super) fn append(&mut self, payload: &[u8]) -> Result<(), TreeError> {
+    pub(crate) fn append(&mut self, payload: &[u8]) -> Result<(), TreeError> {
         let end = self.write(payload)?;
         self.advance(end);
         Ok(())

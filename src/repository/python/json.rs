@@ -349,14 +349,14 @@ fn time_of(value: &Loose) -> Option<SaidTime> {
 }
 
 /// A time as Python's `isoformat` writes it; without an offset it is local.
-pub fn parse_time(text: &str) -> Option<jiff::Zoned> {
+pub fn parse_time(text: &str) -> Option<jiff::ZonedDateTime> {
     if text.len() > 64 {
         return None;
     }
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Some(time.to_zoned(TimeZone::system()));
+        return Some(time.to_zoned_datetime(TimeZone::system()));
     }
-    text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(TimeZone::system()).ok()
+    text.parse::<jiff::civil::DateTime>().ok()?.to_zoned_datetime(TimeZone::system()).ok()
 }
 
 impl<'de> Deserialize<'de> for Entries {

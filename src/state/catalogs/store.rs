@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::drive::device::Device;
 use crate::fs::tree::handle::Tree;
+use crate::host::dirs;
 use crate::host::names::file_name;
 use crate::repository::catalog::document::Catalog;
 use crate::repository::catalog::file::read_catalog;
@@ -111,13 +112,9 @@ impl Catalogs {
 
     /// Everything that is kept, by profile and drive.
     pub fn all(&self) -> Vec<Kept> {
-        let entries = |folder: &Path| -> Vec<PathBuf> {
-            let list = std::fs::read_dir(folder);
-            let list = list.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-            list.collect()
-        };
-        let files = entries(&self.folder).into_iter().flat_map(|profile| entries(&profile));
+        let files = dirs::at_depth(&self.folder, 2);
         let mut all: Vec<Kept> = files
+            .into_iter()
             .filter_map(|path| {
                 read(&path).filter(|k| self.path(&k.whose.profile, &k.whose.key) == path)
             })

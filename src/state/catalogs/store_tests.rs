@@ -5,6 +5,7 @@ use std::io::{self, Cursor};
 
 use proptest::prelude::*;
 
+use crate::fixtures::{bytes_of_lines, hex_lines, same_as};
 use crate::model::relpath::RelPath;
 use crate::repository::catalog::document::{Catalog, CatalogEntry};
 use crate::repository::index::increment::Increment;
@@ -100,6 +101,17 @@ fn told(bytes: &[u8]) -> Option<Vec<Told>> {
         (chapter.head.clone(), paths, whole)
     };
     Some(contents.chapters.iter().map(tell).collect())
+}
+
+#[test]
+fn the_file_is_written_as_before_and_what_was_kept_then_is_read() {
+    let (catalogs, bytes) = three();
+    let before = same_as("kept-catalogs.txt", &hex_lines(&[("file", bytes)]));
+    let told = told(&bytes_of_lines(&before)[0]).unwrap();
+    let read: Vec<_> = told.iter().map(|(head, paths, whole)| (head, paths.len(), whole)).collect();
+    let kept: Vec<_> =
+        catalogs.iter().map(|(head, catalog)| (head, catalog.file_catalog.len(), &true)).collect();
+    assert_eq!(read, kept);
 }
 
 #[test]
