@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::drives::{Kept, space, versions_words};
+use super::drives::{Kept, versions_words};
 use super::file_system::{check_file_system, format_hint};
 use super::locate::{device_at, known, open_mount, pairings, release};
 use super::new_profile::profile_for;
@@ -67,7 +67,7 @@ struct Done {
     uuid: Option<String>,
     #[serde(rename = "type")]
     fs_type: Option<String>,
-    /// In bytes.
+    /// Size of the device in bytes.
     size: Option<u64>,
     /// Where the repository is on the drive.
     repository: PathBuf,
@@ -232,7 +232,7 @@ fn pair_mounted(
         label: device.label.clone(),
         uuid: device.uuid.clone(),
         fs_type: device.fs_type.clone(),
-        size: device.size.or_else(|| Some(space(&mounted.point)?.0)),
+        size: device.size,
         repository: place,
         kept,
         others,
