@@ -9,18 +9,20 @@
 //! brought or left is set aside, not unlinked, until the file system was checked. What is put back is
 //! recognised by its hash. Called by `execute` and `recover`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
+use super::aside::{self, MOST_OF_A_NAME};
 use super::heal;
 use super::publish::{expect, folder, mismatch, with_parents};
 use crate::drive::ability::Names;
 use crate::drive::content;
 use crate::drive::tree::{Found, Tree, TreeError};
 use crate::relpath::RelPath;
+use crate::repository::format::Keeping;
 use crate::repository::index::{Batch, Change, HealedName, Index};
 use crate::repository::names::fold;
 use crate::repository::record::{Content, Record};
@@ -57,7 +59,7 @@ pub(super) fn publish(
                 if record.identity().is_some() {
                     let mirror = layout::mirror(record.place(path));
                     let staged = layout::staged(stage);
-                    with_parents(tree, &mirror, || tree.rename_new(&staged, &mirror))?;
+                    rename_past(tree, &staged, &mirror)?;
                 }
             }
             Change::Note { .. } => {}
@@ -67,7 +69,17 @@ pub(super) fn publish(
                 }
             }
             Change::Folder { .. } | Change::RemoveFolder { .. } => {
-                done.occupied.extend(folder(tree, index, change, false)?);
+                let mirror = layout::mirror(change.place(index));
+                let made = match folder(tree, index, change, false) {
+                    Err(e)
+                        if e.is(Errno::NOTDIR)
+                            && aside::clear(tree, Keeping::Displace, &mirror, None)? =>
+                    {
+                        folder(tree, index, change, false)
+                    }
+                    other => other,
+                };
+                done.occupied.extend(made?);
             }
             Change::Heal { stage, names, .. } => {
                 done.left.extend(heal::displace(tree, index, stage, names)?);
@@ -76,6 +88,24 @@ pub(super) fn publish(
         done.changes += 1;
     }
     Ok(())
+}
+
+/// Renames to where nothing was seen. What shows up there all the same (a second entry of the name that just left)
+/// is set aside if that loses nothing.
+fn rename_past(tree: &Tree, from: &Path, to: &Path) -> Result<(), TreeError> {
+    let mut looks = 0;
+    loop {
+        match with_parents(tree, to, || tree.rename_new(from, to)) {
+            Err(e)
+                if e.is(Errno::EXIST)
+                    && looks < MOST_OF_A_NAME
+                    && aside::clear(tree, Keeping::Displace, to, Some(from))? =>
+            {
+                looks += 1;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Where a version goes when it leaves the mirror: to the increment that brought it, or out.
@@ -112,6 +142,9 @@ fn leave(
         Err(e) if e.is(Errno::EXIST) => {
             // A repository that was copied from a drive with links has the version there already.
             if !is_content(tree, &to, old)? {
+                if aside::clear(tree, Keeping::Displace, &to, Some(&mirror))? {
+                    return leave(tree, index, path, old, done);
+                }
                 return Err(mismatch(tree, &to, tree.stat(&to)?.as_ref()));
             }
             let name = layout::leaving(path);
@@ -186,6 +219,7 @@ impl<'a> Undo<'a> {
                 Some((folded(change.place(index)), record))
             })
             .collect();
+        self.part_doubles(index, batch, names)?;
         for change in batch.changes.iter().rev() {
             let path = change.path();
             let old = index.records().get(path);
@@ -207,15 +241,92 @@ impl<'a> Undo<'a> {
                         self.set_aside(&mirror)?;
                     }
                 }
-                Change::RemoveFolder { .. } => {
-                    with_parents(self.tree, &mirror, || {
-                        self.tree.create_folder(&mirror, 0o755, None)
-                    })?;
-                }
+                Change::RemoveFolder { .. } => self.put_folder_back(path, &mirror)?,
                 Change::Note { .. } => {}
                 Change::Heal { stage, size, hash, names, .. } => {
                     self.take_healed_back(index, stage, *size, hash, names)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that each name of the batch's folders is there once at most. A folder that lies in several
+    /// sectors can come to have what left and what came, both under one name: it shows the first, and the
+    /// second as soon as that is gone. A check of the file system keeps both, and cuts the second off to no
+    /// length where they share their space. So all that go by such a name are set aside, and what was there
+    /// before the batch, if it is among them, comes back.
+    fn part_doubles(
+        &mut self,
+        index: &Index,
+        batch: &Batch,
+        names: Names,
+    ) -> Result<(), RepositoryError> {
+        let folded = |place: &RelPath| fold(names, place.as_bytes());
+        let mut was = HashMap::new();
+        let mut folders = BTreeMap::new();
+        for change in &batch.changes {
+            let place = change.place(index);
+            let parent = place.parent();
+            folders.insert(parent.as_ref().map(folded), parent);
+            if let Some(record) = index.records().get(change.path()) {
+                was.insert(folded(place), (change.path(), record));
+            }
+        }
+        let touched: BTreeSet<_> = batch.changes.iter().map(|c| folded(c.place(index))).collect();
+        for folder in folders.into_values() {
+            let within = folder.as_ref().map_or_else(|| layout::MIRROR.into(), layout::mirror);
+            // What cannot be listed, or is no folder now, is for the changes themselves.
+            let Ok(listed) = self.tree.list(&within, 1_000_000) else { continue };
+            let mut times: BTreeMap<Vec<u8>, (u32, RelPath)> = BTreeMap::new();
+            for name in &listed {
+                if let Ok(place) = RelPath::child(folder.as_ref(), name) {
+                    times.entry(folded(&place)).or_insert((0, place)).0 += 1;
+                }
+            }
+            times.retain(|place, (times, _)| *times > 1 && touched.contains(place));
+            for (folded, (_, place)) in times {
+                self.part(&layout::mirror(&place), was.get(&folded).copied())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets aside all that go by the name `at`, and puts back what was there: the version, or the folder.
+    fn part(&mut self, at: &Path, was: Option<(&RelPath, &Record)>) -> Result<(), RepositoryError> {
+        let mut out = Vec::new();
+        for number in 0..MOST_OF_A_NAME {
+            let to = match was {
+                Some((path, _)) => self.aside.join(double(path, number)),
+                None => self.next_aside()?,
+            };
+            match self.move_aside(at, &to) {
+                Ok(true) => out.push(to),
+                Ok(false) => break,
+                Err(e) if e.is(Errno::IO) || e.is(Errno::NOENT) => break,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let Some((path, record)) = was else { return Ok(()) };
+        let back = layout::mirror(record.place(path));
+        if is_folder_record(record) {
+            let mut folders = Vec::new();
+            for place in out {
+                if self.is_folder(&place)? {
+                    folders.push(place);
+                }
+            }
+            // One of them has what was in it; the other is empty, or has no room of its own any more.
+            let full = folders.iter().find(|place| self.tree.list(place, 0).is_err());
+            if let Some(place) = full.or(folders.first()) {
+                self.tree.rename_folder(place, &back)?;
+            }
+            return Ok(());
+        }
+        for place in out {
+            if self.is_sound(&place, record)? {
+                self.tree.rename_new(&place, &back)?;
+                break;
             }
         }
         Ok(())
@@ -271,8 +382,13 @@ impl<'a> Undo<'a> {
             }
         } else {
             self.set_aside(&mirror)?;
-            if self.is_sound(&left, old)? {
-                match with_parents(self.tree, &mirror, || self.tree.rename_new(&left, &mirror)) {
+            let sound = if self.is_sound(&left, old)? {
+                Some(left.clone())
+            } else {
+                self.double_of(path, |place| self.is_sound(place, old))?
+            };
+            if let Some(sound) = sound {
+                match with_parents(self.tree, &mirror, || self.tree.rename_new(&sound, &mirror)) {
                     // What stands there cannot be read, nor set aside.
                     Err(e) if e.is(Errno::EXIST) || e.is(Errno::IO) => {
                         self.left.push(path.clone());
@@ -290,6 +406,32 @@ impl<'a> Undo<'a> {
             self.set_aside_empty(&left)?;
         }
         Ok(())
+    }
+
+    /// Makes a folder again that was to leave, or brings it back if a recovery that was cut off had set it aside.
+    fn put_folder_back(&self, path: &RelPath, mirror: &Path) -> Result<(), RepositoryError> {
+        if self.tree.stat(mirror)?.is_none()
+            && let Some(folder) = self.double_of(path, |place| Ok(self.is_folder(place)?))?
+        {
+            with_parents(self.tree, mirror, || self.tree.rename_folder(&folder, mirror))?;
+        }
+        with_parents(self.tree, mirror, || self.tree.create_folder(mirror, 0o755, None))?;
+        Ok(())
+    }
+
+    /// What [`Undo::part`] set aside for `path` and did not put back, since it was cut off.
+    fn double_of(
+        &self,
+        path: &RelPath,
+        is_it: impl Fn(&Path) -> Result<bool, RepositoryError>,
+    ) -> Result<Option<PathBuf>, RepositoryError> {
+        for number in 0..MOST_OF_A_NAME {
+            let place = self.left_aside(&double(path, number))?;
+            if is_it(&place)? {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
     }
 
     /// Where a staged file was set aside: now, or by a recovery that was cut off.
@@ -323,24 +465,38 @@ impl<'a> Undo<'a> {
     }
 
     fn try_to_set_aside(&mut self, path: &Path) -> Result<(), TreeError> {
-        let Some(found) = self.tree.stat(path)? else {
-            return Ok(());
-        };
         // An increment and the page keep their names, by which they are known for ours.
-        let mut to = self.aside.join(path.file_name().unwrap_or_default());
-        let is_ours = path.to_str().is_some_and(layout::is_ours_alone);
-        while !is_ours || self.tree.stat(&to)?.is_some() {
+        let ours = path.file_name().filter(|_| path.to_str().is_some_and(layout::is_ours_alone));
+        let to = match ours.map(|name| self.aside.join(name)) {
+            Some(to) if self.tree.stat(&to)?.is_none() => to,
+            _ => self.next_aside()?,
+        };
+        self.move_aside(path, &to)?;
+        Ok(())
+    }
+
+    /// The next free name among what is set aside.
+    fn next_aside(&mut self) -> Result<PathBuf, TreeError> {
+        loop {
             self.next += 1;
-            to = self.aside.join(format!("aside-{}", self.next));
+            let to = self.aside.join(format!("aside-{}", self.next));
             if self.tree.stat(&to)?.is_none() {
-                break;
+                return Ok(to);
             }
         }
+    }
+
+    /// Moves what is at `path`, if anything is; says whether it did.
+    fn move_aside(&self, path: &Path, to: &Path) -> Result<bool, TreeError> {
+        let Some(found) = self.tree.stat(path)? else {
+            return Ok(false);
+        };
         if found.file_type.is_dir() {
-            self.tree.rename_folder(path, &to)
+            self.tree.rename_folder(path, to)?;
         } else {
-            self.tree.rename_new(path, &to)
+            self.tree.rename_new(path, to)?;
         }
+        Ok(true)
     }
 
     fn is_folder(&self, path: &Path) -> Result<bool, TreeError> {
@@ -366,6 +522,12 @@ impl<'a> Undo<'a> {
         }
         Ok(())
     }
+}
+
+/// How the `number`-th of several entries that go by one name is called while it is set aside: the same each time,
+/// so that it is found again.
+fn double(path: &RelPath, number: u32) -> String {
+    format!("double-{}-{number}", layout::leaving(path))
 }
 
 /// Whether the file at `place` has the content that `record` says.

@@ -4,6 +4,7 @@
 //! knows nothing of terminals, notifications or udev events. Called by `agent` and `cli`.
 
 mod adopt;
+mod aside;
 mod compare;
 mod displace;
 mod examine;
