@@ -145,7 +145,7 @@ fn what_holds_nothing_is_in_the_way_of_nothing() {
         write(&world, "to-folder/x", "two, and longer");
         let report = world.run(None).unwrap();
         let problems: Vec<_> = report.problems.iter().map(|p| p.path.to_key()).collect();
-        assert_eq!(problems, kept.map(|path| path.to_owned()), "{:?}", report.problems);
+        assert_eq!(problems, kept.map(str::to_owned), "{:?}", report.problems);
         let noted = |path: &str| {
             let mut notes = report.notes.iter().filter(|note| note.reason.ends_with("set aside"));
             notes.any(|note| note.path.to_key() == path)

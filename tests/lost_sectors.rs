@@ -299,10 +299,14 @@ fn sectors_that_are_lost_while_the_index_is_written_anew_or_appended_to_cost_no_
         (std::mem::take(&mut *appends.lock().unwrap()), faults.count())
     };
     assert!(appends.len() > 4, "{appends:?}");
-    let mut sum = Sum::default();
+    let (mut sum, mut ended) = (Sum::default(), 0);
     let last = operations.saturating_sub(LAST)..operations;
     for k in appends.into_iter().filter(|k| !last.contains(k)).chain(last.clone()) {
-        let cut = cut_off(&start, place, LARGE_BATCH, k).unwrap();
+        // Two threads share the work of a run: on a busy machine it can take an operation less.
+        let Some(cut) = cut_off(&start, place, LARGE_BATCH, k) else {
+            ended += 1;
+            continue;
+        };
         sum.sectors += cut.dirty.len();
         // First come the lists of clusters, the bitmap and the folders; the first sector is never there.
         for gone in cut.dirty.iter().filter(|sector| **sector != 0).take(per_operation as usize) {
@@ -311,6 +315,7 @@ fn sectors_that_are_lost_while_the_index_is_written_anew_or_appended_to_cost_no_
         sum.runs += 1;
     }
     sum.print();
+    assert!(ended < 2, "{ended} runs came to their end");
     assert_eq!((sum.lost, sum.unreadable), (0, 0), "nothing but the index was in flight");
 }
 

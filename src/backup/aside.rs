@@ -186,7 +186,11 @@ fn versions(tree: &Tree, index: &Index, is_asked_for: impl Fn(u64) -> bool) -> V
     for increment in index.increments() {
         let Ok(catalog) = read_catalog(tree, &increment.name) else { continue };
         for (path, entry) in &catalog.file_catalog {
-            let Some(hash) = entry.hash().filter(|_| is_asked_for(entry.size)) else { continue };
+            // What the Python tool placed was in no batch.
+            let is_ours = entry.lies_at.is_none();
+            let Some(hash) = entry.hash().filter(|_| is_ours && is_asked_for(entry.size)) else {
+                continue;
+            };
             let brought = match (&entry.content_in, entry.category) {
                 (Some(brought), _) => brought,
                 (None, EntryCategory::Tracked) => &increment.name,

@@ -454,25 +454,29 @@ impl<'a> Undo<'a> {
         }
     }
 
-    /// Sets aside what is at `path`, if anything is. What the driver cannot read stays: the run finds it
-    /// in its way.
+    /// Sets aside what is at `path`, if anything is: all of it, should a torn folder have the name several
+    /// times. What the driver cannot read stays: the run finds it in its way.
     pub(super) fn set_aside(&mut self, path: &Path) -> Result<(), RepositoryError> {
-        match self.try_to_set_aside(path) {
-            // A FUSE driver may remember for a moment what has left under a name in other case.
-            Err(e) if e.is(Errno::IO) || e.is(Errno::NOENT) => Ok(()),
-            other => Ok(other?),
+        for _ in 0..MOST_OF_A_NAME {
+            match self.try_to_set_aside(path) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // A FUSE driver may remember for a moment what has left under a name in other case.
+                Err(e) if e.is(Errno::IO) || e.is(Errno::NOENT) => break,
+                Err(e) => return Err(e.into()),
+            }
         }
+        Ok(())
     }
 
-    fn try_to_set_aside(&mut self, path: &Path) -> Result<(), TreeError> {
+    fn try_to_set_aside(&mut self, path: &Path) -> Result<bool, TreeError> {
         // An increment and the page keep their names, by which they are known for ours.
         let ours = path.file_name().filter(|_| path.to_str().is_some_and(layout::is_ours_alone));
         let to = match ours.map(|name| self.aside.join(name)) {
             Some(to) if self.tree.stat(&to)?.is_none() => to,
             _ => self.next_aside()?,
         };
-        self.move_aside(path, &to)?;
-        Ok(())
+        self.move_aside(path, &to)
     }
 
     /// The next free name among what is set aside.
