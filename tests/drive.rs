@@ -17,7 +17,7 @@ use bkm_agent::drive::device::Device;
 use bkm_agent::drive::monitor::{Event, Source};
 use bkm_agent::drive::mount::{self, MountError};
 use bkm_agent::drive::unmount;
-use common::drive::Drive;
+use common::drive::{Drive, SIZE};
 use common::udevd::{self, Udev};
 
 #[test]
@@ -58,14 +58,14 @@ fn where_no_udev_runs_the_device_itself_is_read() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mut drive = Drive::ext4(dir.path(), "FORMER");
-    let node = match Udev::start() {
+    let (node, known_size) = match Udev::start() {
         Ok(udev) => {
             let node = drive.attach();
             udev.settle();
             let known = Device::from_node(&node).unwrap();
             assert_eq!(known.label.as_deref(), Some("FORMER"));
             assert!(known.diskseq.is_some() && known.has_file_system());
-            node
+            (node, known.size)
         }
         Err(why) => return println!("skipped: {why}"),
     };
@@ -80,6 +80,8 @@ fn where_no_udev_runs_the_device_itself_is_read() {
     assert!(read.has_file_system() && read.uuid.is_some());
     assert_eq!(read.fs_type.as_deref(), Some("ext4"));
     assert_eq!((read.devnum.0, &read.node), (7, &node));
+    // The size is the device's, and not the file system's, whoever is asked.
+    assert_eq!((read.size, known_size), (Some(SIZE), Some(SIZE)));
 }
 
 #[test]

@@ -104,6 +104,78 @@ fn what_somebody_put_into_the_mirror_is_a_problem_of_that_file_alone() {
     }
 }
 
+/// What stands in the way in the mirror and has nothing that would be lost, as an unclean end can leave it long
+/// after: the next run takes it away by itself, in both ways of keeping versions.
+#[test]
+fn what_holds_nothing_is_in_the_way_of_nothing() {
+    for links in [true, false] {
+        let (_folder, world) = world();
+        let mut world = if links { world } else { world.without_links() };
+        for path in ["changed", "gone", "to-folder", "full"] {
+            write(&world, path, "one");
+        }
+        write(&world, "in/it", "one");
+        world.back_up();
+        let mirror = world.mirror();
+        // What was cut off, and what no record knows.
+        for path in ["changed", "gone"] {
+            fs::remove_file(mirror.join(path)).unwrap();
+            fs::write(mirror.join(path), "").unwrap();
+        }
+        for (path, content) in
+            [("new", ""), ("new-whole", "two, and longer"), ("new-half", "two, a"), ("folder", "")]
+        {
+            fs::write(mirror.join(path), content).unwrap();
+        }
+        fs::create_dir(mirror.join("new-folder")).unwrap();
+        delete(&mirror.join("in"));
+        fs::write(mirror.join("in"), "").unwrap();
+        fs::remove_file(mirror.join("to-folder")).unwrap();
+        fs::write(mirror.join("to-folder"), "").unwrap();
+        // What a person put there.
+        fs::write(mirror.join("of-somebody"), "two, but other").unwrap();
+        fs::create_dir_all(mirror.join("folder-of-somebody/x")).unwrap();
+        let changed =
+            ["changed", "new", "new-whole", "new-half", "folder/x", "new-folder", "in/it"];
+        let kept = ["folder-of-somebody", "of-somebody"];
+        for path in changed.into_iter().chain(kept).chain(["full"]) {
+            write(&world, path, "two, and longer");
+        }
+        delete(&world.source.join("gone"));
+        delete(&world.source.join("to-folder"));
+        write(&world, "to-folder/x", "two, and longer");
+        let report = world.run(None).unwrap();
+        let problems: Vec<_> = report.problems.iter().map(|p| p.path.to_key()).collect();
+        assert_eq!(problems, kept.map(str::to_owned), "{:?}", report.problems);
+        let noted = |path: &str| {
+            let mut notes = report.notes.iter().filter(|note| note.reason.ends_with("set aside"));
+            notes.any(|note| note.path.to_key() == path)
+        };
+        for path in ["changed", "gone", "new", "new-whole", "new-half", "new-folder"] {
+            assert!(noted(path), "{path}: {:?}", report.notes);
+        }
+        for path in changed.into_iter().chain(["full", "to-folder/x"]) {
+            let there = fs::read_to_string(mirror.join(path)).unwrap();
+            assert_eq!(there, "two, and longer", "{path}");
+        }
+        assert!(!mirror.join("gone").exists());
+        assert_eq!(fs::read_to_string(mirror.join("of-somebody")).unwrap(), "two, but other");
+        assert!(mirror.join("folder-of-somebody/x").is_dir());
+        world.check_stage_empty();
+        // Without a journal nothing is unlinked before the file system was checked.
+        let aside = world.repository().join(layout::unchecked(1));
+        let set_aside = || fs::read_dir(&aside).map_or(0, Iterator::count);
+        assert_eq!(set_aside(), if links { 0 } else { 9 });
+        for path in kept {
+            delete(&mirror.join(path));
+        }
+        let report = world.run_checked(None, true).unwrap();
+        assert_eq!((report.problems.len(), report.warnings.len()), (0, 0), "{report:?}");
+        world.check_mirror();
+        assert_eq!(set_aside(), 0);
+    }
+}
+
 #[test]
 fn a_move_to_where_somebody_put_a_file_leaves_the_old_one() {
     let (_folder, mut world) = world();

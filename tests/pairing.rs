@@ -123,7 +123,7 @@ fn a_blank_stick_is_set_up_by_one_command() {
     ");
     shown!(home.shown(&["pair", node, "--src", "My Documents"]), @r"
     exit 0
-    /dev/loop[N]  STICK  ext4  128 MB
+    /dev/loop[N]  STICK  ext4  134 MB
       profile    my-documents (/home/anna/config/bkm-agent/profiles/my-documents.json, made now)
       source     /home/anna/My Documents
       repository Backups/[USER]@[HOST]/my-documents
@@ -153,7 +153,7 @@ fn a_blank_stick_is_set_up_by_one_command() {
     ");
     shown!(home.shown(&["pair", node, "--profile", "my-documents"]), @r"
     exit 0
-    /dev/loop[N]  STICK  ext4  128 MB
+    /dev/loop[N]  STICK  ext4  134 MB
       profile    my-documents (/home/anna/config/bkm-agent/profiles/my-documents.json)
       source     /home/anna/My Documents
       repository Backups/[USER]@[HOST]/my-documents

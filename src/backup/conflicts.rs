@@ -1,9 +1,11 @@
 //! What somebody put or changed in the mirror, found before a batch is written to the index.
 //!
-//! It only looks. What cannot be published is taken out of the batch and named as a problem of its path:
-//! once a batch is in the index it has to go through, so nothing may stop it there.
+//! What cannot be published is taken out of the batch and named as a problem of its path: once a batch is in
+//! the index it has to go through, so nothing may stop it there. It only looks; what holds nothing that would be
+//! lost is set aside (`aside`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 
@@ -19,18 +21,21 @@ use crate::repository::index::record::Record;
 use crate::repository::layout;
 use crate::repository::names::fold;
 use crate::repository::versioning::Keeping;
+use crate::transaction::aside;
 use crate::transaction::steps::description;
 
 /// Takes out of a batch that is about to be written what cannot be published since something stands in
 /// the mirror that the record does not know: one file that somebody edited or put on the drive is a
 /// problem of that file, and no reason to stop the backup. `blocked` are the paths that were taken out,
-/// in earlier batches too; what lies below them is taken out as well.
+/// in earlier batches too; what lies below them is taken out as well. What was set aside instead is added to
+/// `notes`.
 pub(super) fn take_out_blocked(
     tree: &Tree,
     index: &Index,
     format: &Format,
     changes: Vec<Change>,
     blocked: &mut BTreeSet<RelPath>,
+    notes: &mut Vec<Problem>,
 ) -> Result<(Vec<Change>, Vec<Problem>), RepositoryError> {
     let mut problems = Vec::new();
     let mut look = Look {
@@ -41,6 +46,7 @@ pub(super) fn take_out_blocked(
         empty: BTreeSet::new(),
         looked_into: BTreeSet::new(),
         freed: BTreeSet::new(),
+        set_aside: BTreeSet::new(),
     };
     let mut stays = BTreeSet::new();
     let (mut kept, mut out) = (Vec::with_capacity(changes.len()), Vec::new());
@@ -80,6 +86,7 @@ pub(super) fn take_out_blocked(
         blocked.insert(path.clone());
         out.push(change);
     }
+    notes.extend(look.set_aside.into_iter().map(aside_note));
     for change in out {
         if let Change::Put { stage, moved_from, .. } = change {
             tree.remove_file(&layout::staged(&stage))?;
@@ -95,6 +102,12 @@ pub(super) fn take_out_blocked(
         blocked.append(&mut stays);
     }
     Ok((kept, problems))
+}
+
+/// What to say of a path that was free only after something had been set aside.
+fn aside_note(path: RelPath) -> Problem {
+    let text = "what stood in its place on the drive, empty or the beginning of what is there now, was set aside";
+    Problem::new(path, text)
 }
 
 /// Whether a change takes for granted that nothing is left in the folder at its path.
@@ -130,11 +143,50 @@ struct Look<'a> {
     looked_into: BTreeSet<RelPath>,
     /// Places, folded, that the batch frees before it fills others.
     freed: BTreeSet<Vec<u8>>,
+    /// Paths in whose place something was set aside.
+    set_aside: BTreeSet<RelPath>,
+}
+
+/// What stands in the way of a change.
+struct Obstacle {
+    /// In words.
+    what: String,
+    /// Where it is, if it may leave when it holds nothing.
+    at: Option<PathBuf>,
+}
+
+impl Obstacle {
+    /// One that stays whatever it is.
+    fn that_stays(what: &str) -> Self {
+        Self { what: what.to_owned(), at: None }
+    }
 }
 
 impl Look<'_> {
-    /// What stands in the way of a change, in words; `None` if nothing does.
+    /// What stands in the way of a change, in words, and holds something; `None` if nothing does.
     fn obstacle(&mut self, change: &Change) -> Result<Option<String>, RepositoryError> {
+        let own = layout::mirror(change.place(self.index));
+        let staged = match change {
+            Change::Put { stage, .. } => Some(layout::staged(stage)),
+            _ => None,
+        };
+        let mut looks = 0;
+        loop {
+            let Some(Obstacle { what, at }) = self.look(change)? else { return Ok(None) };
+            let Some(at) = at.filter(|_| looks < aside::MOST_OF_A_NAME) else {
+                return Ok(Some(what));
+            };
+            let coming = staged.as_deref().filter(|_| at == own);
+            if !aside::clear(self.tree, self.format.keeps_versions, &at, coming)? {
+                return Ok(Some(what));
+            }
+            self.set_aside.insert(change.path().clone());
+            looks += 1;
+        }
+    }
+
+    /// What stands in the way of a change; `None` if nothing does.
+    fn look(&mut self, change: &Change) -> Result<Option<Obstacle>, RepositoryError> {
         let index = self.index;
         let old = index.records().get(change.path());
         let was_folder = is_folder(index, change.path());
@@ -147,14 +199,14 @@ impl Look<'_> {
             // A link that this run turns into a folder leaves when the batch is published.
             Err(e) if e.is(Errno::LOOP) && is_below_a_link(index, change.path()) => None,
             Err(e) if e.is(Errno::LOOP) => {
-                return Ok(Some("a folder above it is a symbolic link now".to_owned()));
+                return Ok(Some(Obstacle::that_stays("a folder above it is a symbolic link now")));
             }
             // What an unclean end left on a drive without a journal. (A drive that is gone fails at the
             // next sync.)
             Err(e) if e.is(Errno::IO) && self.format.keeps_versions == Keeping::Displace => {
-                return Ok(Some(
-                    "something cannot be read (the file system needs a check)".to_owned(),
-                ));
+                return Ok(Some(Obstacle::that_stays(
+                    "something cannot be read (the file system needs a check)",
+                )));
             }
             other => other?,
         };
@@ -162,8 +214,9 @@ impl Look<'_> {
         let found = found.filter(|_| old.is_some() || !self.freed.contains(&self.folded(place)));
         let as_recorded = found.is_some_and(|found| expected.is_some_and(|e| e.is(&found)));
         let is_new = arrives && found.is_none() && !is_in_nothing;
-        if is_new && self.is_below_no_folder(change.path(), place)? {
-            return Ok(Some("a folder above it is something else now".to_owned()));
+        if is_new && let Some(at) = self.no_folder_above(change.path(), place)? {
+            let what = "a folder above it is something else now".to_owned();
+            return Ok(Some(Obstacle { what, at: Some(at) }));
         }
         let stands_in_the_way = match change {
             Change::Put { path, .. } if was_folder && found.is_some() => self.has_foreign(path)?,
@@ -176,7 +229,11 @@ impl Look<'_> {
             }
             Change::RemoveFolder { .. } | Change::Heal { .. } => false,
         };
-        Ok(stands_in_the_way.then(|| description(found.as_ref())))
+        let may_leave = !was_folder && !matches!(change, Change::Note { .. });
+        Ok(stands_in_the_way.then(|| Obstacle {
+            what: description(found.as_ref()),
+            at: may_leave.then(|| layout::mirror(place)),
+        }))
     }
 
     /// Whether nothing can be at `path`, since nothing is in the folder that it lies in. A folder that nobody
@@ -247,13 +304,12 @@ impl Look<'_> {
         below.map(|(other, record)| (record.place(other), other)).collect()
     }
 
-    /// Whether something else than a folder is above `path` in the mirror, where it has `place`, and stays
-    /// there.
-    fn is_below_no_folder(
+    /// What else than a folder is above `path` in the mirror, where it has `place`, and stays there.
+    fn no_folder_above(
         &mut self,
         path: &RelPath,
         place: &RelPath,
-    ) -> Result<bool, RepositoryError> {
+    ) -> Result<Option<PathBuf>, RepositoryError> {
         for (above, place) in path.ancestors().zip(place.ancestors()) {
             if self.sound.contains(&above) {
                 continue;
@@ -261,18 +317,19 @@ impl Look<'_> {
             match self.tree.stat(&layout::mirror(&place))? {
                 None => {
                     self.empty.extend(path.parent());
-                    return Ok(false);
+                    return Ok(None);
                 }
                 Some(found) if found.file_type.is_dir() => self.sound.insert(above),
                 // A file that this run turns into a folder leaves when the batch is published.
                 Some(found) => {
                     let known = self.index.records().get(&above).and_then(Record::identity);
                     let gone = self.freed.contains(&self.folded(&place));
-                    return Ok(!gone && !known.is_some_and(|known| known.is(&found)));
+                    let stays = !gone && !known.is_some_and(|known| known.is(&found));
+                    return Ok(stays.then(|| layout::mirror(&place)));
                 }
             };
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

@@ -86,9 +86,10 @@ pub(super) fn execute(
             // A panic over there is a panic here.
             (begin.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), next)
         });
-        let committed = begun.and_then(|problems| {
+        let committed = begun.and_then(|(problems, mut notes)| {
             let published = publish_pending(repository, stager.set_owner, false, &mut state)?;
-            Ok(Committed { problems, ..published })
+            notes.extend(published.notes);
+            Ok(Committed { notes, problems, ..published })
         });
         let committed = match committed {
             Err(RunError::Repository(full))
@@ -180,22 +181,24 @@ struct Committed {
 }
 
 /// Makes a staged batch durable and writes it to the index: its files may be published then. The batch before it is
-/// in place, so what stands in the way of this one is seen now. Returns what cannot be published.
+/// in place, so what stands in the way of this one is seen now. Returns what cannot be published, as problems, and
+/// notes.
 fn begin(
     repository: &mut Repository<'_>,
     changes: Vec<Change>,
     run: Option<&RunMark>,
     state: &mut Batches,
-) -> Result<Vec<Problem>, RunError> {
-    let tree = repository.tree();
+) -> Result<(Vec<Problem>, Vec<Problem>), RunError> {
+    let (tree, index) = (repository.tree(), repository.index());
     let format = repository.format();
+    let mut notes = Vec::new();
     let (changes, problems) =
-        conflicts::take_out_blocked(tree, repository.index(), format, changes, &mut state.blocked)?;
+        conflicts::take_out_blocked(tree, index, format, changes, &mut state.blocked, &mut notes)?;
     if changes.is_empty() {
-        return Ok(problems);
+        return Ok((problems, notes));
     }
     // Once it is in the index it has to go through.
-    let mut need = Need::new(repository.index(), format.keeps_versions, tree.block()?);
+    let mut need = Need::new(index, format.keeps_versions, tree.block()?);
     for change in &changes {
         need.change(change);
     }
@@ -210,7 +213,7 @@ fn begin(
     repository.begin_batch(Batch { run: run.cloned(), changes })?;
     // Only now the index says that the batch before is not to be taken back.
     remove_left(tree, &mut state.left)?;
-    Ok(problems)
+    Ok((problems, notes))
 }
 
 /// Publishes the batch that was written to the index last. `again` if that was begun and failed.

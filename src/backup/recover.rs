@@ -23,7 +23,7 @@ use crate::repository::{layout, reserve, staging};
 use crate::source::scan::Scan;
 use crate::text::clock;
 use crate::transaction::undo::Undo;
-use crate::transaction::{linked, staged};
+use crate::transaction::{aside, linked, staged};
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -81,7 +81,7 @@ pub(super) fn recover(
         Undo::begin(tree)?;
         staged.clear();
     }
-    unchecked(tree, how.checked, &mut recovered)?;
+    unchecked(tree, repository.index(), how.checked, &mut recovered)?;
     if how.checked {
         repository.remove_spare_index()?;
     }
@@ -183,7 +183,12 @@ fn needs_check(error: RepositoryError) -> RepositoryError {
 }
 
 /// Removes what waited for a check of the file system, or says that it waits.
-fn unchecked(tree: &Tree, checked: bool, recovered: &mut Recovered) -> Result<(), RepositoryError> {
+fn unchecked(
+    tree: &Tree,
+    index: &Index,
+    checked: bool,
+    recovered: &mut Recovered,
+) -> Result<(), RepositoryError> {
     let names = tree.list(Path::new(layout::META), 100_000)?;
     let waiting: Vec<_> = names
         .into_iter()
@@ -191,6 +196,7 @@ fn unchecked(tree: &Tree, checked: bool, recovered: &mut Recovered) -> Result<()
         .map(|name| Path::new(layout::META).join(name))
         .collect();
     if checked {
+        aside::rescue(tree, index, &waiting)?;
         for folder in &waiting {
             if !remove_ours(tree, folder)? {
                 recovered.warnings.push(format!(

@@ -240,7 +240,7 @@ fn media() -> Media {
 
 /// Total and free bytes. Asked of the one mount that matters: the list that sysinfo makes asks every
 /// mount, which a hung network mount blocks, and is empty once one mount point is not UTF-8.
-pub(super) fn space(point: &Path) -> Option<(u64, u64)> {
+fn space(point: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statvfs(point).ok()?;
     let unit = if stat.f_frsize > 0 { stat.f_frsize } else { stat.f_bsize };
     let bytes = |blocks: u64| blocks.checked_mul(unit);

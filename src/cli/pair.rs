@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::backup::error::RunError;
 use crate::backup::place::Place;
-use crate::cli::drives::{Kept, space, versions_words};
+use crate::cli::drives::{Kept, versions_words};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::file_system::{check_file_system, format_hint};
 use crate::cli::new_profile::profile_for;
@@ -69,7 +69,7 @@ struct Done {
     uuid: Option<String>,
     #[serde(rename = "type")]
     fs_type: Option<String>,
-    /// In bytes.
+    /// Size of the device in bytes.
     size: Option<u64>,
     /// Where the repository is on the drive.
     repository: PathBuf,
@@ -234,7 +234,7 @@ fn pair_mounted(
         label: device.label.clone(),
         uuid: device.uuid.clone(),
         fs_type: device.fs_type.clone(),
-        size: device.size.or_else(|| Some(space(&mounted.point)?.0)),
+        size: device.size,
         repository: place,
         kept,
         others,

@@ -111,13 +111,7 @@ impl Device {
     pub fn from_udev(device: &udev::Device) -> Self {
         let mut plain =
             Self::from_properties(|name| device.property_value(name).map(OsStr::to_owned));
-        // sysfs counts in 512 bytes too, and knows whole disks as well.
-        let sectors = device
-            .attribute_value("size")
-            .and_then(|size| size.to_str()?.trim().parse::<u64>().ok());
-        if let Some(bytes) = sectors.and_then(|n| n.checked_mul(512)).filter(|n| *n > 0) {
-            plain.size = Some(bytes);
-        }
+        plain.size = kernel_size(device).or(plain.size);
         let kind = device.property_value("DM_UUID").and_then(OsStr::to_str);
         if kind.is_some_and(|kind| kind.starts_with("CRYPT-LUKS")) {
             plain.container = container(plain.devnum).map(Box::new);
@@ -166,6 +160,7 @@ impl Device {
                 plain.node.clone()
             },
             devnum: (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev())),
+            size: kernel.as_ref().and_then(kernel_size).or(plain.size),
             ..plain
         })
     }
@@ -221,6 +216,13 @@ impl Device {
         let label = self.label.as_deref().filter(|l| !l.trim().is_empty());
         crate::text::sanitize::line(&label.map_or_else(|| self.node.to_string_lossy(), Into::into))
     }
+}
+
+/// The size in bytes as the kernel tells it, with or without udev. It counts in units of 512 bytes whatever the
+/// disk's sectors are, and knows whole disks as well as partitions.
+fn kernel_size(device: &udev::Device) -> Option<u64> {
+    let sectors = device.attribute_value("size")?.to_str()?.trim().parse::<u64>().ok()?;
+    sectors.checked_mul(512).filter(|bytes| *bytes > 0)
 }
 
 /// The encrypted device that the device mapper's `devnum` is the open content of.

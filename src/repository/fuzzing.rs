@@ -117,7 +117,7 @@ pub(crate) fn stamp(bytes: &[u8]) {
 }
 
 pub(crate) fn lock_line(line: &str, ino: u64) {
-    let _pid = lock::pid_of(line, ino);
+    let _pid = lock::pid_of(line, None, ino);
 }
 
 /// What was read; a refusal must be one that says what to do.

@@ -72,24 +72,33 @@ pub(super) fn watch(tree: &Tree) -> Result<Option<Watch>, RepositoryError> {
 
 /// Who holds the lock on `file`, in words.
 fn holder(file: &File) -> String {
-    let ino = rustix::fs::fstat(file).map(|stat| stat.st_ino).unwrap_or_default();
+    let Ok(stat) = rustix::fs::fstat(file) else { return ANOTHER.to_owned() };
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    match locks.lines().find_map(|line| pid_of(line, ino)) {
+    let of = |device| locks.lines().find_map(|line| pid_of(line, device, stat.st_ino));
+    // Drives of one kind have the same inode numbers. Where none is of this device, it is btrfs, of which a
+    // file tells another device than the kernel's list does.
+    match of(Some(stat.st_dev)).or_else(|| of(None)) {
         Some(pid) => {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             format!("process {pid} ({})", crate::text::sanitize::line(name.trim()))
         }
-        None => "another process".to_owned(),
+        None => ANOTHER.to_owned(),
     }
 }
 
-/// The process in a line of `/proc/locks`: `1: FLOCK ADVISORY WRITE 1234 08:01:131 0 EOF`.
-pub(super) fn pid_of(line: &str, ino: u64) -> Option<u32> {
+const ANOTHER: &str = "another process";
+
+/// The process in a line of `/proc/locks`: `1: FLOCK ADVISORY WRITE 1234 08:01:131 0 EOF`, where the device is in
+/// hexadecimal. Without `device` the inode alone counts.
+pub(super) fn pid_of(line: &str, device: Option<u64>, ino: u64) -> Option<u32> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     (fields.next() == Some("FLOCK")).then_some(())?;
     let pid = fields.nth(2)?.parse().ok()?;
-    let (_, inode) = fields.next()?.rsplit_once(':')?;
-    (inode.parse() == Ok(ino)).then_some(pid)
+    let (on, inode) = fields.next()?.rsplit_once(':')?;
+    let (major, minor) = on.split_once(':')?;
+    let number = |text| u32::from_str_radix(text, 16).ok();
+    let on = rustix::fs::makedev(number(major)?, number(minor)?);
+    (device.is_none_or(|device| device == on) && inode.parse() == Ok(ino)).then_some(pid)
 }
 
 #[cfg(test)]
@@ -106,6 +115,17 @@ mod tests {
         assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(held);
         take(&tree).unwrap();
+    }
+
+    #[test]
+    fn a_lock_on_another_drive_with_the_same_inode_is_another_one() {
+        let line = "1: FLOCK  ADVISORY  WRITE 1234 08:1f:131 0 EOF";
+        let device = rustix::fs::makedev(8, 31);
+        assert_eq!(pid_of(line, Some(device), 131), Some(1234));
+        assert_eq!(pid_of(line, Some(rustix::fs::makedev(8, 17)), 131), None);
+        assert_eq!(pid_of(line, Some(device), 132), None);
+        assert_eq!(pid_of(line, None, 131), Some(1234));
+        assert_eq!(pid_of("1: POSIX  ADVISORY  WRITE 1234 08:1f:131 0 EOF", None, 131), None);
     }
 
     #[test]

@@ -9,8 +9,11 @@
 //! brought or left is set aside, not unlinked, until the file system was checked. What is put back is
 //! recognised by its hash.
 
+use std::path::Path;
+
 use rustix::io::Errno;
 
+use crate::fs::tree::error::TreeError;
 use crate::fs::tree::handle::Tree;
 use crate::model::relpath::RelPath;
 use crate::repository::error::RepositoryError;
@@ -18,9 +21,11 @@ use crate::repository::index::change::{Batch, Change};
 use crate::repository::index::contents::Index;
 use crate::repository::index::record::Record;
 use crate::repository::layout;
-use crate::transaction::healed;
+use crate::repository::versioning::Keeping;
+use crate::transaction::aside::MOST_OF_A_NAME;
 use crate::transaction::leaving::leaves_to;
 use crate::transaction::steps::{expect, folder, is_content, mismatch, with_parents};
+use crate::transaction::{aside, healed};
 
 /// How far publishing a batch is, and what it left to do.
 #[derive(Debug, Default)]
@@ -53,7 +58,7 @@ pub(crate) fn publish(
                 if record.identity().is_some() {
                     let mirror = layout::mirror(record.place(path));
                     let staged = layout::staged(stage);
-                    with_parents(tree, &mirror, || tree.rename_new(&staged, &mirror))?;
+                    rename_past(tree, &staged, &mirror)?;
                 }
             }
             Change::Note { .. } => {}
@@ -63,7 +68,17 @@ pub(crate) fn publish(
                 }
             }
             Change::Folder { .. } | Change::RemoveFolder { .. } => {
-                done.occupied.extend(folder(tree, index, change, false)?);
+                let mirror = layout::mirror(change.place(index));
+                let made = match folder(tree, index, change, false) {
+                    Err(e)
+                        if e.is(Errno::NOTDIR)
+                            && aside::clear(tree, Keeping::Displace, &mirror, None)? =>
+                    {
+                        folder(tree, index, change, false)
+                    }
+                    other => other,
+                };
+                done.occupied.extend(made?);
             }
             Change::Heal { stage, names, .. } => {
                 done.left.extend(healed::displace(tree, index, stage, names)?);
@@ -72,6 +87,24 @@ pub(crate) fn publish(
         done.changes += 1;
     }
     Ok(())
+}
+
+/// Renames to where nothing was seen. What shows up there all the same (a second entry of the name that just left)
+/// is set aside if that loses nothing.
+fn rename_past(tree: &Tree, from: &Path, to: &Path) -> Result<(), TreeError> {
+    let mut looks = 0;
+    loop {
+        match with_parents(tree, to, || tree.rename_new(from, to)) {
+            Err(e)
+                if e.is(Errno::EXIST)
+                    && looks < MOST_OF_A_NAME
+                    && aside::clear(tree, Keeping::Displace, to, Some(from))? =>
+            {
+                looks += 1;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// A version leaves the mirror.
@@ -100,6 +133,9 @@ fn leave(
         Err(e) if e.is(Errno::EXIST) => {
             // A repository that was copied from a drive with links has the version there already.
             if !is_content(tree, &to, old)? {
+                if aside::clear(tree, Keeping::Displace, &to, Some(&mirror))? {
+                    return leave(tree, index, path, old, done);
+                }
                 return Err(mismatch(tree, &to, tree.stat(&to)?.as_ref()));
             }
             let name = layout::leaving(path);
@@ -113,4 +149,10 @@ fn leave(
         done.left.push(layout::leaving(path));
     }
     Ok(())
+}
+
+/// How the `number`-th of several entries that go by one name is called while it is set aside: the same each time,
+/// so that it is found again.
+pub(crate) fn double(path: &RelPath, number: u32) -> String {
+    format!("double-{}-{number}", layout::leaving(path))
 }

@@ -4,6 +4,7 @@
 //! Every rename, link and unlink states what must be at both ends; anything else stops with an error. Runs, removals
 //! and repairs of damage all change the drive's files here and nowhere else.
 
+pub mod aside;
 pub mod displaced;
 pub mod healed;
 pub mod leaving;

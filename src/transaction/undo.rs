@@ -1,6 +1,6 @@
 //! Takes back a batch that was cut off, on a drive without a journal.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -15,6 +15,8 @@ use crate::repository::index::contents::Index;
 use crate::repository::index::record::{Content, Record};
 use crate::repository::layout;
 use crate::repository::names::fold;
+use crate::transaction::aside::MOST_OF_A_NAME;
+use crate::transaction::displaced::double;
 use crate::transaction::healed;
 use crate::transaction::leaving::leaves_to;
 use crate::transaction::steps::{has_content, is_content, with_parents};
@@ -78,6 +80,7 @@ impl<'a> Undo<'a> {
                 Some((folded(change.place(index)), record))
             })
             .collect();
+        self.part_doubles(index, batch, names)?;
         for change in batch.changes.iter().rev() {
             let path = change.path();
             let old = index.records().get(path);
@@ -99,15 +102,92 @@ impl<'a> Undo<'a> {
                         self.set_aside(&mirror)?;
                     }
                 }
-                Change::RemoveFolder { .. } => {
-                    with_parents(self.tree, &mirror, || {
-                        self.tree.create_folder(&mirror, 0o755, None)
-                    })?;
-                }
+                Change::RemoveFolder { .. } => self.put_folder_back(path, &mirror)?,
                 Change::Note { .. } => {}
                 Change::Heal { stage, size, hash, names, .. } => {
                     self.take_healed_back(index, stage, *size, hash, names)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that each name of the batch's folders is there once at most. A folder that lies in several
+    /// sectors can come to have what left and what came, both under one name: it shows the first, and the
+    /// second as soon as that is gone. A check of the file system keeps both, and cuts the second off to no
+    /// length where they share their space. So all that go by such a name are set aside, and what was there
+    /// before the batch, if it is among them, comes back.
+    fn part_doubles(
+        &mut self,
+        index: &Index,
+        batch: &Batch,
+        names: Names,
+    ) -> Result<(), RepositoryError> {
+        let folded = |place: &RelPath| fold(names, place.as_bytes());
+        let mut was = HashMap::new();
+        let mut folders = BTreeMap::new();
+        for change in &batch.changes {
+            let place = change.place(index);
+            let parent = place.parent();
+            folders.insert(parent.as_ref().map(folded), parent);
+            if let Some(record) = index.records().get(change.path()) {
+                was.insert(folded(place), (change.path(), record));
+            }
+        }
+        let touched: BTreeSet<_> = batch.changes.iter().map(|c| folded(c.place(index))).collect();
+        for folder in folders.into_values() {
+            let within = folder.as_ref().map_or_else(|| layout::MIRROR.into(), layout::mirror);
+            // What cannot be listed, or is no folder now, is for the changes themselves.
+            let Ok(listed) = self.tree.list(&within, 1_000_000) else { continue };
+            let mut times: BTreeMap<Vec<u8>, (u32, RelPath)> = BTreeMap::new();
+            for name in &listed {
+                if let Ok(place) = RelPath::child(folder.as_ref(), name) {
+                    times.entry(folded(&place)).or_insert((0, place)).0 += 1;
+                }
+            }
+            times.retain(|place, (times, _)| *times > 1 && touched.contains(place));
+            for (folded, (_, place)) in times {
+                self.part(&layout::mirror(&place), was.get(&folded).copied())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets aside all that go by the name `at`, and puts back what was there: the version, or the folder.
+    fn part(&mut self, at: &Path, was: Option<(&RelPath, &Record)>) -> Result<(), RepositoryError> {
+        let mut out = Vec::new();
+        for number in 0..MOST_OF_A_NAME {
+            let to = match was {
+                Some((path, _)) => self.aside.join(double(path, number)),
+                None => self.next_aside()?,
+            };
+            match self.move_aside(at, &to) {
+                Ok(true) => out.push(to),
+                Ok(false) => break,
+                Err(e) if e.is(Errno::IO) || e.is(Errno::NOENT) => break,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let Some((path, record)) = was else { return Ok(()) };
+        let back = layout::mirror(record.place(path));
+        if is_folder_record(record) {
+            let mut folders = Vec::new();
+            for place in out {
+                if self.is_folder(&place)? {
+                    folders.push(place);
+                }
+            }
+            // One of them has what was in it; the other is empty, or has no room of its own any more.
+            let full = folders.iter().find(|place| self.tree.list(place, 0).is_err());
+            if let Some(place) = full.or(folders.first()) {
+                self.tree.rename_folder(place, &back)?;
+            }
+            return Ok(());
+        }
+        for place in out {
+            if self.is_sound(&place, record)? {
+                self.tree.rename_new(&place, &back)?;
+                break;
             }
         }
         Ok(())
@@ -163,8 +243,13 @@ impl<'a> Undo<'a> {
             }
         } else {
             self.set_aside(&mirror)?;
-            if self.is_sound(&left, old)? {
-                match with_parents(self.tree, &mirror, || self.tree.rename_new(&left, &mirror)) {
+            let sound = if self.is_sound(&left, old)? {
+                Some(left.clone())
+            } else {
+                self.double_of(path, |place| self.is_sound(place, old))?
+            };
+            if let Some(sound) = sound {
+                match with_parents(self.tree, &mirror, || self.tree.rename_new(&sound, &mirror)) {
                     // What stands there cannot be read, nor set aside.
                     Err(e) if e.is(Errno::EXIST) || e.is(Errno::IO) => {
                         self.left.push(path.clone());
@@ -182,6 +267,32 @@ impl<'a> Undo<'a> {
             self.set_aside_empty(&left)?;
         }
         Ok(())
+    }
+
+    /// Makes a folder again that was to leave, or brings it back if a recovery that was cut off had set it aside.
+    fn put_folder_back(&self, path: &RelPath, mirror: &Path) -> Result<(), RepositoryError> {
+        if self.tree.stat(mirror)?.is_none()
+            && let Some(folder) = self.double_of(path, |place| Ok(self.is_folder(place)?))?
+        {
+            with_parents(self.tree, mirror, || self.tree.rename_folder(&folder, mirror))?;
+        }
+        with_parents(self.tree, mirror, || self.tree.create_folder(mirror, 0o755, None))?;
+        Ok(())
+    }
+
+    /// What [`Undo::part`] set aside for `path` and did not put back, since it was cut off.
+    fn double_of(
+        &self,
+        path: &RelPath,
+        is_it: impl Fn(&Path) -> Result<bool, RepositoryError>,
+    ) -> Result<Option<PathBuf>, RepositoryError> {
+        for number in 0..MOST_OF_A_NAME {
+            let place = self.left_aside(&double(path, number))?;
+            if is_it(&place)? {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
     }
 
     /// Where a staged file was set aside: now, or by a recovery that was cut off.
@@ -204,35 +315,53 @@ impl<'a> Undo<'a> {
         }
     }
 
-    /// Sets aside what is at `path`, if anything is. What the driver cannot read stays: the run finds it
-    /// in its way.
+    /// Sets aside what is at `path`, if anything is: all of it, should a torn folder have the name several
+    /// times. What the driver cannot read stays: the run finds it in its way.
     pub(crate) fn set_aside(&mut self, path: &Path) -> Result<(), RepositoryError> {
-        match self.try_to_set_aside(path) {
-            // A FUSE driver may remember for a moment what has left under a name in other case.
-            Err(e) if e.is(Errno::IO) || e.is(Errno::NOENT) => Ok(()),
-            other => Ok(other?),
+        for _ in 0..MOST_OF_A_NAME {
+            match self.try_to_set_aside(path) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // A FUSE driver may remember for a moment what has left under a name in other case.
+                Err(e) if e.is(Errno::IO) || e.is(Errno::NOENT) => break,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn try_to_set_aside(&mut self, path: &Path) -> Result<bool, TreeError> {
+        // An increment and the page keep their names, by which they are known for ours.
+        let ours = path.file_name().filter(|_| path.to_str().is_some_and(layout::is_ours_alone));
+        let to = match ours.map(|name| self.aside.join(name)) {
+            Some(to) if self.tree.stat(&to)?.is_none() => to,
+            _ => self.next_aside()?,
+        };
+        self.move_aside(path, &to)
+    }
+
+    /// The next free name among what is set aside.
+    fn next_aside(&mut self) -> Result<PathBuf, TreeError> {
+        loop {
+            self.next += 1;
+            let to = self.aside.join(format!("aside-{}", self.next));
+            if self.tree.stat(&to)?.is_none() {
+                return Ok(to);
+            }
         }
     }
 
-    fn try_to_set_aside(&mut self, path: &Path) -> Result<(), TreeError> {
+    /// Moves what is at `path`, if anything is; says whether it did.
+    fn move_aside(&self, path: &Path, to: &Path) -> Result<bool, TreeError> {
         let Some(found) = self.tree.stat(path)? else {
-            return Ok(());
+            return Ok(false);
         };
-        // An increment and the page keep their names, by which they are known for ours.
-        let mut to = self.aside.join(path.file_name().unwrap_or_default());
-        let is_ours = path.to_str().is_some_and(layout::is_ours_alone);
-        while !is_ours || self.tree.stat(&to)?.is_some() {
-            self.next += 1;
-            to = self.aside.join(format!("aside-{}", self.next));
-            if self.tree.stat(&to)?.is_none() {
-                break;
-            }
-        }
         if found.file_type.is_dir() {
-            self.tree.rename_folder(path, &to)
+            self.tree.rename_folder(path, to)?;
         } else {
-            self.tree.rename_new(path, &to)
+            self.tree.rename_new(path, to)?;
         }
+        Ok(true)
     }
 
     fn is_folder(&self, path: &Path) -> Result<bool, TreeError> {

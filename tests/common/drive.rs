@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::run;
 
 /// The smallest that mkfs.btrfs takes is 109 MiB; what is not written takes no space.
-const SIZE: u64 = 128 << 20;
+pub(crate) const SIZE: u64 = 128 << 20;
 
 /// An image that can be attached and detached; detached at the end.
 pub(crate) struct Drive {
