@@ -1,0 +1,3 @@
+//! Checks of the house itself: what the documents and the layout promise of the code.
+
+mod docs;
