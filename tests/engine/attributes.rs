@@ -15,6 +15,7 @@ use rustix::fs::XattrFlags;
 use crate::support;
 use crate::support::child::ChildRun;
 use crate::support::edits::set_mtime;
+use crate::support::fault::fault_as_user;
 use crate::support::files::mode;
 use crate::support::needs::{is_root, skipped, skipped_part};
 use crate::support::snapshot::Snapshot;
@@ -74,6 +75,21 @@ fn extended_attributes_acls_and_capabilities_come_back() {
     }
     world.back_up();
     world.check_points();
+}
+
+#[test]
+fn attributes_of_a_read_only_file_come_back() {
+    fault_as_user("a staged file gets its mode before its attributes", || {
+        let (_folder, mut world) = World::fresh();
+        let file = world.source.join("read-only");
+        fs::write(&file, "content").unwrap();
+        if rustix::fs::setxattr(&file, "user.comment", b"any", XattrFlags::empty()).is_err() {
+            return skipped("no extended attributes here");
+        }
+        mode(&file, 0o444);
+        world.back_up();
+        world.check_points();
+    });
 }
 
 #[test]

@@ -12,9 +12,9 @@ use bkm_agent::drive::faults::Faults;
 use bkm_agent::relpath::RelPath;
 use bkm_agent::repository::Status;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use crate::support::edits::{Edit, Editor, any_edit};
+use crate::support::cases::each_case;
+use crate::support::edits::{Edit, Editor, any_edit, keep};
 use crate::support::world::World;
 use crate::support::{self, profile};
 
@@ -49,7 +49,7 @@ fn play(
     let (source, drive) = (folder.join("source"), folder.join("drive"));
     fs::create_dir(&source).unwrap();
     fs::create_dir(&drive).unwrap();
-    fs::write(source.join("f1"), "stays").unwrap();
+    keep(&source, "f1");
     let rule = |n: usize| rules.get(n % rules.len()).unwrap().clone();
     let mut world = World::new(&source, &drive, rule(0));
     if !links {
@@ -60,12 +60,7 @@ fn play(
         for edit in edits {
             editor.edit(edit);
         }
-        if !source.join("f1").is_file() {
-            if source.join("f1").symlink_metadata().is_ok() {
-                support::edits::delete(&source.join("f1"));
-            }
-            fs::write(source.join("f1"), "stays").unwrap();
-        }
+        keep(&source, "f1");
         world.set_rules(rule(n));
         world.back_up();
         let going = going(&world, *mask);
@@ -81,23 +76,10 @@ fn play(
 }
 
 fn check(links: bool, cases: u32, rules: &[bkm_agent::select::rules::RawRules]) {
-    let config = Config {
-        cases: support::number("BKM_MODEL_CASES", cases),
-        failure_persistence: None,
-        max_shrink_iters: 150,
-        ..Config::default()
-    };
-    let played = TestRunner::new(config).run(&any_history(), |history| {
+    each_case(cases, 150, any_history(), |history| {
         let place = support::scratch();
-        let played = std::panic::catch_unwind(|| play(place.path(), links, rules, &history));
-        played.map_err(|why| {
-            let text = why.downcast_ref::<String>().cloned();
-            TestCaseError::fail(text.unwrap_or_else(|| "a check failed".to_owned()))
-        })
+        play(place.path(), links, rules, &history);
     });
-    if let Err(e) = played {
-        panic!("{e}");
-    }
 }
 
 #[test]

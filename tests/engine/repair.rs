@@ -14,9 +14,9 @@ use bkm_agent::history::verify::Damage;
 use bkm_agent::repository::format::Keeping;
 use bkm_agent::select::rules::RawRules;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use crate::support::edits::{Edit, Editor, any_edit};
+use crate::support::cases::each_case;
+use crate::support::edits::{Edit, Editor, any_edit, keep};
 use crate::support::needs::skipped_part;
 use crate::support::world::{World, words};
 use crate::support::{self, profile};
@@ -532,12 +532,7 @@ fn lose_and_repair(links: bool, rules: &[RawRules], history: &[Vec<Edit>], loss:
         for edit in edits {
             editor.edit(edit);
         }
-        if !source.join("f1").is_file() {
-            if source.join("f1").symlink_metadata().is_ok() {
-                support::edits::delete(&source.join("f1"));
-            }
-            fs::write(source.join("f1"), "stays").unwrap();
-        }
+        keep(&source, "f1");
         world.set_rules(rules.clone());
         world.back_up();
     }
@@ -577,22 +572,9 @@ fn lose_and_repair(links: bool, rules: &[RawRules], history: &[Vec<Edit>], loss:
 fn check_histories(links: bool, rules: &[RawRules]) {
     let edits = |most| proptest::collection::vec(any_edit(), 0..most);
     let history = proptest::collection::vec(edits(25), 1..5);
-    let config = Config {
-        cases: support::number("BKM_MODEL_CASES", 40),
-        failure_persistence: None,
-        max_shrink_iters: 150,
-        ..Config::default()
-    };
-    let played = TestRunner::new(config).run(&(history, any_loss()), |(history, loss)| {
-        let played = std::panic::catch_unwind(|| lose_and_repair(links, rules, &history, loss));
-        played.map_err(|why| {
-            let text = why.downcast_ref::<String>().cloned();
-            TestCaseError::fail(text.unwrap_or_else(|| "a check failed".to_owned()))
-        })
+    each_case(40, 150, (history, any_loss()), |(history, loss)| {
+        lose_and_repair(links, rules, &history, loss);
     });
-    if let Err(e) = played {
-        panic!("{e}");
-    }
 }
 
 #[test]

@@ -11,8 +11,8 @@ use bkm_agent::drive::tree::Tree;
 use bkm_agent::history::restore::{self, Action, Existing, How, Restored, Selection};
 use bkm_agent::history::timeline::{self, Versions};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
+use crate::support::cases::each_case;
 use crate::support::edits::{Edit, Editor, any_edit};
 use crate::support::snapshot::{Node, Snapshot, shown};
 use crate::support::world::World;
@@ -162,23 +162,11 @@ fn cases(links: bool) {
     let later = proptest::collection::vec(proptest::collection::vec(any_edit(), 1..14), 1..4);
     let picks =
         proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 2);
-    let config = Config {
-        cases: support::number("BKM_MODEL_CASES", 16),
-        failure_persistence: None,
-        max_shrink_iters: 150,
-        ..Config::default()
-    };
     let strategy = (first, later, picks).prop_map(|(first, mut later, picks)| {
         later.insert(0, first);
         (later, picks)
     });
-    let played = TestRunner::new(config).run(&strategy, |(history, picks)| {
-        let played = std::panic::catch_unwind(|| play(links, &history, &picks));
-        played.map_err(|_| TestCaseError::fail("see above"))
-    });
-    if let Err(e) = played {
-        panic!("{e}");
-    }
+    each_case(16, 150, strategy, |(history, picks)| play(links, &history, &picks));
 }
 
 #[test]

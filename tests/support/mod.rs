@@ -12,6 +12,7 @@ pub(crate) mod agent;
 pub(crate) mod attack;
 pub(crate) mod bench;
 pub(crate) mod browser;
+pub(crate) mod cases;
 pub(crate) mod child;
 pub(crate) mod damage;
 pub(crate) mod desktop;

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use bkm_agent::select::rules::RawRules;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::edits::{Edit, Editor, any_edit};
+use super::cases::each_case;
+use super::edits::{Edit, Editor, any_edit, keep};
 use super::world::World;
 use crate::support;
 
@@ -32,7 +32,7 @@ pub(crate) fn play(
     let source = folder.join("source");
     std::fs::create_dir(&source).unwrap();
     // One file that stays and that all rules select: an empty source is refused, as it should be.
-    std::fs::write(source.join("f1"), "stays").unwrap();
+    keep(&source, "f1");
     let mut world = World::new(&source, drive, rules[0].clone());
     if !links {
         world = world.without_links();
@@ -42,12 +42,7 @@ pub(crate) fn play(
         for edit in edits {
             editor.edit(edit);
         }
-        if !source.join("f1").is_file() {
-            if source.join("f1").symlink_metadata().is_ok() {
-                support::edits::delete(&source.join("f1"));
-            }
-            std::fs::write(source.join("f1"), "stays").unwrap();
-        }
+        keep(&source, "f1");
         world.set_rules(rules.clone());
         world.back_up();
     }
@@ -61,27 +56,12 @@ pub(crate) fn check(
     rules: &[RawRules],
     folder: Option<&Path>,
 ) {
-    let config = Config {
-        cases: support::number("BKM_MODEL_CASES", cases),
-        failure_persistence: None,
-        max_shrink_iters: 150,
-        ..Config::default()
-    };
-    let played = TestRunner::new(config).run(&any_history(runs), |history| {
+    each_case(cases, 150, any_history(runs), |history| {
         let place = support::scratch();
         let drive = match folder {
             Some(folder) => tempfile::tempdir_in(folder).unwrap(),
             None => support::scratch(),
         };
-        let played = std::panic::catch_unwind(|| {
-            play(place.path(), drive.path(), links, rules, &history);
-        });
-        played.map_err(|why| {
-            let text = why.downcast_ref::<String>().cloned();
-            TestCaseError::fail(text.unwrap_or_else(|| "a check failed".to_owned()))
-        })
+        play(place.path(), drive.path(), links, rules, &history);
     });
-    if let Err(e) = played {
-        panic!("{e}");
-    }
 }

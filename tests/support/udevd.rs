@@ -1,5 +1,6 @@
 //! udev for tests: the one that runs, else one of our own for as long as the test takes.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,22 +10,39 @@ use super::desktop::Desktop;
 use super::needs::{self, skipped};
 use super::process::{run, wait_for};
 
+const LOCK: &str = "/run/lock/bkm-agent-tests";
+
 /// Programs that every test with udev calls.
 const TOOLS: [&str; 5] = ["losetup", "mkfs.ext4", "udevadm", "mount", "blkid"];
 
-/// Holds udev running; only one test on this machine has it at a time, since all of them see each
-/// other's drives.
+/// The right to plug in drives that others are to hear of: only one test on this machine has it at a time, since all
+/// of them see each other's drives.
+pub(crate) struct Turn(File);
+
+thread_local! {
+    /// Whether the test in this thread has its turn.
+    static MINE: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _released = self.0.unlock();
+        MINE.set(false);
+    }
+}
+
+/// Holds udev running, while it is this test's turn.
 pub(crate) struct Udev {
     child: Option<Child>,
-    _lock: File,
+    _turn: Turn,
 }
 
 impl Udev {
     /// Makes sure that udev runs; says why it cannot.
     pub(crate) fn start() -> Result<Self, String> {
-        let lock = lock().map_err(|error| error.to_string())?;
+        let turn = lock().map_err(|error| error.to_string())?;
         if answers() {
-            return Ok(Self { child: None, _lock: lock });
+            return Ok(Self { child: None, _turn: turn });
         }
         let program = ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"]
             .into_iter()
@@ -36,7 +54,7 @@ impl Udev {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|e| format!("{program}: {e}"))?;
-        let udev = Self { child: Some(child), _lock: lock };
+        let udev = Self { child: Some(child), _turn: turn };
         wait_for("udev to answer", || answers().then_some(()));
         Ok(udev)
     }
@@ -107,18 +125,30 @@ fn tell(node: &Path, action: &str) {
     std::fs::write(Path::new("/sys/block").join(name).join("uevent"), action).unwrap();
 }
 
-/// Waits for the right to use this machine's drives with these programs; `None` with the reason printed.
-pub(crate) fn turn(tools: &[&str]) -> Option<File> {
+/// Waits for this test's turn, which calls these programs; `None` with the reason printed.
+pub(crate) fn turn(tools: &[&str]) -> Option<Turn> {
     let missing = needs::missing(&[&["losetup", "mkfs.ext4", "mount", "blkid"], tools].concat());
     let lock = missing.map_or_else(|| lock().map_err(|error| error.to_string()), Err);
     lock.map_err(skipped).ok()
 }
 
-/// Waits for the right to use this machine's drives; given back when dropped.
-pub(crate) fn lock() -> std::io::Result<File> {
-    let lock = File::create("/run/lock/bkm-agent-tests")?;
+/// Waits for this test's turn.
+pub(crate) fn lock() -> std::io::Result<Turn> {
+    let lock = File::create(LOCK)?;
     lock.lock()?;
-    Ok(lock)
+    MINE.set(true);
+    Ok(Turn(lock))
+}
+
+/// Waits until no other test has its turn, for a drive that nobody is to hear of. As long as the file is open, none
+/// gets it; other such drives do not mind.
+pub(crate) fn beside() -> std::io::Result<Option<File>> {
+    if MINE.get() {
+        return Ok(None);
+    }
+    let lock = File::create(LOCK)?;
+    lock.lock_shared()?;
+    Ok(Some(lock))
 }
 
 /// Whether udev runs and does its work.

@@ -17,10 +17,10 @@ use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use serde_json::json;
 
+use crate::support;
 use crate::support::browser::Browser;
-use crate::support::edits::{self, Editor, any_edit};
+use crate::support::edits::{self, Editor, any_edit, keep};
 use crate::support::page::{DRIVES, Drive, Scene, names_in, open};
-use crate::support::{self};
 
 /// The names that the top of the tree shows.
 const TOP: &str = "return [...document.querySelectorAll('#tree > ul > li')].map(
@@ -129,19 +129,14 @@ fn whatever_happens_to_a_source_each_address_leads_to_what_it_was() {
     for on in DRIVES {
         let Some(mut scene) = Scene::new(on) else { continue };
         let mut runner = TestRunner::new(proptest::test_runner::Config::default());
-        scene.write("f1", "stays");
+        keep(&scene.world.source, "f1");
         let mut editor = Editor::new(&scene.world.source);
         for round in 0..support::number("BKM_BROWSE_ROUNDS", 12) {
             let count = if round == 0 { 60 } else { 12 };
             for _ in 0..count {
                 editor.edit(&any_edit().new_tree(&mut runner).unwrap().current());
             }
-            if !scene.source("f1").is_file() {
-                if scene.source("f1").symlink_metadata().is_ok() {
-                    edits::delete(&scene.source("f1"));
-                }
-                scene.write("f1", "stays");
-            }
+            keep(&scene.world.source, "f1");
             scene.back_up();
         }
         scene.open_in(&browser);

@@ -62,7 +62,7 @@ fn where_no_udev_runs_the_device_itself_is_read() {
         }
         Err(why) => return skipped(&why),
     };
-    let _lock = udevd::lock().unwrap();
+    let _turn = udevd::lock().unwrap();
     if udevd::answers() {
         return skipped("this machine's own udev runs");
     }
@@ -80,7 +80,7 @@ fn a_mount_of_our_own_is_private_checked_and_taken_away() {
     if let Some(why) = needs::missing(&["losetup", "mkfs.ext4", "blkid"]) {
         return skipped(&why);
     }
-    let _lock = udevd::lock().unwrap();
+    let _turn = udevd::lock().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut drive = Drive::ext4(dir.path(), "OWN");
     mount_and_unmount(dir.path(), &drive.attach());
@@ -91,7 +91,7 @@ fn btrfs_is_found_by_its_device_though_its_number_is_another() {
     if let Some(why) = needs::missing(&["losetup", "mkfs.btrfs", "blkid"]) {
         return skipped(&why);
     }
-    let _lock = udevd::lock().unwrap();
+    let _turn = udevd::lock().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut drive = Drive::btrfs(dir.path(), "OWNBTRFS");
     mount_and_unmount(dir.path(), &drive.attach());
@@ -142,7 +142,7 @@ fn a_foreign_mount_is_unmounted_only_when_asked_to() {
     if let Some(why) = needs::missing(&["losetup", "mkfs.ext4", "blkid", "mount"]) {
         return skipped(&why);
     }
-    let _lock = udevd::lock().unwrap();
+    let _turn = udevd::lock().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut drive = Drive::ext4(dir.path(), "DESKTOP");
     let device = Device::from_node(&drive.attach()).unwrap();
@@ -162,7 +162,7 @@ fn a_link_to_a_device_names_the_device() {
     if let Some(why) = needs::missing(&["losetup", "mkfs.ext4", "blkid"]) {
         return skipped(&why);
     }
-    let _lock = udevd::lock().unwrap();
+    let _turn = udevd::lock().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut drive = Drive::ext4(dir.path(), "LINKED");
     let node = drive.attach();
@@ -177,7 +177,7 @@ fn a_mount_that_is_another_by_now_is_refused() {
     if let Some(why) = needs::missing(&["losetup", "mkfs.ext4", "blkid", "mount"]) {
         return skipped(&why);
     }
-    let _lock = udevd::lock().unwrap();
+    let _turn = udevd::lock().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut drive = Drive::ext4(dir.path(), "PULLED");
     let device = Device::from_node(&drive.attach()).unwrap();

@@ -9,7 +9,12 @@ use serde_json::json;
 
 use crate::support::drive::Drive;
 use crate::support::home::Home;
-use crate::support::{self, process, udevd};
+use crate::support::udevd::{self, Turn};
+use crate::support::{self, process};
+
+fn turn() -> Option<Turn> {
+    udevd::turn(&["e2label", "unshare"])
+}
 
 /// A home whose profile `docs` is for drives called PHOTOS.
 fn home() -> Home {
@@ -84,7 +89,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn a_blank_stick_is_set_up_by_one_command() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = Home::new();
     home.write("My Documents/a.txt", "one");
     let mut drive = Drive::ext4(home.folder(), "STICK");
@@ -154,7 +159,7 @@ fn a_blank_stick_is_set_up_by_one_command() {
 
 #[test]
 fn pair_never_formats_and_says_what_would_help() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = home();
     let mut drive = Drive::ext4(home.folder(), "EMPTY");
     drive.wipe();
@@ -176,7 +181,7 @@ fn pair_never_formats_and_says_what_would_help() {
 
 #[test]
 fn a_drive_with_the_same_label_gets_nothing_until_it_is_paired_too() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = home();
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");
     let mut other = Drive::ext4(home.folder(), "PHOTOS");
@@ -216,7 +221,7 @@ fn a_drive_with_the_same_label_gets_nothing_until_it_is_paired_too() {
 
 #[test]
 fn a_paired_drive_is_known_by_another_label_and_one_that_the_profile_does_not_name_can_be_paired() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = home();
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");
     backed_up(&home, &mut drive);
@@ -231,7 +236,7 @@ fn a_paired_drive_is_known_by_another_label_and_one_that_the_profile_does_not_na
 
 #[test]
 fn copies_of_a_drive_are_told_by_what_was_done_since() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = home();
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");
     backed_up(&home, &mut drive);
@@ -257,7 +262,7 @@ fn copies_of_a_drive_are_told_by_what_was_done_since() {
 
 #[test]
 fn what_was_copied_to_another_drive_or_formatted_anew_is_refused() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = home();
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");
     backed_up(&home, &mut drive);
@@ -285,7 +290,7 @@ fn what_was_copied_to_another_drive_or_formatted_anew_is_refused() {
 
 #[test]
 fn a_drive_of_another_computer_is_taken_over_only_when_the_user_says_so() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let (home, other) = (self::home(), self::home());
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");
     let node = drive.attach();
@@ -311,7 +316,7 @@ fn a_drive_of_another_computer_is_taken_over_only_when_the_user_says_so() {
 
 #[test]
 fn a_computer_that_was_installed_anew_or_lost_its_secret_gets_an_answer_of_its_own() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let (home, anew) = (self::home(), self::home());
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");
     backed_up(&home, &mut drive);
@@ -328,7 +333,7 @@ fn a_computer_that_was_installed_anew_or_lost_its_secret_gets_an_answer_of_its_o
 
 #[test]
 fn a_restored_home_goes_on_with_its_drive_and_a_broken_memory_with_none() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = home();
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");
     backed_up(&home, &mut drive);
@@ -354,7 +359,7 @@ fn a_restored_home_goes_on_with_its_drive_and_a_broken_memory_with_none() {
 
 #[test]
 fn a_new_host_name_goes_on_with_the_same_backup() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = home();
     home.profile("docs", &json!({ "drive": { "label": "PHOTOS" }, "src": "~/work" }));
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");
@@ -375,7 +380,7 @@ fn a_new_host_name_goes_on_with_the_same_backup() {
 
 #[test]
 fn a_computer_with_a_new_name_and_no_memory_is_told_of_the_backup_of_its_old_one() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let (home, anew) = (self::home(), self::home());
     for home in [&home, &anew] {
         home.profile("docs", &json!({ "drive": { "label": "PHOTOS" }, "src": "~/work" }));
@@ -400,7 +405,7 @@ fn a_computer_with_a_new_name_and_no_memory_is_told_of_the_backup_of_its_old_one
 
 #[test]
 fn unpair_forgets_the_drive_and_leaves_the_backup() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = home();
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");
     backed_up(&home, &mut drive);
@@ -435,7 +440,7 @@ fn unpair_forgets_the_drive_and_leaves_the_backup() {
 
 #[test]
 fn required_asks_for_pair_and_off_for_nothing() {
-    let Some(_lock) = udevd::turn(&["e2label", "unshare"]) else { return };
+    let Some(_turn) = turn() else { return };
     let home = home();
     profile(&home, "required");
     let mut drive = Drive::ext4(home.folder(), "PHOTOS");

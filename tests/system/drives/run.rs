@@ -25,7 +25,7 @@ fn home_with_drive(label: &str) -> (Home, Drive) {
 
 #[test]
 fn every_profile_of_the_named_drive_runs_and_the_drive_is_left_as_found() {
-    let Some(_lock) = udevd::turn(&[]) else { return };
+    let Some(_turn) = udevd::turn(&[]) else { return };
     let (home, mut drive) = home_with_drive("BYHAND");
     home.profile(
         "part",
@@ -89,7 +89,7 @@ fn every_profile_of_the_named_drive_runs_and_the_drive_is_left_as_found() {
 
 #[test]
 fn a_drive_without_a_profile_is_told_what_to_write() {
-    let Some(_lock) = udevd::turn(&[]) else { return };
+    let Some(_turn) = udevd::turn(&[]) else { return };
     let home = Home::new();
     let mut drive = Drive::ext4(home.folder(), "My \"D\u{ef}sk\"/1");
     let node = drive.attach();
@@ -123,7 +123,7 @@ fn a_drive_without_a_profile_is_told_what_to_write() {
 
 #[test]
 fn a_dry_run_writes_nothing_to_the_drive() {
-    let Some(_lock) = udevd::turn(&[]) else { return };
+    let Some(_turn) = udevd::turn(&[]) else { return };
     let (home, mut drive) = home_with_drive("DRY");
     let image = drive.image_hash();
     let node = drive.attach();
@@ -138,7 +138,7 @@ fn a_dry_run_writes_nothing_to_the_drive() {
 #[test]
 fn a_run_without_changes_writes_next_to_nothing() {
     const MOST: u64 = 64 << 10;
-    let Some(_lock) = udevd::turn(&[]) else { return };
+    let Some(_turn) = udevd::turn(&[]) else { return };
     let (home, mut drive) = home_with_drive("QUIET");
     for n in 0..500 {
         home.write(&format!("work/many/{n}.txt"), &n.to_string());
@@ -160,7 +160,7 @@ fn a_run_without_changes_writes_next_to_nothing() {
 
 #[test]
 fn a_missing_or_empty_source_stops_before_the_drive_is_touched() {
-    let Some(_lock) = udevd::turn(&[]) else { return };
+    let Some(_turn) = udevd::turn(&[]) else { return };
     let (home, mut drive) = home_with_drive("UNTOUCHED");
     drive.attach();
     let point = home.at("media");
@@ -182,7 +182,7 @@ fn a_missing_or_empty_source_stops_before_the_drive_is_touched() {
 
 #[test]
 fn a_drive_that_is_not_mounted_is_not_replaced_by_a_folder() {
-    let Some(_lock) = udevd::turn(&[]) else { return };
+    let Some(_turn) = udevd::turn(&[]) else { return };
     let home = Home::new();
     home.write("work/a.txt", "one");
     home.profile("docs", &json!({ "src": "~/work", "dist": "~/stick/backup" }));
@@ -209,7 +209,7 @@ fn a_drive_that_is_not_mounted_is_not_replaced_by_a_folder() {
 
 #[test]
 fn a_drive_that_is_too_full_is_told_before_anything_is_copied() {
-    let Some(_lock) = udevd::turn(&[]) else { return };
+    let Some(_turn) = udevd::turn(&[]) else { return };
     let (home, mut drive) = home_with_drive("SMALL");
     let big = File::create(home.at("work/big.bin")).unwrap();
     rustix::fs::fallocate(&big, rustix::fs::FallocateFlags::empty(), 0, 200 << 20).unwrap();
@@ -225,7 +225,7 @@ fn a_drive_that_is_too_full_is_told_before_anything_is_copied() {
 #[test]
 fn ctrl_c_leaves_the_drive_as_found_and_says_so() {
     const SIZE: u64 = 50 << 30;
-    let Some(_lock) = udevd::turn(&[]) else { return };
+    let Some(_turn) = udevd::turn(&[]) else { return };
     let (home, _small) = home_with_drive("STOPPED");
     let mut drive = Drive::ext4_of(home.folder(), "STOPPED", SIZE + (8 << 30));
     File::create(home.at("work/z-big")).unwrap().set_len(SIZE).unwrap();

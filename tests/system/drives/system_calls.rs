@@ -15,8 +15,8 @@ use serde_json::json;
 
 use crate::support::drive::Drive;
 use crate::support::home::Home;
-use crate::support::needs::{self, skipped};
-use crate::support::{self, process};
+use crate::support::needs::skipped;
+use crate::support::{self, process, udevd};
 
 /// Fewer than one batch has and than one folder is listed in, so that neither differs.
 const FEW: usize = 1000;
@@ -219,14 +219,11 @@ fn line(counts: &Counts, place: &str) -> (f64, String) {
 #[test]
 #[expect(clippy::cast_precision_loss, reason = "some thousand files")]
 fn each_file_costs_so_many_system_calls() {
-    if let Some(why) = needs::missing(&["strace", "losetup", "mkfs.ext4", "mount"]) {
-        return skipped(&why);
-    }
+    let Some(_turn) = udevd::turn(&["strace"]) else { return };
     let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output().unwrap();
     if !traced.status.success() {
         let why = String::from_utf8_lossy(&traced.stderr);
-        println!("skipped: strace cannot trace here: {}", why.trim());
-        return;
+        return skipped(format_args!("strace cannot trace here: {}", why.trim()));
     }
     let (few, many) = (World::new(FEW).phases(), World::new(MANY).phases());
     let all = (MANY - FEW) as f64;

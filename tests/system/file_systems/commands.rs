@@ -13,19 +13,7 @@ use crate::support::{self, process};
 /// A home whose profile `docs` is backed up to a folder on an exFAT drive; `None` with the reason printed.
 fn home_with_exfat(megabytes: u64) -> Option<(Home, LoopDrive)> {
     let home = Home::new();
-    let image = home.at("image");
-    File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
-    if Command::new("mkfs.exfat").arg(&image).output().is_err() {
-        skipped("mkfs.exfat is missing");
-        return None;
-    }
-    let drive = match LoopDrive::of_image(&image, &home.at("media"), "exfat") {
-        Ok(drive) => drive,
-        Err(why) => {
-            skipped(&why);
-            return None;
-        }
-    };
+    let drive = LoopDrive::exfat_at(&home.at("media"), megabytes)?;
     home.profile("docs", &json!({ "src": "~/work", "dist": "~/media/backup" }));
     home.write("work/a.txt", "one");
     home.write("work/sub/10:30", "two");

@@ -5,7 +5,7 @@
 //! `BKM_MODEL_CASES` raises the number of cases.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bkm_agent::config::MassChange;
@@ -13,9 +13,10 @@ use bkm_agent::drive::faults::Faults;
 use bkm_agent::history::timeline;
 use bkm_agent::select::rules::RawRules;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use crate::support::edits::{Edit, Editor, NASTY, any_edit};
+use crate::support::cases::each_case;
+use crate::support::edits::{Edit, Editor, NASTY, any_edit, delete, keep};
+use crate::support::files::write;
 use crate::support::loop_drive::LoopDrive;
 use crate::support::needs::skipped;
 use crate::support::snapshot::Snapshot;
@@ -46,14 +47,11 @@ fn play(folder: &Path, drive: &Path, rules: &[RawRules], history: &[Step]) {
         for edit in edits {
             editor.edit(edit);
         }
-        // One file that all rules select stays: an empty source is refused, as it should be.
-        let stays = source.join("f1");
-        if stays.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
-            support::edits::delete(&stays);
+        // A link would not be on the drive, and a source without files is refused.
+        if source.join("f1").is_symlink() {
+            delete(&source.join("f1"));
         }
-        if !stays.exists() {
-            fs::write(&stays, "stays").unwrap();
-        }
+        keep(&source, "f1");
         world.set_rules(rules.clone());
         if let Some((cut, batch)) = cut {
             let faults = Faults::stop_after(*cut).with_batches_of(*batch);
@@ -70,26 +68,11 @@ fn check(cases: u32, rules: &[RawRules]) {
         Ok(drive) => drive,
         Err(why) => return skipped(&why),
     };
-    let config = Config {
-        cases: support::number("BKM_MODEL_CASES", cases),
-        failure_persistence: None,
-        max_shrink_iters: 100,
-        ..Config::default()
-    };
-    let played = TestRunner::new(config).run(&any_history(5), |history| {
+    each_case(cases, 100, any_history(5), |history| {
         let place = support::scratch();
         let on_drive = tempfile::tempdir_in(drive.point()).unwrap();
-        let played = std::panic::catch_unwind(|| {
-            play(place.path(), on_drive.path(), rules, &history);
-        });
-        played.map_err(|why| {
-            let text = why.downcast_ref::<String>().cloned();
-            TestCaseError::fail(text.unwrap_or_else(|| "a check failed".to_owned()))
-        })
+        play(place.path(), on_drive.path(), rules, &history);
     });
-    if let Err(e) = played {
-        panic!("{e}");
-    }
 }
 
 #[test]
@@ -119,18 +102,11 @@ fn backed_up_on(fs: &str, files: &[(&str, &str)]) -> Option<(tempfile::TempDir, 
     let source = folder.path().join("source");
     fs::create_dir(&source).unwrap();
     for (path, content) in files {
-        write(&source, path, content);
+        write(source.join(path), content);
     }
     let mut world = World::new(&source, drive.point(), profile::all_tracked()).one_worker();
     world.back_up();
     Some((folder, drive, world))
-}
-
-fn write(source: &Path, path: &str, content: &str) -> PathBuf {
-    let path = source.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, content).unwrap();
-    path
 }
 
 #[test]
@@ -203,7 +179,7 @@ fn a_drive_with_links_that_confuses_case_recovers_from_a_pulled_plug() {
         let folder = support::scratch();
         let source = folder.path().join("source");
         for (path, content) in [("stays", "1"), ("Dir/one", "2"), ("Dir/two", "3"), ("File", "4")] {
-            write(&source, path, content);
+            write(source.join(path), content);
         }
         let world = World::new(&source, drive.point(), profile::all_tracked()).one_worker();
         world.run(None).unwrap();

@@ -1,8 +1,7 @@
 //! Restoring what only root could have backed up, and from drives without hard links.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::process::Command;
 
 use serde_json::json;
 
@@ -74,14 +73,7 @@ fn owners_are_mapped_as_root() {
 
 /// A repository on a drive without hard links; `None` with the reason printed.
 fn without_links(home: &Home) -> Option<LoopDrive> {
-    let image = home.at("image");
-    File::create(&image).unwrap().set_len(64 << 20).unwrap();
-    if Command::new("mkfs.exfat").arg(&image).output().is_err() {
-        skipped("mkfs.exfat is missing");
-        return None;
-    }
-    let drive = LoopDrive::of_image(&image, &home.at("media"), "exfat");
-    let drive = drive.map_err(|why| skipped(&why)).ok()?;
+    let drive = LoopDrive::exfat_at(&home.at("media"), 64)?;
     home.profile("docs", &json!({ "src": "~/work", "dist": "~/media/backup" }));
     Some(drive)
 }

@@ -1,29 +1,15 @@
 //! `search` on a drive without hard links.
 
-use std::fs::File;
-use std::process::Command;
-
 use serde_json::Value;
 
 use crate::support::history::{full_paths_lead_to_the_versions, history_of};
 use crate::support::home::Home;
 use crate::support::loop_drive::LoopDrive;
-use crate::support::needs::skipped;
 
 #[test]
 fn full_paths_lead_to_the_versions_on_a_drive_without_links() {
     let home = Home::new();
-    let image = home.at("image");
-    File::create(&image).unwrap().set_len(64 << 20).unwrap();
-    if Command::new("mkfs.exfat").arg(&image).output().is_err() {
-        return skipped("mkfs.exfat is missing");
-    }
-    let mut drive = match LoopDrive::of_image(&image, &home.at("media"), "exfat") {
-        Ok(drive) => drive,
-        Err(why) => {
-            return skipped(&why);
-        }
-    };
+    let Some(mut drive) = LoopDrive::exfat_at(&home.at("media"), 64) else { return };
     history_of(&home, "~/media/backup");
     full_paths_lead_to_the_versions(&home);
     let places = |home: &Home| -> Vec<Value> {
