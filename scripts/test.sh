@@ -21,6 +21,7 @@ scratch=$(mktemp -d /dev/shm/bkm-tests.XXXXXX 2>/dev/null || mktemp -d) || exit 
 place=$(mktemp -d "${TMPDIR:-/tmp}/bkm-tests.XXXXXX") || exit 1
 trap 'rm -rf --one-file-system "$scratch" "$place"' EXIT
 trap 'exit 130' INT TERM
+chmod 711 "$scratch"
 export BKM_TEST_SCRATCH=$scratch
 
 passed=0 failed=0 skipped=0
@@ -34,9 +35,10 @@ count() {
 
 # Runs one program: the name to be shown, then the command.
 run() {
-	local name=$1 log="$logs/${1// /-}.txt" begun=$SECONDS code
+	local name=$1 log begun=$SECONDS code
 	shift
-	printf '%-18s' "$name"
+	log=$logs/${name//[ ,]/-}.txt
+	printf '%-25s' "$name"
 	"$@" >"$log" 2>&1 </dev/null
 	code=$?
 	local good bad left
@@ -75,7 +77,6 @@ make_place() {
 	cp -r tests config "$place/"
 	chmod -R go+rX "$place"
 	mkdir "$place/home" "$place/tmp" "$scratch/user"
-	chmod 711 "$scratch"
 	chown "$user:$user" "$place/home" "$place/tmp" "$scratch/user"
 }
 
@@ -102,19 +103,27 @@ commands=$(built tests/commands/main.rs) system=$(built tests/system/main.rs)
 # What a test reads it finds by the project's folder, wherever the tests are started.
 export INSTA_WORKSPACE_ROOT=$PWD
 
-run library "$library" --show-output
-run documentation cargo test --locked --doc -- --show-output
-run layers "$layers" --show-output
-run engine "$engine" --show-output
-run commands "$commands" --show-output
+run library "$library" --show-output "$@"
+run documentation cargo test --locked --doc -- --show-output "$@"
+run layers "$layers" --show-output "$@"
+run engine "$engine" --show-output "$@"
+run commands "$commands" --show-output "$@"
 if [ "$(id -u)" -eq 0 ]; then
 	make_place
-	run 'engine as user' as_user "$place/engine" --show-output
-	run 'commands as user' as_user "$place/commands" --show-output
+	run 'engine as user' as_user "$place/engine" --show-output "$@"
+	run 'commands as user' as_user "$place/commands" --show-output "$@"
 fi
-run system "$system" --show-output
+run system "$system" --show-output "$@"
+
 # Times and wake-ups are measured while nothing else runs.
-run quiet "$system" --show-output --ignored --test-threads=1 quiet::
+if [ $# -eq 0 ]; then
+	quiet=(--show-output --ignored --test-threads=1 quiet::)
+	run 'commands, quiet' "$commands" "${quiet[@]}"
+	if [ "$(id -u)" -eq 0 ]; then
+		run 'commands, quiet, as user' as_user "$place/commands" "${quiet[@]}"
+	fi
+	run 'system, quiet' "$system" "${quiet[@]}"
+fi
 
 for what in 'skipped' 'skipped in part' 'fails as a user'; do
 	if [ -n "$(lines "$what")" ]; then

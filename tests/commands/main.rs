@@ -26,6 +26,11 @@ mod odd_sources;
 mod page_cache;
 mod profiles;
 mod prune;
+/// What measures time: ignored unless it is asked for, since it needs a machine where nothing else runs.
+mod quiet {
+    mod hooks;
+    mod stop;
+}
 mod repair;
 mod restore;
 mod run;
