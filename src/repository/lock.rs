@@ -69,15 +69,25 @@ pub(super) fn watch(tree: &Tree) -> Result<Option<Watch>, RepositoryError> {
 
 /// Who holds the lock on `file`, in words.
 fn holder(file: &File) -> String {
-    let ino = rustix::fs::fstat(file).map(|stat| stat.st_ino).unwrap_or_default();
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    match locks.lines().find_map(|line| pid_of(line, ino)) {
+    let pid =
+        rustix::fs::fstat(file).ok().and_then(|stat| pid_in(&locks, stat.st_dev, stat.st_ino));
+    match pid {
         Some(pid) => {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             format!("process {pid} ({})", crate::sanitize::line(name.trim()))
         }
         None => "another process".to_owned(),
     }
+}
+
+/// The process that `/proc/locks` has for a file. Inode numbers of FUSE drives are small and alike, so the device
+/// counts where the list has it; btrfs tells programs of another device than the list does.
+fn pid_in(locks: &str, dev: u64, ino: u64) -> Option<u32> {
+    let file = format!("{:02x}:{:02x}:{ino}", rustix::fs::major(dev), rustix::fs::minor(dev));
+    let is_its = |line: &&str| line.split_ascii_whitespace().any(|field| field == file);
+    let exactly = locks.lines().filter(is_its).find_map(|line| pid_of(line, ino));
+    exactly.or_else(|| locks.lines().find_map(|line| pid_of(line, ino)))
 }
 
 /// The process in a line of `/proc/locks`: `1: FLOCK ADVISORY WRITE 1234 08:01:131 0 EOF`.
@@ -103,6 +113,16 @@ mod tests {
         assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(held);
         take(&tree).unwrap();
+    }
+
+    #[test]
+    fn of_two_drives_with_the_same_inode_numbers_the_right_one_is_named() {
+        let locks = "1: FLOCK  ADVISORY  WRITE 10 07:01:9 0 EOF\n2: FLOCK  ADVISORY  WRITE 20 07:0a:9 0 EOF\n";
+        let dev = |minor| rustix::fs::makedev(7, minor);
+        assert_eq!(pid_in(locks, dev(10), 9), Some(20));
+        assert_eq!(pid_in(locks, dev(1), 9), Some(10));
+        assert_eq!(pid_in(locks, dev(2), 9), Some(10), "as on btrfs");
+        assert_eq!(pid_in(locks, dev(1), 8), None);
     }
 
     #[test]
