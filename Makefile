@@ -22,7 +22,7 @@ demo: ## Plug in a drive (an image), see the backup start by itself, restore a f
 
 test: ## Run all tests; those that need root or a tool say so and are skipped
 	@scripts/deps.sh build test
-	cargo test --locked --no-fail-fast
+	@scripts/test.sh
 
 test-vm: ## Plug USB drives into a virtual machine that has the program (root; 10 minutes)
 	@scripts/deps.sh build
@@ -56,7 +56,7 @@ screenshots: ## Take the pictures in docs/images anew, of notifications and of t
 	@scripts/deps.sh build screenshots
 	cargo build --locked --example notifications
 	@scripts/screenshots.sh
-	cargo test --locked --test browse -- --ignored pictures
+	cargo test --locked --test system -- --ignored pictures
 
 install: ## Install for this user, into ~/.local
 	@scripts/deps.sh build

@@ -14,6 +14,7 @@ use bkm_agent::source::rules::RawRules;
 
 use super::edits::delete;
 use super::loop_drive::LoopDrive;
+use super::needs::skipped;
 use super::world::World;
 
 /// A world with the drive that it is on.
@@ -34,26 +35,17 @@ impl Bench {
     }
 
     /// On a drive with the file system `fs`; `None` with the reason printed where it cannot be had.
-    #[expect(clippy::print_stdout, reason = "it says why a test was skipped")]
     pub(crate) fn on(fs: &str, rules: RawRules) -> Option<Self> {
         let drive = match LoopDrive::new(fs, 128) {
             Ok(drive) => drive,
             Err(why) => {
-                println!("skipped: {why}");
+                skipped(&why);
                 return None;
             }
         };
         let (folder, source) = Self::folder();
         let world = World::new(&source, drive.point(), rules);
         Some(Self { world, drive: Some(drive), _folder: folder })
-    }
-
-    /// Each drive without links that can be had.
-    pub(crate) fn each(rules: &RawRules, test: impl Fn(&mut Self)) {
-        test(&mut Self::plain(rules.clone()));
-        if let Some(mut bench) = Self::on("exfat", rules.clone()) {
-            test(&mut bench);
-        }
     }
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -89,13 +81,11 @@ impl Bench {
     }
 
     pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
-        let path = self.source(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
+        self.world.write(path, content);
     }
 
     pub(crate) fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) {
-        rustix::fs::rename(self.source(from), self.source(to)).unwrap();
+        self.world.rename(from, to);
     }
 
     pub(crate) fn delete(&self, path: impl AsRef<Path>) {

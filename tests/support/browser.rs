@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::needs::skipped;
+
 /// How long is waited for something to appear on a page.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -20,12 +22,11 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// Starts a browser whose user reads `language`; `None` with the reason printed where there is none.
-    #[expect(clippy::print_stdout, reason = "it says why a test was skipped")]
     pub(crate) fn start(language: &str) -> Option<Self> {
         match Self::try_start(language) {
             Ok(browser) => Some(browser),
             Err(why) => {
-                println!("skipped: no browser: {why}");
+                skipped(format_args!("no browser: {why}"));
                 None
             }
         }

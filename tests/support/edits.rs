@@ -370,6 +370,18 @@ impl Editor {
     }
 }
 
+/// Has a file at `name` in the source, whatever an edit made of it: an empty source is refused, as it should be.
+pub(crate) fn keep(source: &Path, name: &str) {
+    let path = source.join(name);
+    if path.is_file() {
+        return;
+    }
+    if path.symlink_metadata().is_ok() {
+        delete(&path);
+    }
+    fs::write(path, "stays").unwrap();
+}
+
 fn pick_of(paths: &[PathBuf], pick: u8) -> Option<PathBuf> {
     (!paths.is_empty()).then(|| paths[usize::from(pick) % paths.len()].clone())
 }

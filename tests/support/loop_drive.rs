@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use super::needs::skipped;
+use super::udevd;
+
 /// An image that is attached and mounted as long as this lives.
 pub(crate) struct LoopDrive {
     image: PathBuf,
@@ -20,6 +23,8 @@ pub(crate) struct LoopDrive {
     /// A FUSE driver that runs as long as the drive is mounted.
     driver: Option<Child>,
     _folder: Option<tempfile::TempDir>,
+    /// An agent of another test would see the drive.
+    _beside: Option<File>,
 }
 
 impl LoopDrive {
@@ -53,6 +58,17 @@ impl LoopDrive {
         Self::attach(image, point, fs, Some(folder))
     }
 
+    /// Makes an exFAT drive and mounts it at `point`, its image beside it; `None` with the reason printed.
+    pub(crate) fn exfat_at(point: &Path, megabytes: u64) -> Option<Self> {
+        let image = point.with_extension("image");
+        File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
+        if Command::new("mkfs.exfat").arg(&image).output().is_err() {
+            skipped("needs mkfs.exfat");
+            return None;
+        }
+        Self::of_image(&image, point, "exfat").map_err(skipped).ok()
+    }
+
     /// Attaches and mounts an image that is there already, at `point`.
     pub(crate) fn of_image(image: &Path, point: &Path, fs: &str) -> Result<Self, String> {
         std::fs::create_dir_all(point).unwrap();
@@ -73,6 +89,7 @@ impl LoopDrive {
             mounted: false,
             driver: None,
             _folder: folder,
+            _beside: udevd::beside().map_err(|error| error.to_string())?,
         };
         let attached =
             Command::new("losetup").args(["--find", "--show"]).arg(&drive.image).output();

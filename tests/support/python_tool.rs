@@ -1,21 +1,25 @@
 //! Repositories in the shape of the Python backup-manager, made and read by small scripts beside this file.
 //!
-//! Needs `python3`: [`missing`] says so where there is none.
+//! Needs `python3`: [`is_here`] says so where there is none.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-/// Why these tests cannot run here, if so.
-pub(crate) fn missing() -> Option<&'static str> {
+use super::needs::skipped;
+
+/// Whether these tests can run here; if not, the reason is printed.
+pub(crate) fn is_here() -> bool {
     let found = Command::new("python3").arg("--version").output();
-    (!found.is_ok_and(|output| output.status.success())).then_some("needs python3")
+    let found = found.is_ok_and(|output| output.status.success());
+    if !found {
+        skipped("needs python3");
+    }
+    found
 }
 
 fn script(name: &str) -> Command {
     let mut command = Command::new("python3");
-    command
-        .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(name))
-        .env("TZ", "UTC");
+    command.arg(super::project_file("tests/support").join(name)).env("TZ", "UTC");
     command
 }
 

@@ -41,7 +41,7 @@ use bkm_agent::source::open::Source;
 use bkm_agent::source::rules::{RawRules, Rules};
 use bkm_agent::source::scan::scan;
 
-use super::profile::{REPOSITORY, profile};
+use super::profile::REPOSITORY;
 use super::snapshot::{Snapshot, shown};
 
 /// A source and its backup.
@@ -73,6 +73,25 @@ impl World {
             increments: BTreeMap::new(),
             points: BTreeMap::new(),
         }
+    }
+
+    /// A world in a scratch folder; everything is tracked.
+    pub(crate) fn fresh() -> (tempfile::TempDir, Self) {
+        let folder = super::scratch();
+        let (source, drive) = (folder.path().join("source"), folder.path().join("drive"));
+        std::fs::create_dir(&source).unwrap();
+        std::fs::create_dir(&drive).unwrap();
+        let world = Self::new(&source, &drive, super::profile::all_tracked());
+        (folder, world)
+    }
+
+    /// Writes a file of the source, and the folders above it.
+    pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+        super::files::write(self.source.join(path), content);
+    }
+
+    pub(crate) fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) {
+        rustix::fs::rename(self.source.join(from), self.source.join(to)).unwrap();
     }
 
     /// With one worker, so that operations on the drive come in the same order each time.
@@ -158,7 +177,7 @@ impl World {
         adapt: impl FnOnce(&mut Profile, &mut Options<'m>),
     ) -> Result<RunReport, RunError> {
         static STOP: AtomicBool = AtomicBool::new(false);
-        let mut profile = profile(&self.source, &self.rules, self.workers);
+        let mut profile = super::profile::profile(&self.source, &self.rules, self.workers);
         let mounted = Mounted {
             point: self.drive.clone(),
             root: std::fs::File::open(&self.drive).unwrap().into(),
@@ -651,4 +670,14 @@ pub(crate) fn words(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What the report lists, as `path: reason`.
+pub(crate) fn said(list: &[Problem]) -> Vec<String> {
+    list.iter().map(|one| format!("{}: {}", one.path, one.reason)).collect()
+}
+
+/// New, changed, touched, moved, deleted.
+pub(crate) fn counts(report: &RunReport) -> [u64; 5] {
+    [report.new, report.changed, report.touched, report.moved, report.deleted]
 }

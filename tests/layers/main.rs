@@ -1,0 +1,12 @@
+//! Checks of the house itself: what the documents and the layout promise of the code.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "what fails here fails the test"
+)]
+
+mod docs;
+mod floors;
+mod makefile;
