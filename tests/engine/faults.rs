@@ -140,17 +140,16 @@ fn check_repaired(scene: &mut Scene, total: u64, checked: bool) {
     }
 }
 
-/// Runs `test` with each k; says at which it failed.
-fn sweep(what: &str, how: How, points: impl Iterator<Item = u64>, test: impl Fn(u64)) {
-    let mut swept = 0;
-    for k in points {
-        if let Err(why) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(k))) {
+/// Runs `test` with each k, on all processors: no point knows of another. Says at which it failed.
+fn sweep(what: &str, how: How, points: impl Iterator<Item = u64>, test: impl Fn(u64) + Sync) {
+    let points: Vec<u64> = points.collect();
+    support::on_all_processors(&points, |k| {
+        if let Err(why) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(*k))) {
             println!("{what}: failed at operation {k}, {how:?}");
             std::panic::resume_unwind(why);
         }
-        swept += 1;
-    }
-    println!("{what}: {swept} points swept, {how:?}");
+    });
+    println!("{what}: {} points swept, {how:?}", points.len());
 }
 
 /// With small batches and large ones, with and without links.

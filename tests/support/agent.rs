@@ -66,6 +66,22 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
+    /// What it may hold while it is idle, in KiB: as it is released (12 MB) and with everything that a debug build
+    /// adds.
+    pub(crate) const MOST_RESIDENT: u64 = if cfg!(debug_assertions) { 32_000 } else { 12_000 };
+
+    /// Writes the profile of the drive labelled `label`, with a source of its own.
+    pub(crate) fn drive_profile(dir: &Path, label: &str, more: &serde_json::Value) {
+        let source = dir.join(label);
+        std::fs::create_dir_all(&source).unwrap();
+        std::fs::write(source.join("a.txt"), label).unwrap();
+        let mut profile =
+            serde_json::json!({ "drive": { "label": label }, "src": source, "dist": "B" });
+        let fields = profile.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        Self::own_profile(dir, &label.to_lowercase(), &profile);
+    }
+
     /// Writes a profile for the drive labelled `label`, with a source of two files.
     pub(crate) fn profile(folder: &Path, name: &str, label: &str) {
         let source = folder.join("source");

@@ -41,6 +41,7 @@ pub(crate) mod udevd;
 pub(crate) mod world;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Compares with a snapshot in which what differs from run to run is blanked: one in the code, or for long texts a
 /// file with this name in `snapshots/`.
@@ -107,4 +108,39 @@ pub(crate) fn spread(seed: &[u8], below: u64) -> u64 {
     let hash = blake3::hash(seed);
     let bytes = hash.as_bytes().first_chunk::<8>().unwrap();
     u64::from_le_bytes(*bytes) % below.max(1)
+}
+
+/// Does the same with each item, on all processors. Ends with the first panic, once what is at work has ended.
+pub(crate) fn on_all_processors<T: Sync>(items: &[T], act: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let take = || items.get(next.fetch_add(1, Ordering::Relaxed));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let work = || {
+            // After a panic the others find nothing more to do.
+            let stop = StopAll { next: &next, items: items.len() };
+            while let Some(item) = take() {
+                act(item);
+            }
+            std::mem::forget(stop);
+        };
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        for worker in running {
+            if let Err(why) = worker.join() {
+                std::panic::resume_unwind(why);
+            }
+        }
+    });
+}
+
+/// Leaves nothing to take when a worker panics.
+struct StopAll<'n> {
+    next: &'n AtomicUsize,
+    items: usize,
+}
+
+impl Drop for StopAll<'_> {
+    fn drop(&mut self) {
+        self.next.store(self.items, Ordering::Relaxed);
+    }
 }

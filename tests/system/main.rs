@@ -18,6 +18,7 @@ mod support;
 mod agent {
     mod daemon;
     mod lasts;
+    mod many_plug_ins;
     mod plug_in;
     mod profiles;
     mod why;
