@@ -67,6 +67,9 @@ tests() {
     have attr setfattr
     have strace strace
     have busybox busybox
+    need udisks2 test -x /usr/libexec/udisks2/udisksd
+    need polkitd test -x /usr/lib/polkit-1/polkitd
+    have gnome-keyring gnome-keyring-daemon
     have chromium chromium
     have chromium-driver chromedriver
     need python3-prometheus-client /usr/bin/python3 -c 'import prometheus_client'
