@@ -38,6 +38,8 @@ build() {
         exit 1
     fi
     have gcc cc
+    # gcc only recommends it, and nothing links without it.
+    need libc6-dev test -e /usr/include/stdio.h
     have pkg-config pkg-config
     need libudev-dev pkg-config --exists libudev
 }
