@@ -116,7 +116,9 @@ impl LoopDrive {
             "ntfs-nocase" => ("lowntfs-3g", &["-o", "ignore_case"]),
             "vfat" => ("fusefat", &["-f", "-s", "-o", "rw+"]),
             fs => {
-                mount(node, &self.point, fs, MountFlags::empty(), None).unwrap();
+                // A copy of an image has its UUID, and the mount of the other may take a moment to go.
+                let options = (fs == "xfs").then_some(c"nouuid");
+                mount(node, &self.point, fs, MountFlags::empty(), options).unwrap();
                 self.mounted = true;
                 return Ok(());
             }
