@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
@@ -36,12 +37,14 @@ pub(super) fn take_out_blocked(
     changes: Vec<Change>,
     blocked: &mut BTreeSet<RelPath>,
     notes: &mut Vec<Problem>,
+    stop: &AtomicBool,
 ) -> Result<(Vec<Change>, Vec<Problem>), RepositoryError> {
     let mut problems = Vec::new();
     let mut look = Look {
         tree,
         index,
         format,
+        stop,
         sound: BTreeSet::new(),
         empty: BTreeSet::new(),
         looked_into: BTreeSet::new(),
@@ -135,6 +138,7 @@ struct Look<'a> {
     tree: &'a Tree,
     index: &'a Index,
     format: &'a Format,
+    stop: &'a AtomicBool,
     /// Folders that were looked at.
     sound: BTreeSet<RelPath>,
     /// Folders that have nothing in them, or are not there.
@@ -177,7 +181,7 @@ impl Look<'_> {
                 return Ok(Some(what));
             };
             let coming = staged.as_deref().filter(|_| at == own);
-            if !aside::clear(self.tree, self.format.keeps_versions, &at, coming)? {
+            if !aside::clear(self.tree, self.format.keeps_versions, &at, coming, self.stop)? {
                 return Ok(Some(what));
             }
             self.set_aside.insert(change.path().clone());

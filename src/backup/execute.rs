@@ -5,7 +5,7 @@
 //! the log never says more than the drive has.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -81,7 +81,7 @@ pub(super) fn execute(
         let cost = batch.iter().map(cost).fold(0, u64::saturating_add);
         let ready = std::mem::take(&mut staged);
         let (begun, next) = std::thread::scope(|scope| {
-            let begin = scope.spawn(|| begin(repository, ready, run, &mut state));
+            let begin = scope.spawn(|| begin(repository, ready, run, &mut state, stager.stop));
             let next = stage_batch(&batch, stager, done);
             // A panic over there is a panic here.
             (begin.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), next)
@@ -188,12 +188,14 @@ fn begin(
     changes: Vec<Change>,
     run: Option<&RunMark>,
     state: &mut Batches,
+    stop: &AtomicBool,
 ) -> Result<(Vec<Problem>, Vec<Problem>), RunError> {
     let (tree, index) = (repository.tree(), repository.index());
     let format = repository.format();
     let mut notes = Vec::new();
+    let blocked = &mut state.blocked;
     let (changes, problems) =
-        conflicts::take_out_blocked(tree, index, format, changes, &mut state.blocked, &mut notes)?;
+        conflicts::take_out_blocked(tree, index, format, changes, blocked, &mut notes, stop)?;
     if changes.is_empty() {
         return Ok((problems, notes));
     }

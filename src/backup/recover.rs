@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backup::stage;
 use crate::fs::tree::handle::Tree;
@@ -44,6 +44,7 @@ pub(super) struct Recovery<'a> {
     pub(super) set_owner: bool,
     /// Whether the drive's file system was checked since it was last written.
     pub(super) checked: bool,
+    pub(super) stop: &'a AtomicBool,
 }
 
 /// Ends what an interrupted run left.
@@ -81,7 +82,7 @@ pub(super) fn recover(
         Undo::begin(tree)?;
         staged.clear();
     }
-    unchecked(tree, repository.index(), how.checked, &mut recovered)?;
+    unchecked(tree, repository.index(), how, &mut recovered)?;
     if how.checked {
         repository.remove_spare_index()?;
     }
@@ -186,7 +187,7 @@ fn needs_check(error: RepositoryError) -> RepositoryError {
 fn unchecked(
     tree: &Tree,
     index: &Index,
-    checked: bool,
+    how: &Recovery<'_>,
     recovered: &mut Recovered,
 ) -> Result<(), RepositoryError> {
     let names = tree.list(Path::new(layout::META), 100_000)?;
@@ -195,14 +196,25 @@ fn unchecked(
         .filter(|name| name.to_string_lossy().starts_with(layout::UNCHECKED))
         .map(|name| Path::new(layout::META).join(name))
         .collect();
-    if checked {
-        aside::rescue(tree, index, &waiting)?;
+    if how.checked {
+        let kept = aside::rescue(tree, index, &waiting, how.stop)?;
+        if how.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         for folder in &waiting {
-            if !remove_ours(tree, folder)? {
+            let shown = tree.shown().join(folder);
+            if has_within(&kept, folder) {
                 recovered.warnings.push(format!(
-                    "{} has folders that were in the mirror, with files that the backup did not put \
-                     there: take out what you need and remove it",
-                    tree.shown().join(folder).display()
+                    "{} has versions of files that could not be put back: something else stands in their places, \
+                     or they cannot be read; `bkm-agent verify` says which are missing",
+                    shown.display()
+                ));
+            }
+            if !remove_ours(tree, folder, &kept, how.stop)? {
+                recovered.warnings.push(format!(
+                    "{} has what was in the mirror and the backup did not put there: take out what you need \
+                     and remove it",
+                    shown.display()
                 ));
             }
         }
@@ -218,24 +230,39 @@ fn unchecked(
 }
 
 /// Removes what was set aside, but for folders of the mirror that still hold something: each file of ours
-/// that was in them was set aside by itself. Says whether nothing is left.
-fn remove_ours(tree: &Tree, folder: &Path) -> Result<bool, RepositoryError> {
-    let mut all = true;
+/// that was in them was set aside by itself. What is `kept` stays as well. Says whether no such folder is left.
+fn remove_ours(
+    tree: &Tree,
+    folder: &Path,
+    kept: &BTreeSet<PathBuf>,
+    stop: &AtomicBool,
+) -> Result<bool, RepositoryError> {
+    let (mut all, mut is_kept) = (true, false);
     for name in tree.list(folder, 1_000_000)? {
         let path = folder.join(&name);
         let is_folder = tree.stat(&path)?.is_some_and(|found| found.file_type.is_dir());
-        if !is_folder {
+        if has_within(kept, &path) {
+            is_kept = true;
+        } else if !is_folder {
             tree.remove_file(&path)?;
         } else if name.to_str().is_some_and(layout::is_ours_alone) {
             staging::remove_all(tree, &path, 0)?;
         } else {
+            if name == aside::FOUND {
+                aside::remove_found(tree, &path, stop)?;
+            }
             all &= execute::remove_empty(tree, &path)?;
         }
     }
-    if all {
+    if all && !is_kept {
         tree.remove_folder(folder)?;
     }
     Ok(all)
+}
+
+/// Whether one of `paths` is `path` or lies below it.
+fn has_within(paths: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    paths.range(path.to_owned()..).next().is_some_and(|next| next.starts_with(path))
 }
 
 impl Recovery<'_> {

@@ -370,7 +370,8 @@ impl Run<'_> {
         repository.set_browse(self.profile.browse);
         let mut report = self.report(scan);
         begun.tell(&mut report);
-        let how = Recovery { scan, set_owner, checked: self.place.is_checked() };
+        let checked = self.place.is_checked();
+        let how = Recovery { scan, set_owner, checked, stop: options.stop };
         let recovered = recover(&mut repository, &how)?;
         report.recovered = recovered.any;
         report.problems.extend(recovered.problems);

@@ -84,6 +84,36 @@ pub fn hash_and_tell(
     }
 }
 
+/// Whether both files have at least `size` bytes, and begin with the same ones. Reads up to the first difference; not
+/// if told to stop.
+pub fn begin_alike(one: &File, two: &File, size: u64, stop: &AtomicBool) -> io::Result<bool> {
+    let mut buffers = [vec![0; CHUNK], vec![0; CHUNK]];
+    let mut behind = [ReadBehind::new(one, size), ReadBehind::new(two, size)];
+    let mut offset = 0;
+    while offset < size {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let want = usize::try_from(size - offset).unwrap_or(CHUNK).min(CHUNK);
+        for (file, buffer) in [one, two].into_iter().zip(&mut buffers) {
+            buffer.resize(want, 0);
+            match file.read_exact_at(buffer, offset) {
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                other => other?,
+            }
+        }
+        let [of_one, of_two] = &buffers;
+        if of_one != of_two {
+            return Ok(false);
+        }
+        offset += want as u64;
+        for behind in &mut behind {
+            behind.read(offset);
+        }
+    }
+    Ok(true)
+}
+
 /// Copies the first `size` bytes of `from` to `to`, which has `there` bytes already: they are kept as
 /// far as they are the same (a part that an earlier run left is compared, not believed). `sparse`: look
 /// for holes. Returns length and hash; `told` hears of bytes as they are done.

@@ -22,7 +22,7 @@ use crate::repository::index::contents::Index;
 use crate::repository::index::record::Record;
 use crate::repository::layout;
 use crate::repository::versioning::Keeping;
-use crate::transaction::aside::MOST_OF_A_NAME;
+use crate::transaction::aside::{MOST_OF_A_NAME, NEVER};
 use crate::transaction::leaving::leaves_to;
 use crate::transaction::steps::{expect, folder, is_content, mismatch, with_parents};
 use crate::transaction::{aside, healed};
@@ -72,7 +72,7 @@ pub(crate) fn publish(
                 let made = match folder(tree, index, change, false) {
                     Err(e)
                         if e.is(Errno::NOTDIR)
-                            && aside::clear(tree, Keeping::Displace, &mirror, None)? =>
+                            && aside::clear(tree, Keeping::Displace, &mirror, None, &NEVER)? =>
                     {
                         folder(tree, index, change, false)
                     }
@@ -98,7 +98,7 @@ fn rename_past(tree: &Tree, from: &Path, to: &Path) -> Result<(), TreeError> {
             Err(e)
                 if e.is(Errno::EXIST)
                     && looks < MOST_OF_A_NAME
-                    && aside::clear(tree, Keeping::Displace, to, Some(from))? =>
+                    && aside::clear(tree, Keeping::Displace, to, Some(from), &NEVER)? =>
             {
                 looks += 1;
             }
@@ -133,7 +133,7 @@ fn leave(
         Err(e) if e.is(Errno::EXIST) => {
             // A repository that was copied from a drive with links has the version there already.
             if !is_content(tree, &to, old)? {
-                if aside::clear(tree, Keeping::Displace, &to, Some(&mirror))? {
+                if aside::clear(tree, Keeping::Displace, &to, Some(&mirror), &NEVER)? {
                     return leave(tree, index, path, old, done);
                 }
                 return Err(mismatch(tree, &to, tree.stat(&to)?.as_ref()));

@@ -1,10 +1,11 @@
 //! Takes back a batch that was cut off, on a drive without a journal.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::fs::content;
 use crate::fs::probe::Names;
 use crate::fs::tree::error::TreeError;
 use crate::fs::tree::handle::Tree;
@@ -15,7 +16,7 @@ use crate::repository::index::contents::Index;
 use crate::repository::index::record::{Content, Record};
 use crate::repository::layout;
 use crate::repository::names::fold;
-use crate::transaction::aside::MOST_OF_A_NAME;
+use crate::transaction::aside::{self, MOST_OF_A_NAME};
 use crate::transaction::displaced::double;
 use crate::transaction::healed;
 use crate::transaction::leaving::leaves_to;
@@ -81,6 +82,7 @@ impl<'a> Undo<'a> {
             })
             .collect();
         self.part_doubles(index, batch, names)?;
+        let ours = contents(index, batch);
         for change in batch.changes.iter().rev() {
             let path = change.path();
             let old = index.records().get(path);
@@ -89,9 +91,11 @@ impl<'a> Undo<'a> {
             let stood = leaving.get(&folded(place)).copied();
             match change {
                 Change::Put { .. } | Change::Remove { .. } => match old {
-                    Some(old) if old.identity().is_some() => self.put_back(index, path, old)?,
+                    Some(old) if old.identity().is_some() => {
+                        self.put_back(index, path, old, &ours)?;
+                    }
                     _ if self.is_still(&mirror, stood)? => {}
-                    _ => self.set_aside(&mirror)?,
+                    _ => self.clear_place(place, &ours)?,
                 },
                 Change::Folder { .. } => {
                     // A file that it replaced is put back by its own change.
@@ -229,6 +233,7 @@ impl<'a> Undo<'a> {
         index: &Index,
         path: &RelPath,
         old: &Record,
+        ours: &HashSet<(u64, [u8; 32])>,
     ) -> Result<(), RepositoryError> {
         let mirror = layout::mirror(old.place(path));
         let in_increment = index.increment_name(old.brought_by).is_some();
@@ -242,7 +247,7 @@ impl<'a> Undo<'a> {
                 self.set_aside(&left)?;
             }
         } else {
-            self.set_aside(&mirror)?;
+            self.clear_place(old.place(path), ours)?;
             let sound = if self.is_sound(&left, old)? {
                 Some(left.clone())
             } else {
@@ -330,6 +335,47 @@ impl<'a> Undo<'a> {
         Ok(())
     }
 
+    /// Sets aside what is at a place of the mirror. What has content that is not `ours` may be somebody's, who
+    /// worked on the drive since: it is not removed after a check.
+    fn clear_place(
+        &mut self,
+        place: &RelPath,
+        ours: &HashSet<(u64, [u8; 32])>,
+    ) -> Result<(), RepositoryError> {
+        let mirror = layout::mirror(place);
+        if self.is_foreign(&mirror, ours)? {
+            let to = self.aside.join(aside::FOUND).join(place.as_path());
+            match with_parents(self.tree, &to, || self.tree.rename_new(&mirror, &to)) {
+                // What cannot be moved there is set aside like all else.
+                Err(e) if e.is_full() || e.is(Errno::NODEV) => return Err(e.into()),
+                _ => {}
+            }
+        }
+        self.set_aside(&mirror)
+    }
+
+    /// Whether something with content is at `path` that is in none of `ours`.
+    fn is_foreign(
+        &self,
+        path: &Path,
+        ours: &HashSet<(u64, [u8; 32])>,
+    ) -> Result<bool, RepositoryError> {
+        let found = match self.tree.stat(path) {
+            Err(e) if e.is(Errno::IO) => return Ok(false),
+            found => found?,
+        };
+        let Some(found) = found.filter(|found| !found.file_type.is_dir()) else { return Ok(false) };
+        if !found.file_type.is_file() || found.size == 0 {
+            return Ok(!found.file_type.is_file());
+        }
+        if !ours.iter().any(|(size, _)| *size == found.size) {
+            return Ok(true);
+        }
+        let Ok(Some(file)) = self.tree.open_file(path) else { return Ok(false) };
+        let hash = content::hash(&file, found.size, false, &aside::NEVER);
+        Ok(hash.is_ok_and(|hash| hash.is_some_and(|hash| !ours.contains(&(found.size, hash)))))
+    }
+
     fn try_to_set_aside(&mut self, path: &Path) -> Result<bool, TreeError> {
         // An increment and the page keep their names, by which they are known for ours.
         let ours = path.file_name().filter(|_| path.to_str().is_some_and(layout::is_ours_alone));
@@ -387,6 +433,22 @@ impl<'a> Undo<'a> {
         }
         Ok(())
     }
+}
+
+/// What is in the files that a batch brings and takes away.
+fn contents(index: &Index, batch: &Batch) -> HashSet<(u64, [u8; 32])> {
+    let records = batch.changes.iter().flat_map(|change| {
+        let new = match change {
+            Change::Put { record, .. } => Some(record),
+            _ => None,
+        };
+        [new, index.records().get(change.path())]
+    });
+    let content = |record: &Record| match record.content {
+        Content::File { size, hash, .. } => Some((size, hash)),
+        Content::Link { .. } | Content::Folder => None,
+    };
+    records.flatten().filter_map(content).collect()
 }
 
 fn is_folder_record(record: &Record) -> bool {

@@ -151,6 +151,214 @@ fn what_holds_nothing_is_in_the_way_of_nothing() {
     }
 }
 
+/// A world on a drive without links with `a`, and what an unclean end set aside: a whole copy of it.
+fn with_a_copy_set_aside(path: &str) -> (tempfile::TempDir, World) {
+    let (folder, world) = World::fresh();
+    let mut world = world.without_links();
+    world.write(path, "one");
+    world.write("other", "other");
+    world.back_up();
+    let aside = world.repository().join(layout::unchecked(1));
+    fs::create_dir(&aside).unwrap();
+    fs::write(aside.join("aside-1"), "one").unwrap();
+    (folder, world)
+}
+
+/// What was set aside gives back a version, but never takes the place of what somebody put there meanwhile; it
+/// waits until that is gone.
+#[test]
+fn a_version_that_comes_back_after_a_check_takes_nobody_elses_place() {
+    let place = Path::new("d/a");
+    let in_place = |mirror: &Path, kind: &str| {
+        delete(&mirror.join(place));
+        match kind {
+            "file" => fs::write(mirror.join(place), "by somebody else").unwrap(),
+            "link" => std::os::unix::fs::symlink("/etc", mirror.join(place)).unwrap(),
+            "folder" => fs::create_dir_all(mirror.join(place).join("x")).unwrap(),
+            "above" | "link above" => {
+                delete(&mirror.join("d"));
+                if kind == "above" {
+                    fs::write(mirror.join("d"), "by somebody else").unwrap();
+                } else {
+                    std::os::unix::fs::symlink("/etc", mirror.join("d")).unwrap();
+                }
+            }
+            _ => unreachable!(),
+        }
+    };
+    for kind in ["file", "link", "folder", "above", "link above"] {
+        let (_folder, world) = with_a_copy_set_aside("d/a");
+        let mirror = world.mirror();
+        in_place(&mirror, kind);
+        let before = Snapshot::of(&mirror);
+        let report =
+            world.run_checked(None, true).unwrap_or_else(|e| panic!("{kind}: {}", words(&e)));
+        assert_eq!(Snapshot::of(&mirror), before, "{kind}");
+        assert_eq!(report.warnings.len(), 1, "{kind}: {report:?}");
+        let aside = world.repository().join(layout::unchecked(1));
+        assert_eq!(fs::read_to_string(aside.join("aside-1")).unwrap(), "one", "{kind}");
+        // Once it is out of the way, the version comes back.
+        delete(&mirror.join(if kind.contains("above") { Path::new("d") } else { place }));
+        let report = world.run_checked(None, true).unwrap();
+        assert_eq!(report.warnings.len(), 0, "{kind}: {report:?}");
+        assert_eq!(fs::read_to_string(mirror.join(place)).unwrap(), "one", "{kind}");
+        assert!(!aside.exists(), "{kind}");
+        world.check_mirror();
+    }
+}
+
+/// A check that cut a file off left its beginning.
+#[test]
+fn a_version_that_a_check_cut_off_comes_back_from_what_was_set_aside() {
+    for left in ["", "on"] {
+        let (_folder, world) = with_a_copy_set_aside("a");
+        fs::write(world.mirror().join("a"), left).unwrap();
+        let report = world.run_checked(None, true).unwrap();
+        assert_eq!((report.problems.len(), report.warnings.len()), (0, 0), "{report:?}");
+        world.check_mirror();
+        assert!(!world.repository().join(layout::unchecked(1)).exists());
+    }
+}
+
+/// A program that makes a file and writes to it a moment later is not robbed of it in between.
+#[test]
+fn what_somebody_writes_to_an_empty_file_while_it_is_looked_at_is_not_lost() {
+    for links in [true, false] {
+        let mut k = 1;
+        let mut blocked = 0;
+        loop {
+            let (_folder, world) = World::fresh();
+            let mut world = (if links { world } else { world.without_links() }).one_worker();
+            world.write("a", "one");
+            world.back_up();
+            world.write("new", "two, and longer");
+            let at = world.mirror().join("new");
+            fs::write(&at, "").unwrap();
+            let wrote = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let write = {
+                let (wrote, at) = (Arc::clone(&wrote), at.clone());
+                move || {
+                    let empty = fs::metadata(&at).is_ok_and(|found| found.len() == 0);
+                    if empty {
+                        fs::write(&at, "of somebody").unwrap();
+                        wrote.store(true, std::sync::atomic::Ordering::SeqCst);
+                    }
+                }
+            };
+            let faults = Faults::none().before(k, write);
+            let faults = Arc::new(if links { faults } else { faults.without_links() });
+            let ran = world.run(Some(Arc::clone(&faults)));
+            let done = faults.count() < k;
+            if wrote.load(std::sync::atomic::Ordering::SeqCst) {
+                assert_eq!(fs::read_to_string(&at).unwrap(), "of somebody", "{k}, links: {links}");
+                let report = ran.unwrap_or_else(|e| panic!("{k}: {}", words(&e)));
+                assert!(problem(&report, "new").is_some(), "{k}: {report:?}");
+                blocked += 1;
+            }
+            if done {
+                break;
+            }
+            k += 1;
+        }
+        assert!(blocked > 0);
+    }
+}
+
+/// What may not be taken away is in the way of its own path alone.
+#[test]
+fn an_empty_file_that_cannot_be_taken_away_stops_only_itself() {
+    for links in [true, false] {
+        let (_folder, world) = World::fresh();
+        let mut world = if links { world } else { world.without_links() };
+        world.write("a", "one");
+        world.back_up();
+        let fixed = world.mirror().join("new");
+        fs::write(&fixed, "").unwrap();
+        let chattr = |flag: &str| {
+            let changed = std::process::Command::new("chattr").arg(flag).arg(&fixed).output();
+            changed.is_ok_and(|changed| changed.status.success())
+        };
+        if !chattr("+i") {
+            return println!("skipped: no file can be made immutable here");
+        }
+        for path in ["new", "more"] {
+            world.write(path, "two, and longer");
+        }
+        let ran = world.run(None);
+        assert!(chattr("-i"));
+        let report = ran.unwrap_or_else(|e| panic!("{}", words(&e)));
+        assert!(problem(&report, "new").is_some(), "{report:?}");
+        assert_eq!((report.new, report.problems.len()), (1, 1));
+        world.back_up();
+    }
+}
+
+/// Thousands of them are set aside without looking for a free name from the start each time.
+#[test]
+fn thousands_of_empty_files_in_the_way_cost_no_more_than_each_of_them() {
+    const MANY: u32 = 3000;
+    let (_folder, world) = World::fresh();
+    let mut world = world.without_links();
+    world.write("a", "one");
+    world.back_up();
+    fs::create_dir(world.mirror().join("d")).unwrap();
+    for number in 0..MANY {
+        world.write(format!("d/{number}"), "two");
+        fs::write(world.mirror().join(format!("d/{number}")), "").unwrap();
+    }
+    let since = std::time::Instant::now();
+    let report = world.run(None).unwrap();
+    println!("set aside {MANY} in {:?}", since.elapsed());
+    assert_eq!((report.new, report.problems.len()), (u64::from(MANY), 0));
+}
+
+/// Between a pulled plug and the next run somebody works on the drive: what they put into the mirror at a path that
+/// was in flight is still on the drive after the run that takes the batch back, and after a check.
+#[test]
+fn what_somebody_put_where_a_batch_was_in_flight_stays_on_the_drive() {
+    let text = "of somebody, and not like anything else";
+    let is_on_drive = |world: &World| {
+        let hash = Some(blake3::hash(text.as_bytes()));
+        Snapshot::of(&world.repository()).0.values().any(|node| node.hash == hash)
+    };
+    for (at, first_checked) in
+        ["changed", "new", "d/gone"].into_iter().flat_map(|at| [(at, true), (at, false)])
+    {
+        let mut found = 0;
+        for k in (0..).step_by(3) {
+            let (_folder, world) = World::fresh();
+            let mut world = world.without_links().one_worker();
+            world.write("changed", "one");
+            world.write("d/gone", "one");
+            world.back_up();
+            world.write("changed", "two, and longer");
+            world.write("new", "two, and longer");
+            delete(&world.source.join("d"));
+            if world.run(Some(Arc::new(Faults::stop_after(k).without_links()))).is_ok() {
+                break;
+            }
+            let path = world.mirror().join(at);
+            if path.exists() {
+                fs::remove_file(&path).unwrap();
+            }
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            for checked in [first_checked, true] {
+                let report = world.run_checked(None, checked).unwrap();
+                assert!(is_on_drive(&world), "{k} {at}, checked: {checked}");
+                if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+                    continue;
+                }
+                assert_eq!(report.warnings.len(), 1, "{k} {at}: {report:?}");
+                let aside = world.repository().join(layout::unchecked(1)).join("found");
+                assert_eq!(fs::read_to_string(aside.join(at)).unwrap(), text, "{k} {at}");
+                found += 1;
+            }
+        }
+        assert!(found > 0, "{at}: nothing was set aside");
+    }
+}
+
 #[test]
 fn a_move_to_where_somebody_put_a_file_leaves_the_old_one() {
     let (_folder, mut world) = World::fresh();

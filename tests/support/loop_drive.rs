@@ -152,16 +152,24 @@ impl LoopDrive {
 
     /// Takes it away from its point, which is an empty folder then.
     pub(crate) fn unmount(&mut self) {
-        // A program that another test is just starting holds a copy of every open file until it runs.
-        let until = Instant::now() + Duration::from_secs(10);
-        while let Err(e) = unmount(&self.point, UnmountFlags::empty()) {
-            assert!(e == Errno::BUSY && Instant::now() < until, "cannot unmount: {e}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let unmounted = self.wait_until_unmounted(Duration::from_secs(10));
+        assert_eq!(unmounted, Ok(()), "cannot unmount");
         self.mounted = false;
         // A FUSE driver writes until it ends.
         if let Some(mut driver) = self.driver.take() {
             driver.wait().unwrap();
+        }
+    }
+
+    /// A program that another test is just starting holds a copy of every open file until it runs.
+    fn wait_until_unmounted(&self, most: Duration) -> rustix::io::Result<()> {
+        let until = Instant::now() + most;
+        loop {
+            match unmount(&self.point, UnmountFlags::empty()) {
+                Err(Errno::BUSY) if Instant::now() < until => {}
+                other => return other,
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -178,7 +186,8 @@ impl LoopDrive {
 
 impl Drop for LoopDrive {
     fn drop(&mut self) {
-        if self.mounted {
+        // Detached while it is in use, its driver would write to the image later, when that may be another drive's.
+        if self.mounted && self.wait_until_unmounted(Duration::from_secs(2)).is_err() {
             let _gone = unmount(&self.point, UnmountFlags::DETACH);
         }
         if let Some(mut driver) = self.driver.take() {
