@@ -225,7 +225,7 @@ impl Sum {
 
 #[test]
 fn sectors_that_are_lost_with_the_plug_cost_nothing_that_was_there_before() {
-    let per_operation = support::number("BKM_SECTORS", 2);
+    let per_operation = support::number("BKM_SECTORS", 3);
     let outer = support::scratch();
     let place = outer.path();
     let start = match start(place, 0) {
