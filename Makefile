@@ -27,7 +27,7 @@ test: ## Run all tests; those that need root or a tool say so and are skipped
 test-vm: ## Plug USB drives into a virtual machine that has the program (root; 10 minutes)
 	@scripts/deps.sh build
 	@scripts/deps.sh vm || echo 'vm: not all tools are here'
-	cargo test --locked --test vm
+	cargo test --locked --profile tested --test vm
 
 fuzz: ## Feed every parser with arbitrary input, FUZZ_SECONDS (60) each
 	@scripts/fuzz.sh
