@@ -1,5 +1,5 @@
 //! Replaces a small file of this computer (never of the drive) so that a reader or a crash sees the
-//! old or the new one, whole. The drive's files go through `drive::Tree`.
+//! old or the new one, whole. The drive's files go through `fs::tree`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
