@@ -113,23 +113,22 @@ commands=$(built tests/commands/main.rs) system=$(built tests/system/main.rs)
 # What a test reads it finds by the project's folder, wherever the tests are started.
 export INSTA_WORKSPACE_ROOT=$PWD
 
-# What computes. Root sweeps every point; the sweeps of the user are a second look, and take every fifth.
+# What computes.
 compute() {
 	run library "$library" --show-output "$@"
 	run documentation cargo test --locked --profile tested --doc -- --show-output "$@"
 	run engine "$engine" --show-output "$@"
-	if [ "$(id -u)" -eq 0 ]; then
-		run 'engine as user' as_user env BKM_FAULTS_STEP=5 "$place/engine" --show-output "$@"
-	fi
 }
 
-# What waits for drives, buses and processes.
+# What waits for drives, buses and processes; and the engine as a user, so that both take as long. Root sweeps every
+# point; the sweeps of the user are a second look, and take every fifth.
 wait_for_others() {
 	run layers "$layers" --show-output "$@"
 	run system "$system" --show-output --test-threads=4 "$@"
 	run commands "$commands" --show-output "$@"
 	if [ "$(id -u)" -eq 0 ]; then
 		run 'commands as user' as_user "$place/commands" --show-output "$@"
+		run 'engine as user' as_user env BKM_FAULTS_STEP=5 "$place/engine" --show-output "$@"
 	fi
 }
 
