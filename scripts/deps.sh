@@ -69,6 +69,7 @@ tests() {
     have attr setfattr
     have strace strace
     have busybox busybox
+    have shellcheck shellcheck
     need udisks2 test -x /usr/libexec/udisks2/udisksd
     need polkitd test -x /usr/lib/polkit-1/polkitd
     have gnome-keyring gnome-keyring-daemon

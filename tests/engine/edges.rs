@@ -9,6 +9,7 @@ use bkm_agent::repository::handle::Repository;
 use bkm_agent::repository::layout;
 
 use crate::support::edits::{delete, mtime, set_mtime};
+use crate::support::needs::skipped;
 use crate::support::profile;
 use crate::support::snapshot::Snapshot;
 use crate::support::world::{World, words};
@@ -279,7 +280,7 @@ fn an_empty_file_that_cannot_be_taken_away_stops_only_itself() {
             changed.is_ok_and(|changed| changed.status.success())
         };
         if !chattr("+i") {
-            return println!("skipped: no file can be made immutable here");
+            return skipped("no file can be made immutable here");
         }
         for path in ["new", "more"] {
             world.write(path, "two, and longer");
