@@ -124,7 +124,7 @@ compute() {
 # point; the sweeps of the user are a second look, and take every fifth.
 wait_for_others() {
 	run layers "$layers" --show-output "$@"
-	run system "$system" --show-output --test-threads=4 "$@"
+	run system "$system" --show-output --test-threads=3 "$@"
 	run commands "$commands" --show-output "$@"
 	if [ "$(id -u)" -eq 0 ]; then
 		run 'commands as user' as_user "$place/commands" --show-output "$@"

@@ -27,6 +27,10 @@ pub(crate) struct LoopDrive {
     _beside: Option<File>,
 }
 
+/// The kernel's side of FUSE is to remember no names: where "A" is "a", it would see for a second what has left under
+/// the other name. The kernel's own drivers, which people's drives have, do not.
+const FORGET: &str = "entry_timeout=0,attr_timeout=0,negative_timeout=0";
+
 impl LoopDrive {
     /// Makes a drive with the file system `fs`, or says why that cannot be done here.
     pub(crate) fn new(fs: &str, megabytes: u64) -> Result<Self, String> {
@@ -111,9 +115,9 @@ impl LoopDrive {
     fn try_mount(&mut self) -> Result<(), String> {
         let node = self.node.as_deref().unwrap();
         let (driver, arguments): (&str, &[&str]) = match self.fs.as_str() {
-            "exfat" => ("mount.exfat-fuse", &[]),
+            "exfat" => ("mount.exfat-fuse", &["-o", FORGET]),
             "ntfs" => ("ntfs-3g", &[]),
-            "ntfs-nocase" => ("lowntfs-3g", &["-o", "ignore_case"]),
+            "ntfs-nocase" => ("lowntfs-3g", &["-o", "ignore_case", "-o", FORGET]),
             "vfat" => ("fusefat", &["-f", "-s", "-o", "rw+"]),
             fs => {
                 // A copy of an image has its UUID, and the mount of the other may take a moment to go.

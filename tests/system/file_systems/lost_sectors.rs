@@ -305,7 +305,7 @@ fn sectors_that_are_lost_while_the_index_is_written_anew_or_appended_to_cost_no_
     let last = operations.saturating_sub(LAST)..operations;
     for k in appends.into_iter().filter(|k| !last.contains(k)).chain(last.clone()) {
         // Two threads share the work of a run: on a busy machine it can take an operation less.
-        let Some(cut) = cut_off(&start, place, LARGE_BATCH, k) else {
+        let Some(cut) = (0..5).find_map(|_| cut_off(&start, place, LARGE_BATCH, k)) else {
             ended += 1;
             continue;
         };
