@@ -100,10 +100,11 @@ pub(crate) fn clear(
     Ok(true)
 }
 
-/// Whether an error says that what is at a path may not be taken away, which is a matter of that path alone. (A
-/// drive that is gone fails at the next sync.)
+/// Whether an error says that what is at a path may not be taken away, or is only remembered by a FUSE driver, which
+/// is a matter of that path alone. (A drive that is gone fails at the next sync.)
 fn stays(error: &TreeError) -> bool {
-    [Errno::PERM, Errno::ACCESS, Errno::BUSY, Errno::IO].iter().any(|e| error.is(*e))
+    let errors = [Errno::PERM, Errno::ACCESS, Errno::BUSY, Errno::IO, Errno::NOENT];
+    errors.iter().any(|e| error.is(*e))
 }
 
 /// Whether it is an empty file or folder, or a file all of which is the beginning of what is to come.
